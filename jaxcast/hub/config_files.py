@@ -86,7 +86,7 @@ def describe_hub(path: str | Path) -> HubDescription:
         output_folder=str(about.get("model_output_dir") or MODEL_OUTPUT),
         file_formats=(formats,) if isinstance(formats, str) else tuple(map(str, formats)),
         timezone=str(about.get("timezone", "UTC")),
-        target_data=_target_data(folder / "target-data.json"),
+        target_data=read_target_settings(path),
     )
 
 
@@ -250,7 +250,19 @@ def _target(file: _File, content: Any, where: str) -> Target:
     )
 
 
-def _target_data(path: Path) -> TargetDataSettings | None:
+def read_target_settings(hub: str | Path) -> TargetDataSettings | None:
+    """Reads a hub's target-data.json.
+
+    Args:
+        hub: Folder of the hub.
+
+    Returns:
+        What it says; None where there is no such file.
+
+    Raises:
+        InputError: for a file that cannot be read, with the place in it.
+    """
+    path = Path(hub) / "hub-config" / "target-data.json"
     if not path.is_file():
         return None
     file = _File(path)

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import OTHER_TYPES, Cells
+from jaxcast.hub.config_files import read_target_settings
 from jaxcast.hub.file_groups import ROW, SUFFIXES, scan_file
 from jaxcast.hub.tables import collected, find_columns
 from jaxcast.io.files import check_name
@@ -22,6 +23,7 @@ TRUTH_NAMES = {
     "as_of": ("as_of",),
     "type": ("output_type",),
 }
+FOLDER = "target-data"
 RELEASE = re.compile(r"(\d{4}-\d{2}-\d{2})\D.*")
 """A file's name that begins with a date, that of a release."""
 
@@ -51,7 +53,7 @@ def find_target_data(hub: str | Path) -> TargetFiles:
     Raises:
         InputError: where there is nothing of the kind, or several tables of one name.
     """
-    folder = Path(hub) / "target-data"
+    folder = Path(hub) / FOLDER
     for name in ("time-series", "oracle-output"):
         found = [path for path in (folder / name, *(folder / f"{name}{end}" for end in SUFFIXES)) if path.exists()]
         if len(found) > 1:
@@ -152,9 +154,18 @@ def open_targets(path: Path, keys: Mapping[str, str], source: str | None) -> tup
     frame = scan_file(path)
     missing = [name for name in keys if name not in frame.collect_schema().names()]
     frame = frame.with_columns(polars().lit(keys[name]).alias(name) for name in missing)
-    found = find_columns(frame, TRUTH_NAMES, path, needed=("location", "date", "value"))
+    found = find_columns(frame, _names(path), path, needed=("location", "date", "value"))
     cells = Cells(path, found, frame.collect_schema())
     return (frame if source is None else _of_source(frame, cells, source)), cells
+
+
+def _names(path: Path) -> dict[str, tuple[str, ...]]:
+    """Returns how columns may be called: the date also as the description of the file's hub has it."""
+    folder = next((folder for folder in path.parents if folder.name == FOLDER), None)
+    settings = None if folder is None else read_target_settings(folder.parent)
+    if settings is None or settings.date_column is None:
+        return TRUTH_NAMES
+    return TRUTH_NAMES | {"date": (settings.date_column, *TRUTH_NAMES["date"])}
 
 
 def _of_source(frame: Any, cells: Cells, source: str) -> Any:

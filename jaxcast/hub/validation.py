@@ -140,6 +140,7 @@ def validate_submission(
     """
     description = hub if isinstance(hub, HubDescription) else describe_hub(hub)
     path, checks = Path(file), _Checks()
+    checks.add("valid_config", "the hub's description can be read", [])
     if not path.is_file() and (description.model_output / path).is_file():
         path = description.model_output / path
     try:
@@ -183,6 +184,7 @@ def _check_file(
     checks.add("round_id_valid", "its round is one of the hub's", of_file.check_round(name, hub), stops=True)
     group = hub.find_round(name.round_id)
     checks.add("file_format", "the hub accepts its format", of_file.check_format(name, hub, group), stops=True)
+    checks.add("file_n", "it is the only file of its round", of_file.check_single(path))
     _check_metadata(checks, name, hub)
     late = of_file.check_window(name, hub, group, now)
     checks.add("submission_time", "the round accepts submissions now", late, is_warning=True)

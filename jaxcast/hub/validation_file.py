@@ -16,6 +16,7 @@ NAME = re.compile(
 )
 METADATA = "model-metadata"
 SUFFIXES = (".yml", ".yaml")
+SUFFIXES_OF_TABLES = (".csv", ".parquet", ".arrow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,18 @@ def check_format(name: FileName, hub: HubDescription, group: Round) -> list[str]
     if name.suffix.removeprefix(".") in wanted:
         return []
     return [f"expected a file in {shown(' or '.join(wanted))}, got {shown(name.suffix)}"]
+
+
+def check_single(path: Path) -> list[str]:
+    """Returns whether a round's file lies there in another format, too.
+
+    Args:
+        path: The file.
+    """
+    others = sorted(
+        each.name for each in path.parent.glob(f"{path.stem}.*") if each != path and each.suffix in SUFFIXES_OF_TABLES
+    )
+    return [f"expected one file of the round, got {shown(' and '.join([path.name, *others]))}"] if others else []
 
 
 def find_metadata(model: str, hub: HubDescription) -> Path | None:

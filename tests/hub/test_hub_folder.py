@@ -55,6 +55,7 @@ def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypa
     assert {(each.forecasts, each.truth, each.bad, each.hub) for each in runs} == {
         (hub / "model-output", hub / "target-data/time-series.csv", "drop", None)
     }
+    assert {each.lower for each in runs} == {0}
     assert [each.out for each in runs] == [tmp_path / f"wk-inc-x/horizon{horizon}" for horizon in (-1, 0, 1)]
     runs.clear()
     parse(["hub", "pool", str(hub), "--horizon", "1", "--target", COUNT, "--bad", "raise"]).run()

@@ -85,6 +85,7 @@ def test_the_file_of_a_round_is_accepted(hub, tmp_path):
         with pytest.raises(jaxcast.InputError, match="exists"):
             write_round(path, forecast)
         write_round(path, forecast, overwrite=True)
+        path.unlink()
 
 
 def test_metadata_have_the_fields_of_the_hub(hub, tmp_path):

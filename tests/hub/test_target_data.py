@@ -58,6 +58,15 @@ def test_snapshots_are_releases(hub, tmp_path):
     same(load(hub, *found), load(hub, hub / "target-data/time-series.csv"))
 
 
+def test_the_date_is_called_as_the_hub_describes_it(hub, tmp_path):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    (folder / "hub-config/target-data.json").write_text('{"date_col": "week_ending", "versioned": true}')
+    assert jaxcast.hub.describe_hub(folder).target_data.is_versioned
+    table = folder / "target-data/time-series.csv"
+    table.write_text(table.read_text().replace("target_end_date", "week_ending"))
+    same(load(folder, table), load(hub, hub / "target-data/time-series.csv"))
+
+
 def test_a_hub_without_one_table_of_target_data_is_refused(hub, tmp_path):
     with pytest.raises(jaxcast.InputError, match="holds no target data: no time-series"):
         find_target_data(tmp_path)

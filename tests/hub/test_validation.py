@@ -70,7 +70,7 @@ def test_submissions_of_the_hub_pass(hub):
     for model in MODELS:
         found = validate_submission(hub / f"model-output/{model}/{ROUND}-{model}.csv", hub)
         assert found.failures == ()
-        assert len(found.checks) == 26
+        assert len(found.checks) == 28
     inside = validate_submission(f"{MODEL}/{NAME}", hub, now=datetime.datetime(2026, 1, 6, tzinfo=datetime.UTC))
     assert inside.failures == inside.warnings == ()
 
@@ -160,6 +160,7 @@ BROKEN = {
     "no round of the hub": (lambda f: moved(f, f"2026-01-11-{MODEL}.csv"), "round_id_valid", "2026-01-03 or 2026-01-10 or 2026-01-17, got 2026-01-11"),
     "another round in the name": (lambda f: moved(f, f"2026-01-17-{MODEL}.csv"), "match_round_id", "row 1: expected reference_date 2026-01-17 as in the file's name, got 2026-01-10"),
     "another format": (lambda f: moved(f, f"{ROUND}-{MODEL}.arrow"), "file_format", "csv or parquet, got .arrow"),
+    "two files of a round": (lambda f: shutil.copy(f / "model-output" / MODEL / NAME, f / f"model-output/{MODEL}/{ROUND}-{MODEL}.parquet") and None, "file_n", "expected one file of the round, got .*csv and .*parquet"),
     "no metadata": (lambda f: metadata(f), "metadata_exists", "model-metadata/alpha-one.yml, got no such file"),
     "metadata without a field": (lambda f: metadata(f, "team_name: A\nteam_abbr: alpha\nmodel_abbr: one\n"), "metadata_matches_schema", "expected the fields license in"),
     "metadata of another model": (lambda f: metadata(f, "team_name: A\nteam_abbr: alpha\nmodel_abbr: two\nlicense: x\n"), "metadata_matches_schema", "to be of alpha-one, got alpha-two"),
@@ -215,7 +216,7 @@ def test_the_command_prints_failures_and_a_table_of_checks(copy, capsys):
     assert re.search(r"spl_n .* passed", capsys.readouterr().out)
     with_row(copy, 1, value="-1")
     with_row(copy, row_of(copy, *PMF), value="0.6")
-    with pytest.raises(jaxcast.InputError, match=r"alpha-one.csv fails 2 checks of 26; fix what"):
+    with pytest.raises(jaxcast.InputError, match=r"alpha-one.csv fails 2 checks of 28; fix what"):
         parse(["hub", "validate", "--file", f"{MODEL}/{NAME}", "--hub", str(copy)]).run()
     printed = capsys.readouterr().out
     assert f"{NAME}, row 1: expected the value of quantile to be at least 0, got '-1'\n" in printed

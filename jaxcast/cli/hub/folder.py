@@ -12,7 +12,7 @@ from jaxcast.cli.hub.output import say
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cloud import copy_hub, is_remote
 from jaxcast.hub.config_files import describe_hub
-from jaxcast.hub.description import HubDescription
+from jaxcast.hub.description import HubDescription, of_target
 from jaxcast.hub.outputs import scan_outputs
 from jaxcast.hub.tables import collected
 from jaxcast.hub.target_data import find_target_data
@@ -95,12 +95,15 @@ def _commands(shared: Any, hub: HubDescription, types: Sequence[str], each_horiz
     frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
     known = collected(frame, hub.model_output).sort("target", "horizon", nulls_last=True)
     targets = [shared.target] if shared.target is not None else known["target"].unique(maintain_order=True).to_list()
+    usual_bounds = {field.name: field.default for field in dataclasses.fields(shared)}
+    has_bound = "lower" in usual_bounds and shared.lower == usual_bounds["lower"]
     for target in targets:
         there = known.filter(pl.col("target").eq_missing(pl.lit(target, pl.String)))["horizon"].drop_nulls().to_list()
         given = ([] if shared.horizon is None else [shared.horizon]) if each_horizon else list(shared.horizons)
         horizons = given or there
         if not horizons:
             announce(f"{target}: left out, as it has no horizons")
+        least = {"lower": _least(hub, target)} if has_bound else {}
         usual = shared.first_horizon if shared.first_horizon is not None else 0 if 0 in there else None
         for chosen in [[each] for each in horizons] if each_horizon else [horizons] * bool(horizons):
             named = {"horizon": chosen[0]} if each_horizon else {"horizons": tuple(chosen)}
@@ -110,4 +113,17 @@ def _commands(shared: Any, hub: HubDescription, types: Sequence[str], each_horiz
             if out is not None and (len(targets) > 1 or each_horizon):
                 out = out / re.sub(r"[^A-Za-z0-9]+", "-", str(target)).strip("-")
                 out = out / f"horizon{chosen[0]}" if each_horizon else out
-            yield dataclasses.replace(shared, target=target, first_horizon=first, out=out, **named), name
+            yield dataclasses.replace(shared, target=target, first_horizon=first, out=out, **named, **least), name
+
+
+def _least(hub: HubDescription, target: str | None) -> float | None:
+    """Returns the least value of a target's quantiles; None where the hub has no such bound."""
+    kinds = [
+        kind
+        for group in hub.rounds
+        for task, _ in of_target(group.model_tasks, str(target))
+        for kind in task.output_types
+        if kind.name in ("quantile", "sample")
+    ]
+    bounds = [kind.minimum for kind in kinds]
+    return min((bound for bound in bounds if bound is not None), default=None) if None not in bounds else None

@@ -10,7 +10,7 @@ import tyro
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower
-from jaxcast.cli.hub.output import draw_fan, say
+from jaxcast.cli.hub.output import draw_fan, newest_truth, say
 from jaxcast.cli.hub.rounds import forecast_round
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hierarchy.files import read_hierarchy
@@ -138,7 +138,7 @@ class ForecastHub(HubTables):
         say(
             f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from "
             f"{reference}{note}",
-            _newest_truth(hub),
+            newest_truth(hub),
         )
         if self.plot is not None:
             draw_fan(self.plot, newest, hub, reference)
@@ -253,14 +253,3 @@ def make_pool(method: str) -> QuantilePool:
             f"the pool {shown(method)} cannot be made without arguments ({shown(error)}); give its fields defaults"
         ) from None
     return pool
-
-
-def _newest_truth(hub: Hub) -> str:
-    """Returns what the newest forecasts were made from, and whether that is older than it may be."""
-    expected = hub.dates[-1] - hub.steps_ahead * hub.step
-    known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
-    if not len(known):
-        return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
-    late = f", though it could be of {expected}" if known[0] else ""
-    of = "" if hub.as_of is None or hub.release_of is None else f" as of {hub.as_of[hub.release_of[-1]]}"
-    return f"made from truth up to {expected - known[0] * hub.step}{of}{late}"

@@ -44,6 +44,21 @@ def say_about_truth(hubs: Sequence[Hub]) -> None:
         say(*lines)
 
 
+def newest_truth(hub: Hub) -> str:
+    """Says what the newest forecasts were made from, and whether that is older than it may be.
+
+    Args:
+        hub: The hub.
+    """
+    expected = hub.dates[-1] - hub.steps_ahead * hub.step
+    known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
+    if not len(known):
+        return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
+    late = f", though it could be of {expected}" if known[0] else ""
+    of = "" if hub.as_of is None or hub.release_of is None else f" as of {hub.as_of[hub.release_of[-1]]}"
+    return f"made from truth up to {expected - known[0] * hub.step}{of}{late}"
+
+
 def pending_note(hub: Hub) -> str:
     """Says how many forecasts have no target yet; nothing where none is pending.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxcast.cli.hub.folder import local_hub
-from jaxcast.cli.hub.output import draw_fan, say
+from jaxcast.cli.hub.output import draw_fan, newest_truth, say
 from jaxcast.errors import InputError, counted
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.cloud import is_remote
@@ -116,6 +116,9 @@ def _report(path: Path, forecast: RoundForecast, missing: tuple[str, ...], metad
     names = [str(name) for column in targets for name in frame[column].unique(maintain_order=True)]
     of = f" of {', '.join(names)}" if names else ""
     say(f"{path}: round {forecast.round_id}{of}; {', '.join(parts)}; {counted(len(forecast.models), 'model')} pooled")
+    for target in dict.fromkeys(target for target, _ in forecast.hubs):
+        latest = max(horizon for each, horizon in forecast.hubs if each == target)
+        say(f"{target}: {newest_truth(forecast.hubs[target, latest][0])}")
     if metadata is not None:
         say(f"{metadata}: a stub of the model's metadata; fill it in")
     for line in missing:
