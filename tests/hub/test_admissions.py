@@ -1,5 +1,8 @@
 """The hub of admissions with every release of its truth; skipped, with the reason, where its data are not there."""
 
+import subprocess
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -131,3 +134,21 @@ def test_the_two_small_folders_are_read_whole(folder, truth, target, horizons, n
             level = int(np.argmin(abs(hub.levels - float(row["output_type_id"]))))
             place, time = hub.locations.index(row["location"]), int(np.flatnonzero(hub.dates == end)[0])
             assert hub.quantiles[place, time, hub.models.index(row["model"]), level] == float(row["value"])
+
+
+COST = """
+import resource, sys, time
+import jaxcast, polars
+start = time.process_time()
+hubs = jaxcast.hub.load_hubs(sys.argv[1], sys.argv[2], horizons=[int(h) for h in sys.argv[3].split(",")])
+print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.parametrize("horizons", ["0", "0,1,2,3"])
+def test_a_table_of_millions_of_rows_is_read_in_seconds_and_a_gigabyte(tables, horizons):
+    """Seconds of computing, about 2 where nothing else runs; twice as many are allowed for a busy machine."""
+    args = [sys.executable, "-c", COST, str(tables[0]), str(tables[1]), horizons]
+    seconds, memory = map(float, subprocess.run(args, capture_output=True, text=True, check=True).stdout.split())
+    assert seconds < 6
+    assert memory < 2**30
