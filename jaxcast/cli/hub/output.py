@@ -1,5 +1,6 @@
 """Printed tables and pictures of the commands of a forecast hub."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jaxcast.hub.revisions import summarise_revisions
 from jaxcast.io.files import save_figure
 
 FINAL_TRUTH = "final truth: as the table has it now, revisions are not replayed"
+MOST_GROUPS = 100
 
 
 def truth_note(hub: Hub, *, is_pooled: bool = False) -> str:
@@ -112,18 +114,29 @@ def show_scores(rows: list[dict[str, Any]], hubs: Sequence[Hub], dates: str, *, 
         table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
     largest = max((row["wis"] for row in rows if row["wis"] is not None), default=1.0)
     decimals = 2 if largest >= 1 else int(2 - np.floor(np.log10(largest or 1.0)))  # of proportions
+    decimals = decimals_of(rows)
     for row in sorted(rows, key=sort_key):
         parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
         table.add_row(
             Text(shown(row["method"])),
             *("" if part is None else f"{part:.{decimals}f}" for part in parts),
-            "" if row["log_wis"] is None else f"{row['log_wis']:.3f}",
+            "" if row["log_wis"] is None else f"{row['log_wis']:.{max(3, decimals)}f}",
             *("" if row[name] is None else f"{row[name]:.0%}" for name in covered),
             "" if row["relative_wis"] is None else f"{row['relative_wis']:.3f}",
             str(row["num_tasks"]),
             str(row["num_missing"]),
         )
     make_console().print(table)
+
+
+def decimals_of(rows: list[dict[str, Any]]) -> int:
+    """Returns how many decimals show three digits of a usual WIS, at least two.
+
+    Args:
+        rows: Rows of `score_forecasters`.
+    """
+    scores = [row["wis"] for row in rows if row["wis"]]
+    return max(2, 2 - int(np.floor(np.log10(np.median(scores))))) if scores else 2
 
 
 def sort_key(row: dict[str, Any]) -> float:
@@ -150,7 +163,9 @@ def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str]) -> 
         groups.setdefault(tuple(row[key] for key in keys), {})[row["method"]] = row
     num_columns = max(1, (console.width - 12 * len(keys) - 8) // 17)
     names = list(order)[:num_columns]
-    left = f"; {counted(len(order) - len(names), 'other model')} in results.json" if len(order) > len(names) else ""
+    left = f"; {counted(len(order) - len(names), 'other model')}" if len(order) > len(names) else ""
+    left += f"; {counted(len(groups) - MOST_GROUPS, 'further group')}" if len(groups) > MOST_GROUPS else ""
+    left += " in results.json with --out" if left else ""
     table = Table(
         title=f"Mean WIS by {' and '.join(keys)}",
         caption=f"in brackets: relative to the other models on common tasks{left}",
@@ -160,16 +175,17 @@ def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str]) -> 
         table.add_column(key, no_wrap=True)
     for column in ("tasks", *names):
         table.add_column(Text(shown(column)), justify="right", overflow="fold")
-    for values, of_models in groups.items():
-        cells = [_wis_cell(of_models.get(model)) for model in names]
+    decimals = decimals_of(rows)
+    for values, of_models in itertools.islice(groups.items(), MOST_GROUPS):
+        cells = [_wis_cell(of_models.get(model), decimals) for model in names]
         table.add_row(*(shown(value) for value in values), str(max(r["num_tasks"] for r in of_models.values())), *cells)
     console.print(table)
 
 
-def _wis_cell(row: dict[str, Any] | None) -> str:
+def _wis_cell(row: dict[str, Any] | None, decimals: int) -> str:
     if row is None or row["wis"] is None:
         return ""
-    return f"{row['wis']:.2f}" + ("" if row["relative_wis"] is None else f" ({row['relative_wis']:.2f})")
+    return f"{row['wis']:.{decimals}f}" + ("" if row["relative_wis"] is None else f" ({row['relative_wis']:.2f})")
 
 
 def say(*lines: str) -> None:
