@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.errors import InputError
 from jaxcast.scores.calibration import coverage_curve, quantile_bias
 from jaxcast.scores.quantiles import interval_coverage
 
@@ -29,7 +30,8 @@ def score_calibration(
         num_tasks. A forecaster without a task has None for its numbers.
 
     Raises:
-        InputError: for levels that are all on one side of 0.5, or quantiles that cross.
+        InputError: for no forecaster, levels that are all on one side of 0.5, or quantiles that
+            cross.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -38,16 +40,20 @@ def score_calibration(
         [{'method': 'a', 'bias': -0.75, 'coverage50': 0.5, 'num_tasks': 2}]
     """
     levels, truth = np.asarray(levels, float), np.asarray(truth, float)
+    if not forecasts:
+        raise InputError("expected at least one forecaster")
     widths = [float(2 * high - 1) for high in levels if high > 0.5 and np.isclose(levels, 1 - high, atol=1e-6).any()]
+    arrays = np.stack([np.asarray(values, float) for values in forecasts.values()])
+    truths = np.broadcast_to(truth, arrays.shape[:-1])
+    there = ~np.isnan(arrays).any(-1) & ~np.isnan(truths)
+    found = {"bias": np.asarray(quantile_bias(arrays, truths, levels))}
+    for width in widths:
+        inside = interval_coverage(arrays, truths, levels, nominal=width)
+        found[f"coverage{round(100 * width, 6):g}"] = np.asarray(inside)
     rows = []
-    for name, values in forecasts.items():
-        quantiles = np.asarray(values, float)
-        there = ~np.isnan(quantiles).any(-1) & ~np.isnan(truth)
-        found = {"bias": quantile_bias(quantiles, truth, levels)}
-        for width in widths:
-            found[f"coverage{round(100 * width, 6):g}"] = interval_coverage(quantiles, truth, levels, nominal=width)
-        means = {column: float(np.nanmean(each)) if there.any() else None for column, each in found.items()}
-        rows.append({"method": name} | means | {"num_tasks": int(there.sum())})
+    for i, name in enumerate(forecasts):
+        means = {column: float(np.nanmean(each[i])) if there[i].any() else None for column, each in found.items()}
+        rows.append({"method": name} | means | {"num_tasks": int(there[i].sum())})
     return rows
 
 
