@@ -17,7 +17,7 @@ from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, facts_of, open_folder
 from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.forecast import make_pool
-from jaxcast.cli.hub.output import say_about_truth
+from jaxcast.cli.hub.output import say, say_about_truth, truth_note
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.importance import ModelImportance, model_importance
@@ -80,6 +80,7 @@ class HubImportance(HubTables):
         rows = importance.rows(pooled.models)
         _write(folder, importance, rows, pooled)
         _show(rows, importance, f"{self.method}, horizon {hub.horizon}", self.baseline)
+        say(truth_note(hub, is_pooled=True))
         say_about_truth([hub])
         _draw(folder, rows)
 

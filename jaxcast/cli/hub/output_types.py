@@ -183,7 +183,8 @@ def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
             title=f"Mean scores of {NOUNS[kind]}{of_target} at horizon{'s' if len(horizons) > 1 else ''} "
             f"{', '.join(map(str, horizons))}",
             caption=f"Over a model's own tasks; rel.: {HEADS[names[0]]} relative to the others over common ones, of which "
-            f"there are {rows[0]['num_common']}; miss.: tasks that only others forecast.{energy}",
+            f"there are {rows[0]['num_common']}; miss.: tasks that only others forecast. Against final truth, or "
+            f"its newest release.{energy}",
             box=box.SIMPLE,
         )
         relative = ["relative", *(["relative_energy"] if "energy" in names else [])]
