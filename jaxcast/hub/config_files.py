@@ -203,7 +203,8 @@ def _output_type(file: _File, name: str, content: Any, where: str) -> OutputType
     )
     params = found.get("output_type_id_params")
     # Before version 4 a type was required where it had required ids, a mean's being "NA".
-    is_required = found.get("is_required", bool(required))
+    of_samples = params.get("is_required", False) if isinstance(params, dict) else False
+    is_required = found.get("is_required", bool(required) or of_samples)
     return OutputType(
         name=name,
         ids=() if name in WITHOUT_IDS else required,

@@ -11,7 +11,7 @@ from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.description import HubDescription, ModelTask, OutputType, Round
 from jaxcast.hub.file_groups import SUFFIXES
 from jaxcast.hub.output_pools import pool_cdf, pool_means, pool_medians, pool_pmf
-from jaxcast.hub.outputs import Outputs, read_outputs
+from jaxcast.hub.outputs import Outputs, read_outputs, task_columns
 from jaxcast.hub.round_quantiles import KEYS, Pooled, RoundSettings, pool_quantiles, scan_history
 from jaxcast.hub.samples import pool_samples
 from jaxcast.hub.submitted import TASK, TYPE, TYPE_ID, SubmittedTable, text_of
@@ -193,9 +193,12 @@ def _pool_samples(group: Round, kind: OutputType, rows: Any, settings: RoundSett
     sample = kind.samples
     assert sample is not None
     ours = {name: key for key, name in columns_of(group).items()}
-    names = [ours.get(name, name) for name in sample.compound_taskid_set or ()]
-    compound = dict.fromkeys(["reference_date", *names] if names else ["reference_date", "location", "target"])
-    pooled = pool_samples(rows, compound=list(compound), max_samples=sample.max_samples, seed=settings.seed)
+    if sample.compound_taskid_set is None:  # then samples are of single tasks
+        compound = task_columns(rows)
+    else:
+        names = [ours.get(name, name) for name in sample.compound_taskid_set]
+        compound = list(dict.fromkeys(["reference_date", *names]))
+    pooled = pool_samples(rows, compound=compound, max_samples=sample.max_samples, seed=settings.seed)
     pl, unit = polars(), [name for name in compound if name in pooled.rows.columns]
     counts = pooled.rows.group_by(unit).agg(pl.col(TYPE_ID).n_unique().alias("count"))
     few = counts.filter(pl.col("count") < sample.min_samples)

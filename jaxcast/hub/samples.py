@@ -84,6 +84,10 @@ def pool_samples(
         kept = paths[_drawn(paths, max_samples, rng)]
         chosen.append(kept.with_columns(number=start + pl.int_range(1, pl.len() + 1)))
         start += len(kept)
+    if not chosen:
+        raise InputError(
+            f"no whole trajectory is left to pool ({shown('; '.join(dropped))}); give compound as the hub has it"
+        )
     numbered = rows.join(pl.concat(chosen).drop("weight"), on=["model", *unit, "output_type_id"], nulls_equal=True)
     numbered = numbered.sort("number", *within)
     id_ = pl.col("number").cast(pl.String).alias("output_type_id")

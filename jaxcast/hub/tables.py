@@ -170,7 +170,7 @@ def task_cells(group: FileGroup) -> tuple[Cells, Any, Any]:
     frame, path = group.frame, group.path
     needed = ("location", "quantile", "value", *(("model",) if group.model is None else ()))
     found = find_columns(frame, NAMES, path, needed)
-    if "horizon" not in found and "target" not in found:
+    if not found.keys() & {"horizon", "target"} and not {"target_end_date", "reference_date"} <= found.keys():
         raise InputError(f"{shown(path)} has no column horizon, nor a target such as '1 wk ahead inc death'")
     if not found.keys() & {"target_end_date", "reference_date"} and "forecast_date" in found:
         found["reference_date"] = found["forecast_date"]

@@ -259,3 +259,50 @@ def test_targets_without_a_horizon_are_pooled(tmp_path):
         (None, location, None, week, 0.5) for location in sorted(LOCATIONS) for week in WEEKS
     ]
     assert len(forecast.table.frame.filter(target=COUNT, output_type="quantile")) == 30
+
+
+def test_a_hub_of_daily_nowcasts_without_horizon_and_target(tmp_path):
+    def values(required=None, optional=None):
+        return {"required": required, "optional": optional}
+
+    task = {
+        "task_ids": {
+            "nowcast_date": values(["2026-01-07"]), "target_date": values(optional=["2026-01-05", "2026-01-06"]),
+            "location": values(optional=["NY"]), "clade": values(["25A", "other"]),
+        },
+        "output_type": {
+            "mean": {"output_type_id": values(optional=["NA"]), "value": {"type": "double", "minimum": 0, "maximum": 1}},
+            "sample": {
+                "output_type_id_params": {
+                    "is_required": True, "type": "character", "max_length": 3, "min_samples_per_task": 2,
+                    "max_samples_per_task": 2,
+                },
+                "value": {"type": "double", "minimum": 0, "maximum": 1},
+            },
+        },
+        "target_metadata": [{"target_id": "clade prop", "target_keys": None, "is_step_ahead": True, "time_unit": "day"}],
+    }  # fmt: skip
+    rounds = [{"round_id": "nowcast_date", "round_id_from_variable": True, "model_tasks": [task]}]
+    (tmp_path / "hub-config").mkdir()
+    schema = "https://raw.githubusercontent.com/hubverse-org/schemas/main/v3.0.1/tasks-schema.json"
+    (tmp_path / "hub-config/tasks.json").write_text(json.dumps({"schema_version": schema, "rounds": rounds}))
+    header = "nowcast_date,target_date,location,clade,output_type,output_type_id,value"
+    for model, share in (("a-one", 0.2), ("b-two", 0.4)):
+        lines = [header]
+        for day in ("2026-01-05", "2026-01-06"):
+            for clade, value in (("25A", share), ("other", 1 - share)):
+                task = f"2026-01-07,{day},NY,{clade}"
+                lines += [f"{task},mean,NA,{value}"]
+                lines += [f"{task},sample,{day[-1]}{clade[-1]}{i},{value + i / 10}" for i in range(2)]
+        (tmp_path / "model-output" / model).mkdir(parents=True)
+        path = tmp_path / f"model-output/{model}/2026-01-07-{model}.csv"
+        path.write_text("\n".join(lines) + "\n")
+        assert validate_submission(path, tmp_path).failures == ()
+    forecast = pool_round(jaxcast.hub.describe_hub(tmp_path), "2026-01-07", RoundSettings(OURS, mean_of, None))
+    write_round(path := tmp_path / f"model-output/{OURS}/2026-01-07-{OURS}.csv", forecast)
+    assert path.read_text().startswith("nowcast_date,target_date,location,clade,output_type,")
+    assert validate_submission(path, tmp_path).failures == ()
+    means = forecast.table.frame.filter(output_type="mean").select("target_date", "clade", "value").rows()
+    assert {row[:2]: row[2] for row in means} == pytest.approx({
+        (day, clade): value for day in ("2026-01-05", "2026-01-06") for clade, value in (("25A", 0.3), ("other", 0.7))
+    })  # fmt: skip
