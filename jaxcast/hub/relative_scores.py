@@ -91,7 +91,7 @@ def relative_scores(
         scores = jnp.minimum(scores, WORST * average)
         is_known = average > 0
 
-        def ratio(rate: float) -> Array:
+        def ratio(rate: Array) -> Array:
             weights = step_weights(average.max(-1).sum(0), rate)
             own, usual = (jnp.einsum("s,lsm->lm", weights, a) for a in (scores, average))
             decayed = decay(rate, own.dtype)
@@ -103,6 +103,6 @@ def relative_scores(
             prior = location_steps * typical + tiny
             return jnp.log((own + prior * overall) / (usual + prior))
 
-        return jnp.stack([ratio(rate) for rate in rates], -1)
+        return jax.vmap(ratio, out_axes=-1)(jnp.asarray(rates, scores.dtype))
 
     return jnp.moveaxis(jax.lax.map(before, jnp.arange(quantiles.shape[1])), 0, 1)

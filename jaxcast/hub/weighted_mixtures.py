@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+BATCH = 64
+
 
 def weighted_mixtures(
     quantiles: Float[Array, "task model quantile"],
@@ -34,7 +36,10 @@ def weighted_mixtures(
         upto, before = (_cdf(values, levels, points, side) for side in ("right", "left"))
         return _inverted(shares @ upto, shares @ before, points, levels)
 
-    return jax.lax.map(one, (quantiles, present, weights), batch_size=64)
+    # Whole batches: a remainder would be compiled once more.
+    num_tasks = quantiles.shape[0]
+    padded = (jnp.pad(a, [(0, -num_tasks % BATCH), (0, 0), (0, 0)][: a.ndim]) for a in (quantiles, present, weights))
+    return jax.lax.map(one, tuple(padded), batch_size=BATCH)[:num_tasks]
 
 
 def _cdf(

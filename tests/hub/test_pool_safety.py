@@ -1,0 +1,73 @@
+"""The adaptive pool beside the mean and the median, on hubs made by chance that were used for nothing else."""
+
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.hub.rolling import task_scores
+
+LEVELS = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
+NORMAL = np.asarray([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
+SIZE = (20, 60, 6)
+EQUAL = np.full(6, 0.3)
+# The most of the better of mean and median.
+MOST = {
+    "one much better": 0.8,
+    "all alike": 1.02,
+    "the best one changes": 0.9,
+    "heavy tails": 1.02,
+    "strong revisions": 1.02,
+    "correlated models": 1.02,
+    "common waves": 1.02,
+    "three models": 1.02,
+    "models join and leave": 1.02,
+}
+
+
+def make(kind, seed):
+    """A hub of counts whose logarithms wander, with models that are off by a share of the target."""
+    rng = np.random.default_rng(seed)
+    level = np.cumsum(rng.normal(0, 0.15, SIZE[:2]), 1) + rng.normal(4, 1, SIZE[0])[:, None]
+    if kind == "common waves":
+        level = 3 + 2 * np.sin(np.arange(SIZE[1]) / 5) + 0.1 * level
+    truth = np.exp(level)
+    sizes = np.tile(EQUAL, (SIZE[1], 1))
+    if kind == "one much better":
+        sizes[:, 2] = 0.1
+    if kind == "the best one changes":
+        sizes[: SIZE[1] // 2, 1] = sizes[SIZE[1] // 2 :, 4] = 0.1
+    noise = rng.standard_t(2, SIZE) if kind == "heavy tails" else rng.normal(size=SIZE)
+    if kind == "correlated models":
+        noise[..., :4] = 0.95 * rng.normal(size=(*SIZE[:2], 1)) + 0.3 * noise[..., :4]
+    if kind == "common waves":  # All are late at each turn, and wrong together.
+        noise[..., :] += 2 * rng.normal(size=(1, SIZE[1], 1)) - 2 * np.cos(np.arange(SIZE[1]) / 5)[:, None]
+    centre = level[..., None] + sizes * noise
+    spread = sizes * (1 if kind == "all alike" else np.asarray([1.0, 0.6, 1.0, 1.6, 1.0, 0.8]))
+    quantiles = np.exp(np.clip(centre[..., None] + spread[..., None] * NORMAL, -5, 15))
+    quantiles[rng.random(SIZE) < 0.1] = np.nan
+    if kind == "three models":
+        quantiles[:, :, 3:] = np.nan
+    if kind == "models join and leave":
+        quantiles[:, rng.random(SIZE[1]) < 0.5, 0] = np.nan
+        quantiles[:, :30, 1] = quantiles[:, 30:, 2] = quantiles[:10, :, 3] = np.nan
+    releases = np.broadcast_to(truth, (SIZE[1], *SIZE[:2])).copy()
+    if kind == "strong revisions":
+        age = np.arange(SIZE[1])[:, None, None] - np.arange(SIZE[1])
+        releases *= 1 - 0.4 * np.exp(-np.maximum(age, 0) / 2) * rng.random(SIZE[:2])
+    release_of = np.maximum(np.arange(SIZE[1]) - 1, -1)
+    return jaxcast.hub.HubForecasts.of(quantiles, truth, LEVELS, releases=releases, release_of=release_of)
+
+
+def ratio(kind, seed):
+    """WIS of the adaptive pool to that of the better of mean and median."""
+    hub = make(kind, seed)
+    pools = (jaxcast.hub.AdaptivePool(), jaxcast.hub.QuantileMean(), jaxcast.hub.QuantileMedian())
+    scores = [float(task_scores(jaxcast.hub.pool_forecasts(pool, hub).forecast, hub).mean()) for pool in pools]
+    return scores[0] / min(scores[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MOST)
+def test_the_adaptive_pool_is_hardly_ever_worse_than_mean_and_median(kind):
+    ratios = [ratio(kind, seed) for seed in range(2)]
+    assert max(ratios) <= MOST[kind], ratios
