@@ -77,26 +77,25 @@ def lorenz_skill() -> str:
     return markdown(header, map(line, CASES))
 
 
-def hub() -> str:
-    rows = [row for row in summary.load("hub/results.json") if (row["horizon"], row["num_levels"]) == (1, 21)]
-    rows = [row for row in rows if row["protocol"] == "rolling"]
-    methods = [
-        method for method in dict.fromkeys(row["method"] for row in rows) if method in LABELS or "base" in method
-    ]
+def hub(name: str, num_levels: int) -> str:
+    rows = summary.load(f"hub/results-{name}.json")
+    rows = [row for row in rows if (row["protocol"], row["num_levels"]) == ("rolling", num_levels)]
+    rows = [row for row in rows if row["horizon"] == rows[0]["horizon"] and row["truth"] == rows[0]["truth"]]
+    windows = list(dict.fromkeys(row["window"] for row in rows))
 
     def line(method: str) -> list[str]:
         ours = [row for row in rows if row["method"] == method]
-        coverage = [pooled_coverage(ours, name) for name in ("coverage50", "coverage95")]
+        coverage = [pooled_coverage(ours, kind) for kind in ("coverage50", "coverage95")]
         ratio = geometric_mean(ours)
         return [LABELS.get(method, method), *(f"{row['wis']:.2f}" for row in ours), f"{ratio:.3f}", *coverage]
 
-    lines = sorted(map(line, methods), key=lambda cells: -float(cells[5]))
-    return markdown(["forecaster", "W1*", "W2", "W3", "W4", "ratio", "50 %", "95 %"], lines)
+    lines = sorted(map(line, dict.fromkeys(row["method"] for row in rows)), key=lambda cells: -float(cells[-3]))
+    return markdown(["forecaster", *windows, "ratio", "50 %", "95 %"], lines)
 
 
 def hub_ratio() -> str:
-    tests = json.loads((ROOT / "experiments/hub/results.json").read_text())["tests"]
-    test = summary.one(tests, horizon=1, against="equal_mean")
+    tests = json.loads((ROOT / "experiments/hub/results-admissions.json").read_text())["tests"]
+    test = summary.one(tests, horizon=0, against="equal_mean")
     return f"It is {test['ratio']:.3f} (95 % interval by a block bootstrap: {test['low']:.3f} to {test['high']:.3f})."
 
 
@@ -160,7 +159,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "summary_of_index": lambda: summary.table("results/{}/index.md"),
     "lorenz": lorenz,
     "lorenz_skill": lorenz_skill,
-    "hub": hub,
+    "hub_admissions": partial(hub, "admissions", 23),
+    "hub_deaths": partial(hub, "deaths", 21),
     "hub_ratio": hub_ratio,
     "chaos_zoo": chaos_zoo,
     "us_regions": lambda: by_lead("regions/results-us_regions.json", rmse),

@@ -34,7 +34,6 @@ LABELS = {
     "inverse_score": "inverse-score weights by location",
     "inverse_score_pooled": "inverse-score weights over all locations",
     "trained_average": "linear pool, trained weights",
-    "adaptive_untrained": "adaptive pool, untrained",
     "adaptive_newest": "adaptive pool, following the newest values",
     "adaptive": "adaptive pool",
     "linear_regression": "linear regression",
