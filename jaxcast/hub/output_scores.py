@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from jaxcast.checks import check_choice
 from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.output_tables import grouped_tables, mean_scores
 from jaxcast.hub.output_task_scores import (
     cdf_scores,
     energy_scores,
@@ -21,9 +19,6 @@ from jaxcast.hub.outputs import OUTPUT_TYPES, task_columns
 from jaxcast.hub.samples import COMPOUND
 from jaxcast.io.tables import polars
 from jaxcast.scores.probabilities import FLOOR
-from jaxcast.scores.relative import relative_score
-
-_relative_score = jax.jit(relative_score, static_argnames="baseline")
 
 
 class OutputScores(NamedTuple):
@@ -42,6 +37,34 @@ class OutputScores(NamedTuple):
     tables: list[dict[str, Any]]
     tasks: Any
     dropped: tuple[str, ...]
+
+    def by(self, columns: Sequence[str], *, baseline: str | None = None) -> list[dict[str, Any]]:
+        """Returns the tables of the tasks that have the same values in some columns.
+
+        Args:
+            columns: Task ids, such as location or horizon.
+            baseline: Model whose relative score is 1, where it has the type; by default the
+                geometric mean of all.
+
+        Returns:
+            Rows as in `tables`, with the values of the columns; without the energy score, where
+            trajectories go over one of these.
+
+        Raises:
+            InputError: for columns that are none of the task's.
+
+        Example:
+            >>> import jaxcast, polars as pl
+            >>> rows = pl.DataFrame(
+            ...     [{"model": "a", "location": place, "reference_date": "2024-01-06", "horizon": 1, "target": "cases",
+            ...       "output_type": "median", "output_type_id": None, "value": 3.0} for place in "XY"]
+            ... )
+            >>> truth = pl.DataFrame({"location": ["X", "Y"], "value": [3.0, 4.0], "category": [None, None]})
+            >>> table = jaxcast.hub.score_outputs(rows, truth).by(["location"])
+            >>> [(row["location"], row["absolute_error"]) for row in table]
+            [('X', 0.0), ('Y', 1.0)]
+        """
+        return grouped_tables(self.tasks, columns, baseline)
 
 
 class _Choice(NamedTuple):
@@ -145,9 +168,10 @@ def score_outputs(
             dropped += [f"{what}: {line}" for line in lines]
             if not len(scores):
                 continue
-            table = _table(scores, energy, tasks, baseline)
+            table = mean_scores(scores, energy, tasks, baseline)
             tables += [{"output_type": kind, "target": target} | row for row in table]
-            frames += [frame.with_columns(output_type=pl.lit(kind)) for frame in (scores, energy) if frame is not None]
+            facts = pl.lit(kind).alias("output_type"), pl.lit(target, pl.String).alias("target")
+            frames += [frame.with_columns(facts) for frame in (scores, energy) if frame is not None]
     return OutputScores(tables, pl.concat(frames, how="diagonal") if frames else pl.DataFrame(), tuple(dropped))
 
 
@@ -189,44 +213,3 @@ def _of_all(scores: Any) -> Any:
     pl = polars()
     task = [name for name in scores.columns if name not in ("model", "value")]
     return scores.filter(pl.col("model").n_unique().over(task) == scores["model"].n_unique())
-
-
-def _table(scores: Any, energy: Any, tasks: list[str], baseline: str | None) -> list[dict[str, Any]]:
-    """Returns a row of mean scores for each model."""
-    pl = polars()
-    names = scores["score"].unique(maintain_order=True).to_list()
-    models = scores["model"].unique().sort().to_list()
-    first = _matrix(scores.filter(pl.col("score") == names[0]), tasks, models)
-    relative, there = _relative(first, models, baseline), np.isfinite(first)
-    if energy is not None:
-        units = [name for name in energy.columns if name not in ("model", "score", "value")]
-        of_energy = _matrix(energy, units, models)
-        relative_energy = _relative(of_energy, models, baseline)
-    rows = []
-    for i, model in enumerate(models):
-        row: dict[str, Any] = {"method": model}
-        for name in names:
-            row[name] = scores.filter((pl.col("model") == model) & (pl.col("score") == name))["value"].mean()
-        row["relative"] = relative[i]
-        if energy is not None:
-            row["energy"] = energy.filter(pl.col("model") == model)["value"].mean()
-            row["relative_energy"] = relative_energy[i]
-            row["num_compound"] = int(np.isfinite(of_energy[:, i]).sum())
-        counts = {"num_tasks": there[:, i].sum(), "num_missing": (~there[:, i]).sum(), "num_common": there.all(1).sum()}
-        rows.append(row | {name: int(count) for name, count in counts.items()})
-    return rows
-
-
-def _relative(scores: np.ndarray, models: list[str], baseline: str | None) -> list[float | None]:
-    """Returns the relative score of each model; None where it has no task in common with another."""
-    index = models.index(baseline) if baseline in models else None
-    empty = np.full((-len(scores) % 64, len(models)), np.nan)  # so that few sizes are compiled
-    relative = np.asarray(_relative_score(np.concatenate([scores, empty]), baseline=index).relative)
-    return [float(each) if np.isfinite(each) else None for each in relative]
-
-
-def _matrix(scores: Any, tasks: list[str], models: list[str]) -> np.ndarray:
-    """Returns a score as an array (task, model), NaN where a model has none."""
-    wide = scores.pivot(on="model", index=tasks, values="value")
-    missing = [polars().lit(None, polars().Float64).alias(name) for name in models if name not in wide.columns]
-    return np.asarray(wide.with_columns(missing).select(models).to_numpy(), float)

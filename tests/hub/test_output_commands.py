@@ -25,7 +25,7 @@ def score(hub, out, *args):
 
 
 def test_a_table_for_each_output_type_is_printed_and_kept(hub, tmp_path, capsys):
-    cut = ("--cut-points", 20, 40, "--cut-target", COUNT)
+    cut = ("--cut-points", 20, 40, "--cut-target", COUNT, "--by", "location", "horizon")
     results = score(hub, tmp_path / "out", *cut, "--baseline", "alpha-one", "--exclude", "gamma-three")
     kinds = {(row["output_type"], row["target"]) for row in results["output_types"]}
     assert kinds == {(kind, COUNT) for kind in ("sample", "mean", "median")} | {("cdf", RATE), ("pmf", CATEGORY)}
@@ -49,6 +49,20 @@ def test_a_table_for_each_output_type_is_printed_and_kept(hub, tmp_path, capsys)
     assert results["output_types"] == json.loads(json.dumps(expected.tables))
     sample = next(row for row in results["output_types"] if row["output_type"] == "sample")
     assert (sample["num_tasks"], sample["num_compound"]) == (10, 4)
+    # The tables of parts add up to those of all tasks.
+    for name in ("location", "horizon"):
+        assert f"Mean CRPS of samples of {COUNT} by {name}" in printed
+        parts = [row for row in results["output_types_by"][name] if row["method"] == "beta-two"]
+        for row in (row for row in results["output_types"] if row["method"] == "beta-two"):
+            own = [
+                part for part in parts if (part["output_type"], part["target"]) == (row["output_type"], row["target"])
+            ]
+            main = next(each for each in ("crps", "rps", "squared_error", "absolute_error") if each in row)
+            assert len({part[name] for part in own}) == len(own) == 2
+            assert sum(part["num_tasks"] * part[main] for part in own) == pytest.approx(row["num_tasks"] * row[main])
+            assert ("energy" in own[0]) == (name == "location" and row["output_type"] == "sample")
+    of_places = [row["energy"] for row in results["output_types_by"]["location"] if "energy" in row]
+    assert sum(2 * each for each in of_places[::2]) == pytest.approx(4 * sample["energy"])
     assert f"sample of {COUNT}: 2 tasks without target data yet" in results["not_scored"]
 
 

@@ -149,13 +149,14 @@ def sort_key(row: dict[str, Any]) -> float:
     return np.inf if relative is None else float(relative)
 
 
-def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str]) -> None:
+def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str], *, score: str = "WIS") -> None:
     """Prints the mean WIS of each group, and the WIS relative to the other models there.
 
     Args:
         name: What the tasks of a group have in common, columns joined by "+".
         rows: Rows of `score_hubs` by these columns.
         order: Names of the models, the best first.
+        score: What else stands in place of the WIS, in words.
     """
     keys, console = name.split("+"), make_console()
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
@@ -167,7 +168,7 @@ def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str]) -> 
     left += f"; {counted(len(groups) - MOST_GROUPS, 'further group')}" if len(groups) > MOST_GROUPS else ""
     left += " in results.json with --out" if left else ""
     table = Table(
-        title=f"Mean WIS by {' and '.join(keys)}",
+        title=f"Mean {score} by {' and '.join(keys)}",
         caption=f"in brackets: relative to the other models on common tasks{left}",
         box=box.SIMPLE,
     )

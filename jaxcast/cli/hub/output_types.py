@@ -11,6 +11,7 @@ from rich.text import Text
 
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.cli.hub.output import show_groups
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config_files import describe_hub, is_hub
 from jaxcast.hub.file_groups import SUFFIXES
@@ -201,3 +202,23 @@ def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
                 str(row["num_missing"]),
             )
         console.print(table)
+
+
+def show_types_by(name: str, table: list[dict[str, Any]], order: list[dict[str, Any]]) -> None:
+    """Prints the first score of each output type and target in each group of tasks.
+
+    Args:
+        name: What the tasks of a group have in common, columns joined by "+".
+        table: Rows of `OutputScores.by` by these columns.
+        order: Rows of the scores of all tasks, by which models are ordered.
+    """
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in table:
+        groups.setdefault((row["output_type"], row["target"]), []).append(row)
+    for (kind, target), rows in groups.items():
+        first = next(score for score in HEADS if score in rows[0])
+        models = [row for row in order if (row["output_type"], row["target"]) == (kind, target)]
+        models.sort(key=lambda row: (row["relative"] is None, row["relative"] or 0))
+        score = f"{HEADS[first]} of {NOUNS[kind]}" + ("" if target is None else f" of {shown(target)}")
+        as_wis = [row | {"wis": row.get(first), "relative_wis": row["relative"]} for row in rows]
+        show_groups(name, as_wis, [row["method"] for row in models], score=score)

@@ -11,7 +11,7 @@ from jaxcast.cli.hub.calibration import write_calibration
 from jaxcast.cli.hub.commands import HubTables, facts_of, open_folder
 from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.output import draw_submissions, say_about_truth, show_groups, show_scores, sort_key
-from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
+from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, show_types_by, types_in
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.output_scores import OutputScores
 from jaxcast.hub.outputs import OUTPUT_TYPES
@@ -84,7 +84,13 @@ class ScoreHub(HubTables):
             results = {"rows": rows, "by": tables} | facts_of(hubs)
         if others is not None:
             show_types(others, self.horizons)
-            results |= {"output_types": others.tables, "not_scored": others.dropped}
+            by = {
+                name: others.by(columns, baseline=self.baseline) if others.tables else []
+                for name, columns in keys.items()
+            }
+            for name, table in by.items():
+                show_types_by(name, table, others.tables)
+            results |= {"output_types": others.tables, "output_types_by": by, "not_scored": others.dropped}
         if folder is not None:
             folder.write_json("results.json", results)
             if hubs:
