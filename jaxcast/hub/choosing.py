@@ -23,6 +23,7 @@ class Choice(NamedTuple):
 
     vintages: str | Path | None
     first_horizon: int | None
+    due_days: int | None
     target: str | None
     models: Sequence[str] | int | None
     exclude: Sequence[str]

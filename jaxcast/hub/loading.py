@@ -39,6 +39,7 @@ def load_hub(
     vintages: str | Path | None = None,
     horizon: int = 1,
     first_horizon: int | None = None,
+    due_days: int | None = None,
     target: str | None = None,
     models: Sequence[str] | int | None = None,
     exclude: Sequence[str] = (),
@@ -66,7 +67,10 @@ def load_hub(
         vintages: Table of the releases, with a column `as_of`, where the other one has none.
         horizon: Horizon to read, in steps as the tables count them.
         first_horizon: Horizon of the first date after the newest target that forecasters could
-            know; by default 0 where the tables hold a horizon 0, else 1.
+            know; by default 0 where the tables hold a horizon 0 or forecasts are due before the
+            date of their round, else 1.
+        due_days: Days from the date of a round to the last on which its forecasts are made, such as
+            -3 where rounds are of Saturdays and due on Wednesdays: later releases are not used.
         target: Target to read, where there are several.
         models: Names of the models, or how many: those with the most forecasts; by default all.
             Those without the horizon are left out.
@@ -172,6 +176,8 @@ def load_scanned(
     rows = read(frame.filter(is_or_null("horizon", horizons)).select(columns).with_columns(_categories()))
     unused = {horizon: unused_types(others.filter(is_of(target)), horizon, choice) for horizon in horizons}
     grids = {horizon: _grid(rows, horizon, wanted, choice, unused[horizon]) for horizon in horizons}
+    if choice.first_horizon is None and first == 1 and _are_due_early(grids, choice):
+        first = 0
     tables = _read_targets(truth, target, grids, choice)
     return {horizon: _hub(grid, horizon, first, target, tables, choice) for horizon, grid in grids.items()}
 
@@ -220,7 +226,7 @@ def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, 
             f"{shown(tables[1][1])} has no column as_of with several days; give a table of releases, or leave vintages "
             "out"
         )
-    releases = _releases(known, grid, np.timedelta64((ahead - 1) * choice.step_days, "D"))
+    releases = _releases(known, grid, horizon, first, choice)
     lags = np.arange(len(grid.dates))[:, None] + num_before - np.arange(ahead, ahead + choice.num_lags)
     return Hub(
         grid.values,
@@ -241,15 +247,32 @@ def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, 
     )
 
 
-def _releases(known: TargetData, grid: Grid, later: np.timedelta64) -> np.ndarray:
+def _round_days(grid: Grid, horizon: int, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the reference date of each target date, and the day of its round, where that is another."""
+    reference = grid.dates - np.timedelta64(horizon * choice.step_days, "D")
+    return reference, np.where(np.isnat(grid.rounds), reference, grid.rounds)
+
+
+def _are_due_early(grids: dict[int, Grid], choice: Choice) -> bool:
+    """Returns whether forecasts are due before their reference date, whose own target nobody knows then."""
+    if choice.due_days is None:
+        return False
+    days = [_round_days(grid, horizon, choice) for horizon, grid in grids.items()]
+    due = np.timedelta64(choice.due_days, "D")
+    return bool(np.mean(np.concatenate([day + due < reference for reference, day in days])) > 0.5)
+
+
+def _releases(known: TargetData, grid: Grid, horizon: int, first: int, choice: Choice) -> np.ndarray:
     """Returns the release of each date: it came out before the first date that the round forecasts.
 
     A round of another date, such as the Wednesday of a hub whose weeks end on Sundays, may use what
-    came out before it.
+    came out before it. What came out after forecasts were due, or made, is of no use either way.
     """
     if known.as_of is None:
         return np.zeros(len(grid.dates), int)
-    deadlines = grid.dates - later
-    deadlines = np.where(np.isnat(grid.rounds), deadlines, grid.rounds)
+    reference, day = _round_days(grid, horizon, choice)
+    deadlines = np.where(np.isnat(grid.rounds), reference + np.timedelta64(first * choice.step_days, "D"), day)
+    if choice.due_days is not None:
+        deadlines = np.minimum(deadlines, day + np.timedelta64(choice.due_days + 1, "D"))
     made = np.where(np.isnat(grid.made), deadlines, grid.made + np.timedelta64(1, "D"))
     return release_of(known.as_of, np.minimum(deadlines, made))

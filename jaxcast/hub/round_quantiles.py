@@ -169,6 +169,7 @@ def _load(
         choice = Choice(
             vintages=truth.vintages,
             first_horizon=usual if wanted is late else wanted[0],
+            due_days=group.due_days,
             target=target,
             models=settings.models or None,
             exclude=_present(hub, (settings.model, *settings.exclude)),

@@ -84,6 +84,20 @@ def test_no_release_after_the_day_of_the_forecasts_counts(tmp_path, made, behind
     assert np.isnan(hub.observed[:, 0]).all() == bool(behind)  # no release was out at all
 
 
+@pytest.mark.parametrize(
+    ("offset", "due", "first", "behind"), [(0, -3, 0, 0), (0, -4, 0, 1), (1, 4, 1, 0), (1, 2, 1, 1)]
+)
+def test_no_release_after_the_day_on_which_forecasts_are_due_counts(tmp_path, offset, due, first, behind):
+    """And where they are due before their reference date, that date is not known yet."""
+    truth = write(tmp_path / "releases.csv", TRUTH, release_rows())
+    path = write(tmp_path / "forecasts.csv", HEADER, forecast_rows((1, 2), offset=offset))
+    for horizon in (1, 2):
+        hub = jaxcast.load_hub(path, truth, horizon=horizon, due_days=due)
+        assert (hub.first_horizon, hub.steps_ahead) == (first, horizon + 1 - first)
+        np.testing.assert_array_equal(hub.release_of, np.arange(6) - behind)
+    assert jaxcast.load_hub(path, truth, horizon=1, due_days=due, first_horizon=0).first_horizon == 0
+
+
 def test_what_a_forecast_may_use_is_its_release_up_to_its_newest_date(tables):
     hub = jaxcast.load_hub(*tables, horizon=1)
     forecasts = hub.forecasts()

@@ -55,6 +55,9 @@ class HubTables:
     """Horizon of the first date after the newest target data that forecasters could know. By
     default 0 where the tables hold a horizon 0 (FluSight: the reference date is a week after these
     data), else 1 (US COVID-19 hub)."""
+    due_days: int | None = None
+    """Days from the date of a round to the last on which forecasts are made, such as -3: later
+    releases of the target data are not used. By default that of a hub's folder."""
     models: tuple[str, ...] = ()
     """Names of the models; by default all."""
     num_models: int | None = None
@@ -115,6 +118,7 @@ class HubTables:
             horizons=horizons,
             vintages=self.vintages,
             first_horizon=self.first_horizon,
+            due_days=self.due_days,
             target=self.target,
             models=self.models or self.num_models,
             exclude=self.exclude,

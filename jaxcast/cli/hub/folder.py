@@ -63,6 +63,7 @@ def run_for_hub(command: Any, *, types: Sequence[str], each_horizon: bool) -> No
         if truth is None:
             truth, vintages = find_target_data(folder)
         days = {step_days_of(group) for group in hub.rounds} - {None}
+        due = {group.due_days for group in hub.rounds}
         shared = dataclasses.replace(
             command,
             hub=None,
@@ -70,6 +71,7 @@ def run_for_hub(command: Any, *, types: Sequence[str], each_horizon: bool) -> No
             truth=truth,
             vintages=command.vintages or vintages,
             step_days=days.pop() if len(days) == 1 else command.step_days,
+            due_days=due.pop() if command.due_days is None and len(due) == 1 else command.due_days,
             bad=command.bad or "drop",
         )
         done = [_run(each, name) for each, name in _commands(shared, hub, types, each_horizon)]
