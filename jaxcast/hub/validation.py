@@ -185,22 +185,23 @@ def _check_file(
     group = hub.find_round(name.round_id)
     checks.add("file_format", "the hub accepts its format", of_file.check_format(name, hub, group), stops=True)
     checks.add("file_n", "it is the only file of its round", of_file.check_single(path))
-    _check_metadata(checks, name, hub)
+    _check_metadata(checks, path, name, hub)
     late = of_file.check_window(name, hub, group, now)
     checks.add("submission_time", "the round accepts submissions now", late, is_warning=True)
     return name, group
 
 
-def _check_metadata(checks: _Checks, name: of_file.FileName, hub: HubDescription) -> None:
+def _check_metadata(checks: _Checks, path: Path, name: of_file.FileName, hub: HubDescription) -> None:
     titles = {
         "metadata_exists": "the model has a metadata file",
         "metadata_matches_schema": "the metadata have the fields that the hub requires",
     }
-    if not (Path(hub.path) / of_file.METADATA).is_dir():
+    has_any = (Path(hub.path) / of_file.METADATA).is_dir() or of_file.find_metadata(name.model, hub, path)
+    if not has_any:
         for check, title in titles.items():
             checks.add(check, title, [], skipped=f"this copy of the hub has no {of_file.METADATA}/")
         return
-    missing, fields = of_file.check_metadata_exists(name, hub), of_file.check_metadata_fields(name, hub)
+    missing, fields = of_file.check_metadata_exists(path, name, hub), of_file.check_metadata_fields(path, name, hub)
     for (check, title), failures in zip(titles.items(), (missing, fields), strict=True):
         checks.add(check, title, failures)
 

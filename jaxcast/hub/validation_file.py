@@ -112,25 +112,28 @@ def check_single(path: Path) -> list[str]:
     return [f"expected one file of the round, got {shown(' and '.join([path.name, *others]))}"] if others else []
 
 
-def find_metadata(model: str, hub: HubDescription) -> Path | None:
+def find_metadata(model: str, hub: HubDescription, beside: Path | None = None) -> Path | None:
     """Finds the metadata file of a model; None where there is none.
 
     Args:
         model: TEAM-MODEL.
         hub: Description of the hub.
+        beside: A submission that may lie outside the hub, and its metadata with it.
     """
-    files = (Path(hub.path) / METADATA / f"{model}{suffix}" for suffix in SUFFIXES)
+    roots = [Path(hub.path), *([] if beside is None else list(beside.resolve().parents[2:3]))]
+    files = (root / METADATA / f"{model}{suffix}" for root in roots for suffix in SUFFIXES)
     return next((file for file in files if file.is_file()), None)
 
 
-def check_metadata_exists(name: FileName, hub: HubDescription) -> list[str]:
+def check_metadata_exists(path: Path, name: FileName, hub: HubDescription) -> list[str]:
     """Returns whether a model has no metadata file.
 
     Args:
-        name: Parts of the submission's name.
+        path: The submission.
+        name: Parts of its name.
         hub: Description of the hub.
     """
-    if find_metadata(name.model, hub):
+    if find_metadata(name.model, hub, path):
         return []
     return [f"expected the model's metadata in {METADATA}/{name.model}.yml, got no such file"]
 
@@ -155,25 +158,26 @@ def required_fields(hub: HubDescription) -> tuple[str, ...]:
     return tuple(str(each) for each in found)
 
 
-def check_metadata_fields(name: FileName, hub: HubDescription) -> list[str]:
+def check_metadata_fields(path: Path, name: FileName, hub: HubDescription) -> list[str]:
     """Returns which fields a model's metadata lack, and whether they name another model.
 
     Only names of fields and the two abbreviations are read, not the whole YAML.
 
     Args:
-        name: Parts of the submission's name.
+        path: The submission.
+        name: Parts of its name.
         hub: Description of the hub.
     """
-    path = find_metadata(name.model, hub)
-    if path is None:
+    found = find_metadata(name.model, hub, path)
+    if found is None:
         return []
-    fields = read_fields(path)
+    fields = read_fields(found)
     missing = [field for field in required_fields(hub) if field not in fields]
-    problems = [f"expected the fields {shown(', '.join(missing))} in {METADATA}/{path.name}, got none"] * bool(missing)
+    problems = [f"expected the fields {shown(', '.join(missing))} in {METADATA}/{found.name}, got none"] * bool(missing)
     team, model = fields.get("team_abbr"), fields.get("model_abbr")
     said = f"{team}-{model}" if team and model else fields.get("model_id")
     if said and said != name.model:
-        problems.append(f"expected {METADATA}/{path.name} to be of {name.model}, got {shown(said)}")
+        problems.append(f"expected {METADATA}/{found.name} to be of {name.model}, got {shown(said)}")
     return problems
 
 

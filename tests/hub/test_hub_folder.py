@@ -96,6 +96,7 @@ def test_a_hub_can_be_given_by_its_address(hub, address, tmp_path, monkeypatch):
     parse(["hub", "forecast", address, "--model", "ours-pool", "--method", "equal_median"]).run()
     file = tmp_path / "model-output/ours-pool/2026-01-24-ours-pool.csv"
     assert validate_submission(file, hub).failures == ()
+    parse(["hub", "validate", str(file), address]).run()
     assert (tmp_path / "model-metadata/ours-pool.yml").exists()
 
 

@@ -8,9 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxcast.cli.command import make_console
+from jaxcast.cli.hub.folder import local_hub
 from jaxcast.cli.hub.output import say
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.validation import Check, validate_submission
+from jaxcast.hub.validation_file import parse_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +27,14 @@ class ValidateSubmission:
 
     file: Path
     """The file; or its path within the hub's model-output folder."""
-    hub: Path
-    """Folder of the hub."""
+    hub: str
+    """Folder of the hub, or its address, such as s3://bucket."""
 
     def run(self) -> None:
         """Runs the command."""
-        found = validate_submission(self.file, self.hub)
+        name = parse_name(self.file)
+        with local_hub(self.hub, (name.model,) if name else ()) as folder:
+            found = validate_submission(self.file, folder)
         say(*found.failures, *(f"warning: {line}" for line in found.warnings))
         table = Table(title=f"Checks of {shown(found.path.name)}", box=box.SIMPLE)
         for head in ("check", "", "outcome"):
