@@ -15,12 +15,12 @@ from jaxcast.hub.quantile_pool import (
     clip_outliers,
     equal_shares,
     median_of_present,
+    rank_of_present,
     scores_against,
     weighted_mean,
     where_forecast,
 )
 from jaxcast.nn.layers import shares_of
-from jaxcast.numerics.sorting import sort_short
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
@@ -85,12 +85,11 @@ class TrimmedMean(MemorylessPool, FrozenPytree, name="trimmed_mean"):
 
     def __call__(self, memory: None, forecasts: HubForecasts) -> Output:
         present = forecasts.present[..., None]
-        ordered = sort_short(jnp.where(present, forecasts.quantiles, jnp.inf), 2)
         num_present = forecasts.present.sum(2)[..., None, None]
         cut = jnp.round(self.trim * num_present)
-        rank = jnp.arange(forecasts.present.shape[2])[:, None]
-        kept = (rank >= cut) & (rank < num_present - cut)
-        total = jnp.where(kept, ordered, 0).sum(2)
+        rank = rank_of_present(forecasts.quantiles, forecasts.present)
+        kept = present & (rank >= cut) & (rank < num_present - cut)
+        total = jnp.where(kept, forecasts.quantiles, 0).sum(2)
         return Output(where_forecast(total / jnp.maximum(kept.sum(2), 1), forecasts), {})
 
 

@@ -5,14 +5,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxcast.arguments import checked
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.numerics.sorting import sort_short
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
+
+WORD = 31
+"""Models in a number of bits."""
 
 
 class QuantilePool(Saveable):
@@ -161,10 +163,40 @@ def median_of_present(
     Returns:
         The median; zero where no model is present.
     """
-    ordered = sort_short(jnp.where(present[..., None], forecasts, jnp.inf), 2)
-    last = jnp.maximum(present.sum(2) - 1, 0)[..., None, None]
-    low, high = (jnp.take_along_axis(ordered, index, axis=2)[:, :, 0] for index in (last // 2, last - last // 2))
+    rank, last = rank_of_present(forecasts, present), jnp.maximum(present.sum(2) - 1, 0)[..., None, None]
+    low, high = (
+        jnp.where(present[..., None] & (rank == index), forecasts, 0).sum(2) for index in (last // 2, last - last // 2)
+    )
     return jnp.where(present.any(2)[..., None], (low + high) / 2, 0)
+
+
+def rank_of_present(
+    forecasts: Float[Array, "location time model quantile"], present: Bool[Array, "location time model"]
+) -> Int[Array, "location time model quantile"]:
+    """Counts the models that are present and have a lower quantile than each; of equal ones, those before it.
+
+    Which models are lower is a number of bits and depends on no mask, so pools of many subsets find
+    it once. XLA's sort takes several times as long on a CPU.
+
+    Args:
+        forecasts: Quantiles of each model.
+        present: Whether a model forecast.
+
+    Returns:
+        The rank of each model, from 0; of an absent one, that which it would have.
+    """
+    num_models = present.shape[2]
+    place = jnp.arange(num_models)[:, None]
+    rank = jnp.zeros(forecasts.shape, jnp.int32)
+    for first in range(0, num_models, WORD):
+        lower, mask = jnp.zeros(forecasts.shape, jnp.int32), jnp.zeros(present.shape[:2], jnp.int32)
+        for bit, model in enumerate(range(first, min(first + WORD, num_models))):
+            other = forecasts[:, :, model, None]
+            is_lower = (other < forecasts) | ((other == forecasts) & (model < place))
+            lower |= is_lower.astype(jnp.int32) << bit
+            mask |= present[:, :, model].astype(jnp.int32) << bit
+        rank += jax.lax.population_count(lower & mask[..., None, None])
+    return rank
 
 
 def clip_outliers(

@@ -9,7 +9,7 @@ import pytest
 
 import jaxcast
 from jaxcast import hub
-from jaxcast.numerics.sorting import sort_short
+from jaxcast.hub.quantile_pool import median_of_present, rank_of_present
 
 LEVELS = np.asarray([0.1, 0.5, 0.9])
 
@@ -161,10 +161,15 @@ def test_importance_refuses_what_it_cannot_share_out():
         hub.model_importance(forecasts, num_permutations=3)
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 8, 13, 16, 17])
-def test_networks_sort_every_pattern(size):
-    patterns = np.random.default_rng(size).permuted(np.tile(np.arange(size), (500, 1)), axis=1) // 2
-    if size <= 8:  # a network that sorts all zeros and ones sorts everything
-        patterns = np.asarray(list(itertools.product([0, 1], repeat=size)))
-    np.testing.assert_array_equal(sort_short(jnp.asarray(patterns), 1), np.sort(patterns, 1))
-    np.testing.assert_array_equal(sort_short(jnp.asarray(patterns.T), 0), np.sort(patterns.T, 0))
+@pytest.mark.parametrize("num_models", [1, 5, 31, 40])
+def test_ranks_of_the_models_present(num_models):
+    rng = np.random.default_rng(num_models)
+    values = rng.integers(0, 9, (3, 4, num_models, 2)).astype(float)  # many are equal
+    present = rng.random((3, 4, num_models)) < 0.7
+    rank = np.asarray(rank_of_present(jnp.asarray(values), jnp.asarray(present)))
+    median = np.asarray(median_of_present(jnp.asarray(values), jnp.asarray(present)))
+    for task in np.ndindex(3, 4):
+        there = values[task][present[task]]
+        expected = np.argsort(np.argsort(there, 0, kind="stable"), 0, kind="stable")
+        np.testing.assert_array_equal(rank[task][present[task]], expected)
+        np.testing.assert_array_equal(median[task], np.median(there, 0) if len(there) else 0)
