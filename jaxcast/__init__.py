@@ -3,6 +3,7 @@
 from jaxcast import causal as causal
 from jaxcast import distributions as distributions
 from jaxcast import dynamics as dynamics
+from jaxcast import ensemble as ensemble
 from jaxcast import forecasters as forecasters
 from jaxcast import hierarchy as hierarchy
 from jaxcast import hub as hub

@@ -1,0 +1,109 @@
+"""Dates of a table as whole steps: years, quarters, months, weeks or days."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from jaxcast.errors import InputError
+from jaxcast.io.dates import parse_date
+
+Frequency = Literal["year", "quarter", "month", "week", "day"]
+FREQUENCIES: tuple[Frequency, ...] = ("year", "quarter", "month", "week", "day")
+YEAR = re.compile(r"[0-9]{4}")
+QUARTER = re.compile(r"([0-9]{4})-?[qQ]([1-4])")
+MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+SEASONS: dict[str, int] = {"year": 1, "quarter": 4, "month": 12, "week": 12, "day": 12}
+
+
+class Period(NamedTuple):
+    """A date as written.
+
+    Args:
+        day: Its first day.
+        frequency: What the text names: a year, a quarter, a month or a day.
+    """
+
+    day: np.datetime64
+    frequency: Frequency
+
+
+def period_in(text: str) -> Period | None:
+    """Reads 2024, 2024Q1, 2024-01, 2024-W05 or a date; None for what is none of them.
+
+    Args:
+        text: Text of a cell.
+    """
+    text = text.strip(" \t")
+    if YEAR.fullmatch(text):
+        return Period(np.datetime64(f"{text}-01-01", "D"), "year")
+    if quarter := QUARTER.fullmatch(text):
+        return Period(np.datetime64(f"{quarter[1]}-{3 * int(quarter[2]) - 2:02d}-01", "D"), "quarter")
+    try:
+        day = parse_date(text, "").astype("datetime64[D]")
+    except InputError:
+        return None
+    return Period(day, "month" if MONTH.fullmatch(text) else "day")
+
+
+def find_frequency(periods: Sequence[Period]) -> Frequency:
+    """Finds the frequency of dates: as they are written, or the widest step that fits their days.
+
+    Args:
+        periods: Dates of issues, of which there is at least one.
+    """
+    written = {period.frequency for period in periods}
+    days = np.unique([period.day for period in periods])
+    if written != {"day"}:
+        return max(written, key=FREQUENCIES.index)
+    month_days = (days - days.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
+    if len(days) > 1 and len(set(month_days)) == 1:
+        apart = np.gcd.reduce(np.diff(days.astype("datetime64[M]").astype(int)))
+        return "year" if apart % 12 == 0 else "quarter" if apart % 3 == 0 else "month"
+    apart = np.gcd.reduce(np.diff(days).astype(int)) if len(days) > 1 else 1
+    return "week" if apart % 7 == 0 else "day"
+
+
+def steps_of(days: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """Returns the number of each date's step; weeks begin on Thursdays, the first of 1970.
+
+    Args:
+        days: Days.
+        frequency: Length of a step.
+    """
+    if frequency in ("week", "day"):
+        return days.astype("datetime64[D]").astype(int) // (7 if frequency == "week" else 1)
+    months = days.astype("datetime64[M]").astype(int)
+    return months // {"year": 12, "quarter": 3, "month": 1}[frequency]
+
+
+def name_of(step: int, frequency: Frequency, weekday: int = 0) -> str:
+    """Writes a step as tables do.
+
+    Args:
+        step: Its number.
+        frequency: Length of a step.
+        weekday: Days from the first of a week to the day that names it.
+    """
+    if frequency == "week":
+        return str(np.datetime64(7 * step + weekday, "D"))
+    if frequency == "day":
+        return str(np.datetime64(step, "D"))
+    month = np.datetime64(step * {"year": 12, "quarter": 3, "month": 1}[frequency], "M")
+    if frequency == "year":
+        return str(month)[:4]
+    return f"{str(month)[:4]}Q{step % 4 + 1}" if frequency == "quarter" else str(month)
+
+
+def seasons_of(steps: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """Returns the season of each step: its quarter or its month; 0 for years.
+
+    Args:
+        steps: Numbers of steps.
+        frequency: Length of a step.
+    """
+    if frequency in ("week", "day"):
+        days = (steps * (7 if frequency == "week" else 1)).astype("datetime64[D]")
+        return days.astype("datetime64[M]").astype(int) % 12
+    return steps % SEASONS[frequency]
