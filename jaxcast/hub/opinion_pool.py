@@ -12,6 +12,7 @@ from jaxcast.checks import check_choice, check_positive
 from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.quantile_pool import MemorylessPool, equal_shares, where_forecast
+from jaxcast.hub.weighted_mixtures import weighted_mixtures
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
@@ -88,8 +89,8 @@ def mixture_quantiles(
     they are positive. Without tails F_i is linear between its quantiles, and the probability
     outside of the outermost is put on these. Equal quantiles are a point of probability.
 
-    The inverse is found by bisection between the least and the largest of the models' own quantiles
-    of that level, to 3e-14 of their distance.
+    Without tails the inverse is exact. With tails it is found by bisection between the least and the
+    largest of the models' own quantiles, to 3e-14 of their distance.
 
     Args:
         quantiles: Quantiles of each distribution, which do not decrease.
@@ -125,6 +126,10 @@ def mixture_quantiles(
 
 @partial(jax.jit, static_argnames="tails")
 def _mixture(quantiles: Array, shares: Array, levels: Array, tails: Tails) -> Array:
+    if tails == "none":
+        tasks, weights = quantiles.reshape(-1, *quantiles.shape[-2:]), shares.reshape(-1, 1, shares.shape[-1])
+        mixed = weighted_mixtures(tasks, weights[:, 0] > 0, weights, levels)
+        return mixed.reshape(*quantiles.shape[:-2], len(levels))
     present = (shares > 0)[..., None]
     low = jnp.where(present, quantiles, jnp.inf).min(-2)
     high = jnp.where(present, quantiles, -jnp.inf).max(-2)
@@ -148,9 +153,8 @@ def _cdf(x: Array, quantiles: Array, levels: Array, tails: Tails) -> Array:
     step = jnp.where(x[..., None] >= q[..., :-1], jnp.inf, -jnp.inf)  # at equal quantiles
     way = jnp.where(width > 0, (x[..., None] - q[..., :-1]) / jnp.where(width > 0, width, 1), step)
     inside = jnp.clip(way, 0, 1)
-    if tails == "none" or len(levels) < 2:
-        between = levels[0] + (inside * jnp.diff(levels)).sum(-1)
-        return jnp.where(x < q[..., 0], 0, jnp.where(x >= q[..., -1], 1, between))
+    if len(levels) < 2:
+        return jnp.where(x < q[..., 0], 0.0, 1.0)
     z = jax.scipy.special.ndtri(levels)
     first, last = way[..., 0], way[..., -1]
     if tails == "lognormal":

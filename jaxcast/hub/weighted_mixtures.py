@@ -73,4 +73,5 @@ def _inverted(
     rise = jnp.take_along_axis(before, high, 1) - start
     share = jnp.clip((levels - start) / jnp.where(rise > 0, rise, 1), 0, 1)
     share = jnp.where((rise > 0) & (high > 0), share, 1)
-    return points[low] + share * (points[high] - points[low])
+    # At a point of probability the quantiles may differ by rounding.
+    return jax.lax.cummax(points[low] + share * (points[high] - points[low]), axis=1)
