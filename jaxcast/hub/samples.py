@@ -29,9 +29,11 @@ def pool_samples(
     The samples of a compound task (one round, location and target, say) with the same id are one
     trajectory over its other task ids, such as horizons. Trajectories stay whole, so that the pool
     keeps how each model's values depend on each other. Where there are more than `max_samples`,
-    each model gives a number in proportion to its weight, or all that it has, drawn without
-    replacement; equal numbers thus for equal weights. Which model gives one more than another where
-    these are no whole numbers is drawn, too.
+    each model gives a number in proportion to its weight, or all that it has; equal numbers thus
+    for equal weights. Which model gives one more than another where these are no whole numbers is
+    drawn. A model's trajectories are drawn systematically: in order from low to high, by the mean
+    rank of their values, every kth is taken, from a random one on. Each is as likely as any other,
+    and the draw is closer to all of them than a random one.
 
     Models may differ in the tasks of their trajectories. The pool's trajectories are over the tasks
     that at least half of the models have, and of the models that have all of these.
@@ -77,7 +79,11 @@ def pool_samples(
         check_whole("max_samples", max_samples)
     rows = whole_trajectories(rows, unit, within, dropped)
     rows = _common_tasks(rows, unit, within, dropped)
-    path = rows.select("model", *unit, "output_type_id", "weight").unique().sort(*unit, "model", "output_type_id")
+    place = pl.col("value").rank().over("model", *tasks)  # of the values of a task, low to high
+    path = (
+        rows.with_columns(place=place).group_by("model", *unit, "output_type_id", "weight").agg(pl.col("place").mean())
+    )
+    path = path.sort(*unit, "model", "place", "output_type_id")
     chosen, start = [], 0
     for key, paths in path.group_by(unit, maintain_order=True):
         rng = np.random.default_rng([seed, zlib.crc32(str(key).encode())])
@@ -88,7 +94,9 @@ def pool_samples(
         raise InputError(
             f"no whole trajectory is left to pool ({shown('; '.join(dropped))}); give compound as the hub has it"
         )
-    numbered = rows.join(pl.concat(chosen).drop("weight"), on=["model", *unit, "output_type_id"], nulls_equal=True)
+    numbered = rows.join(
+        pl.concat(chosen).drop("weight", "place"), on=["model", *unit, "output_type_id"], nulls_equal=True
+    )
     numbered = numbered.sort("number", *within)
     id_ = pl.col("number").cast(pl.String).alias("output_type_id")
     kind = pl.lit("sample").alias("output_type")
@@ -172,9 +180,12 @@ def _drawn(paths: Any, max_samples: int | None, rng: np.random.Generator) -> np.
     names, first = np.unique(models, return_index=True)
     held = np.asarray([(models == name).sum() for name in names])
     quota = _quota(held, paths["weight"].to_numpy()[first], max_samples, rng)
+    # Systematic sampling: every kth of a model's trajectories from low to high, from a random one on.
     drawn = [
-        rng.choice(np.flatnonzero(models == name), number, replace=False)
-        for name, number in zip(names, quota, strict=True)
+        np.flatnonzero(models == name)[
+            ((rng.uniform(0, 1 - 1e-9) + np.arange(number)) * own / max(number, 1)).astype(int)
+        ]
+        for name, number, own in zip(names, quota, held, strict=True)
     ]
     return np.sort(np.concatenate(drawn))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.samples import _quota
+from jaxcast.hub.samples import _drawn, _quota
 
 pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
@@ -216,6 +216,19 @@ def test_a_sample_too_many_falls_to_each_model_equally_often():
     assert (quotas[:, 3] == 1).all()
     np.testing.assert_allclose(quotas[:, :3].mean(0), 10 / 3, atol=4 * 0.47 / 3000**0.5)
     assert _quota(np.asarray([5, 5]), np.asarray([1.0, 1e-9]), 8, rng).tolist() == [5, 3]
+
+
+def test_each_trajectory_is_drawn_equally_often_and_the_draw_is_near_to_all():
+    rng = np.random.default_rng(0)
+    paths = pl.DataFrame({"model": ["a"] * 7 + ["b"] * 3, "weight": [1.0] * 10})
+    draws = np.asarray([_drawn(paths, 6, rng) for _ in range(3000)])
+    assert all(len(set(draw)) == 6 for draw in draws.tolist())
+    share = np.bincount(draws.ravel(), minlength=10) / 3000
+    np.testing.assert_allclose(share, [3 / 7] * 7 + [1] * 3, atol=4 * 0.5 / 3000**0.5)
+    # Values that agree in order over the horizons: the mean of a quarter of them is that of all, but for a step.
+    rows = samples({"a": 100})
+    means = [jaxcast.hub.pool_samples(rows, max_samples=25, seed=seed).rows["value"].mean() for seed in range(5)]
+    assert np.abs(np.asarray(means) - rows["value"].mean()).max() <= 10 * (100 / 25 - 1) / 2
 
 
 def test_trajectories_are_over_the_tasks_that_half_of_the_models_have():
