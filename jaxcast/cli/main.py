@@ -12,9 +12,9 @@ import tyro
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
 from jaxcast.cli.command import ending_well, run_command, take_flags
 from jaxcast.cli.hub.baseline import HubBaseline
-from jaxcast.cli.hub.commands import PoolHub
 from jaxcast.cli.hub.forecast import ForecastHub
 from jaxcast.cli.hub.importance import HubImportance
+from jaxcast.cli.hub.pool import PoolHub
 from jaxcast.cli.hub.score import ScoreHub
 from jaxcast.cli.hub.validate import ValidateSubmission
 from jaxcast.cli.overview import overview

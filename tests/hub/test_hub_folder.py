@@ -45,10 +45,15 @@ def test_score_tells_every_target_and_output_type(hub, tmp_path, capsys):
     assert {row["output_type"] for row in results["output_types"]} == {"sample", "mean", "median"}
 
 
-def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypatch):
+def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypatch, capsys):
     runs = []
     monkeypatch.setattr(of_folder, "_run", lambda command, name: runs.append(command) or True)
     parse(["hub", "pool", str(hub), "--out", str(tmp_path)]).run()
+    printed = capsys.readouterr().out
+    for title in ("samples of wk inc x", "means of wk inc x", "medians of wk inc x", "cdf of wk rate x"):
+        assert f"Mean scores of {title}" in printed
+    assert printed.count("equal_weights") == 4
+    assert "not scored: pmf of wk category x: no target data" in printed
     assert [(each.target, each.horizon, each.first_horizon) for each in runs] == [
         (COUNT, -1, -1), (COUNT, 0, 0), (COUNT, 1, 0)
     ]  # fmt: skip

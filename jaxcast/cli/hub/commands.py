@@ -8,28 +8,16 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxcast.cli.command import check_numbers
-from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.output import (
-    draw_submissions,
-    draw_weights,
-    say,
-    say_about_truth,
-    show_scores,
     truth_note,
 )
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.loading import load_hubs
-from jaxcast.hub.membership import membership_table
-from jaxcast.hub.pools import QuantileMean, QuantileMedian
-from jaxcast.hub.quantile_pool import pool_forecasts
-from jaxcast.hub.report import compare_forecasters, score_forecasters
 from jaxcast.hub.revisions import summarise_revisions
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
 from jaxcast.pytrees import fingerprint
-from jaxcast.saving.models import save_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,68 +122,6 @@ class HubTables:
         for line in dict.fromkeys(line for hub in hubs.values() for line in hub.dropped):
             announce(f"left out: {line}")
         return hubs
-
-
-@dataclasses.dataclass(frozen=True)
-class PoolHub(HubTables):
-    """Run and score the adaptive pool of a hub's models from a rolling origin.
-
-    The forecast of each date uses what was known before it: of target data with releases, the
-    newest one before its round. It is scored beside the equally weighted mean and median.
-
-    Of a hub's folder, every target and horizon is pooled, each in a folder of its own within --out.
-
-    Example: jaxcast hub pool hub/ --out pool
-    """
-
-    out: Path = Path("hub-pool")
-    """Folder for the pool, results.json, weights.csv and pictures."""
-    horizon: int | None = None
-    """Horizon in steps, as the tables count it; by default 1 of tables, and all of a hub's folder."""
-    lower: float | None = 0.0
-    """The least value that the target can have; None for any."""
-    follow_newest: bool = False
-    """Let some of the pool's experts follow the newest target data and the newest errors. Many hubs
-    revise these data later; scores on final data then promise more than such a pool delivers."""
-    overwrite: bool = False
-    """Start afresh where the folder holds another run."""
-
-    def run(self) -> None:
-        """Runs the command."""
-        if self.hub is not None:
-            run_for_hub(self, types=("quantile", "sample"), each_horizon=True)
-            return
-        hub = self.load(1 if self.horizon is None else self.horizon)
-        check_lower(self.lower, hub)
-        files = ("results.json", "pool.json", "arrays.npz", "weights.csv", "submissions.png", "weights.png")
-        folder = open_folder(self, [hub], files)
-        forecasts = hub.forecasts()
-        pool = AdaptivePool(lower=self.lower, follow_newest=self.follow_newest)
-        doing("running the adaptive pool from a rolling origin")
-        output = pool_forecasts(pool, forecasts)
-        doing("scoring")
-        pools: dict[str, Any] = {"equal_mean": QuantileMean(), "equal_median": QuantileMedian()}
-        pooled = {name: np.asarray(pool_forecasts(pool, forecasts).forecast) for name, pool in pools.items()}
-        pooled["adaptive"] = np.asarray(output.forecast)
-        for name, forecast in pooled.items():
-            check_finite(forecast, np.asarray(forecasts.is_forecast), name, hub)
-        rows = score_forecasters(pooled, hub.truth, hub.levels, baseline="equal_mean")
-        test = compare_forecasters(
-            pooled["adaptive"], pooled["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
-        )
-        about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
-        save_model(folder.path, pool, attributes=about)
-        folder.write_json("results.json", {"rows": rows, "against_equal_mean": test} | facts_of([hub], is_pooled=True))
-        show_scores(rows, [hub], "rolling origin, all dates", is_pooled=True)
-        say_about_truth([hub])
-        say(
-            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); "
-            f"{truth_note(hub, is_pooled=True)}; pool and scores in {folder.path}/"
-        )
-        draw_submissions(folder.path / "submissions.png", hub)
-        weights = np.asarray(output.info["weights"])
-        folder.write_text("weights.csv", membership_table(hub, weights).write_csv())
-        draw_weights(folder.path / "weights.png", hub, weights.mean(0))
 
 
 def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hub) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,39 @@ def run_for_hub(command: Any, *, types: Sequence[str], each_horizon: bool) -> No
     Raises:
         InputError: where the hub cannot be read, or nothing in it can be used.
     """
+    with tables_of_hub(command) as (shared, hub):
+        count = count_runs(commands_of(shared, hub, types, each_horizon=each_horizon))
+    refuse_nothing(bool(count), command.hub)
+
+
+def refuse_nothing(is_any: bool, hub: str) -> None:
+    """Refuses a hub in which nothing could be used.
+
+    Args:
+        is_any: Whether anything could.
+        hub: The hub.
+
+    Raises:
+        InputError: where nothing could.
+    """
+    if not is_any:
+        raise InputError(f"nothing in {shown(hub)} can be used; see the lines above")
+
+
+@contextlib.contextmanager
+def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
+    """Gives a command of a hub's folder the hub's tables.
+
+    Args:
+        command: The command, a `HubTables` with a hub.
+
+    Yields:
+        The command with forecasts, truth and vintages in place of the hub, and the hub's
+        description.
+
+    Raises:
+        InputError: for a hub that cannot be read, or beside --forecasts.
+    """
     if command.forecasts is not None:
         raise InputError("give the folder of a hub or --forecasts, not both")
     with local_hub(command.hub, command.models) as folder:
@@ -63,20 +96,27 @@ def run_for_hub(command: Any, *, types: Sequence[str], each_horizon: bool) -> No
         if truth is None:
             truth, vintages = find_target_data(folder)
         days = {step_days_of(group) for group in hub.rounds} - {None}
-        due = {group.due_days for group in hub.rounds}
-        shared = dataclasses.replace(
-            command,
-            hub=None,
-            forecasts=hub.model_output,
-            truth=truth,
-            vintages=command.vintages or vintages,
-            step_days=days.pop() if len(days) == 1 else command.step_days,
-            due_days=due.pop() if command.due_days is None and len(due) == 1 else command.due_days,
-            bad=command.bad or "drop",
+        yield (
+            dataclasses.replace(
+                command,
+                hub=None,
+                forecasts=hub.model_output,
+                truth=truth,
+                vintages=command.vintages or vintages,
+                step_days=days.pop() if len(days) == 1 else command.step_days,
+                bad=command.bad or "drop",
+            ),
+            hub,
         )
-        done = [_run(each, name) for each, name in _commands(shared, hub, types, each_horizon)]
-    if not any(done):
-        raise InputError(f"nothing in {shown(command.hub)} can be used; see the lines above")
+
+
+def count_runs(commands: Iterable[tuple[Any, str]]) -> int:
+    """Runs commands, tells which could not be, and counts the others.
+
+    Args:
+        commands: Commands of tables, each with a name.
+    """
+    return sum(_run(each, name) for each, name in commands)
 
 
 def _run(command: Any, name: str) -> bool:
@@ -90,8 +130,17 @@ def _run(command: Any, name: str) -> bool:
     return True
 
 
-def _commands(shared: Any, hub: HubDescription, types: Sequence[str], each_horizon: bool) -> Iterator[tuple[Any, str]]:
-    """Yields a command for each target, and perhaps horizon, with a name."""
+def commands_of(
+    shared: Any, hub: HubDescription, types: Sequence[str], *, each_horizon: bool
+) -> Iterator[tuple[Any, str]]:
+    """Yields a command for each target, and perhaps horizon, with a name.
+
+    Args:
+        shared: The command with the hub's tables.
+        hub: Description of the hub.
+        types: Output types that it uses.
+        each_horizon: Whether it runs for one horizon at a time.
+    """
     pl = polars()
     frame = scan_outputs(hub.model_output, step_days=shared.step_days)
     frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()

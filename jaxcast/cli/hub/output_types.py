@@ -12,6 +12,7 @@ from rich.text import Text
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.cli.hub.output import show_groups
+from jaxcast.cli.hub.pool_types import pool_types
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config_files import describe_hub, is_hub
 from jaxcast.hub.file_groups import SUFFIXES
@@ -44,7 +45,7 @@ class TypeChoice:
         truth: The target data.
         truth_source: Text in the column of sources of the target data.
         target: The only target to score; by default all.
-        horizons: Horizons to score.
+        horizons: Horizons to score; None for all.
         models: Models to score; by default all.
         exclude: Models to leave out.
         locations: Locations to score; by default all.
@@ -61,7 +62,7 @@ class TypeChoice:
     truth: Path
     truth_source: str | None
     target: str | None
-    horizons: Sequence[int]
+    horizons: Sequence[int] | None
     models: Sequence[str]
     exclude: Sequence[str]
     locations: Sequence[str]
@@ -97,7 +98,9 @@ def types_in(forecasts: Path, target: str | None, wanted: Sequence[str]) -> list
     return [kind for kind in OUTPUT_TYPES if kind in there and (not wanted or kind in wanted)]
 
 
-def score_types(kinds: Sequence[str], choice: TypeChoice, *, baseline: str | None, common: bool) -> OutputScores:
+def score_types(
+    kinds: Sequence[str], choice: TypeChoice, *, baseline: str | None, common: bool, with_pool: bool = False
+) -> OutputScores:
     """Scores output types other than quantiles.
 
     Args:
@@ -105,6 +108,7 @@ def score_types(kinds: Sequence[str], choice: TypeChoice, *, baseline: str | Non
         choice: What to score.
         baseline: Model whose relative score is 1, where it has the type.
         common: Whether to score only the tasks that all models of a type and target forecast.
+        with_pool: Whether to score their pools with equal weights, too.
     """
     doing("scoring other output types than quantiles")
     pl = polars()
@@ -126,16 +130,20 @@ def score_types(kinds: Sequence[str], choice: TypeChoice, *, baseline: str | Non
         categories |= dict.fromkeys(of_pmf, choice.categories)
     if choice.cut_points:
         truth = _cut(truth, of_pmf, categories, choice)
+    compound = (description and compound_of(description)) or COMPOUND
+    dropped: list[str] = []
+    if with_pool:
+        rows = pl.concat([rows, *pool_types(rows, categories, compound, dropped)], how="diagonal")
     scores = score_outputs(
         rows,
         truth,
         categories=categories,
-        compound=(description and compound_of(description)) or COMPOUND,
+        compound=compound,
         horizons=choice.horizons,
         baseline=baseline if baseline in rows["model"].unique() else None,
         common=common,
     )
-    return scores._replace(dropped=(*read.dropped, *scores.dropped))
+    return scores._replace(dropped=(*read.dropped, *dropped, *scores.dropped))
 
 
 def _truth(choice: TypeChoice) -> Any:
