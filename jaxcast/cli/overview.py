@@ -13,8 +13,8 @@ FOR_ALL = (
     "Every command also takes --quiet (print only results and errors), --verbose (also print each step and its time),\n"
     "--version, and --import MODULE (import your own Python module; may be repeated). Its systems can then be named\n"
     "in --system and --candidates, its pools in pool train --pool, its forecasters in series train --method, its\n"
-    "networks in panel train --method and text train --method, its pools of quantiles in hub forecast --method;\n"
-    "what is saved of its classes, cells too, can be loaded."
+    "networks in panel train --method and text train --method, its pools of quantiles in hub forecast --method and\n"
+    "hub importance --method; what is saved of its classes, cells too, can be loaded."
 )
 
 
