@@ -12,6 +12,7 @@ from jaxcast.hub.grid import is_or_null
 from jaxcast.hub.tables import collected
 from jaxcast.hub.target_data import scan_truth
 from jaxcast.io.tables import polars
+from jaxcast.limits import check_arrays
 
 
 class TargetData(NamedTuple):
@@ -81,7 +82,9 @@ def place_targets(rows: Any, path: str | Path, grid: Grid, step_days: int, num_b
     inside = (steps >= 0) & (steps < size)
     as_of, release = _releases_of(rows)
     place = rows["location"].cast(polars().Enum(grid.locations)).to_physical().to_numpy()
-    values = np.full((len(as_of), len(grid.locations), size), np.nan)
+    shape = (len(as_of), len(grid.locations), size)
+    check_arrays("{} releases of {} locations on {} dates".format(*shape), shape, dtype=np.float64)
+    values = np.full(shape, np.nan)
     values[release[inside], place[inside], steps[inside]] = rows["value"].to_numpy()[inside]
     if len(as_of) > 1:
         is_listed = np.zeros(values.shape, bool)
