@@ -89,8 +89,8 @@ def mixture_quantiles(
     they are positive. Without tails F_i is linear between its quantiles, and the probability
     outside of the outermost is put on these. Equal quantiles are a point of probability.
 
-    Without tails the inverse is exact. With tails it is found by bisection between the least and the
-    largest of the models' own quantiles, to 3e-14 of their distance.
+    Without tails the inverse is exact. With tails it is found by bisection between the least and
+    the largest of the models' own quantiles of that level, to 3e-14 of their distance.
 
     Args:
         quantiles: Quantiles of each distribution, which do not decrease.
