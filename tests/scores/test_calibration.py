@@ -122,6 +122,8 @@ def test_calibration_refuses_what_it_cannot_judge():
     for call in (scores.quantile_bias, scores.pit_interval):
         with pytest.raises(jaxcast.InputError, match="those of 1 tasks do"):
             call(np.asarray([2.0, 1.0]), 1.0, levels)
+    rounded = np.asarray([1.0, 1.0 - 1e-7])  # as a table of float32 may hold
+    np.testing.assert_array_equal(scores.pit_interval(rounded, 1.0, levels), [0.0, 0.9])
     for call in (scores.pit_histogram, scores.coverage_curve):
         with pytest.raises(jaxcast.InputError, match="no task has both"):
             call(np.full((1, 1, 2), np.nan), np.ones((1, 1)), levels)
