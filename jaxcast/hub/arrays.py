@@ -40,6 +40,9 @@ class Hub:
         release_of: Index of the newest release that the forecasts of each date may use (time,), -1
             where there is none: it came out before the first date that the round forecasts, and not
             after the newest `forecast_date` of the round, where the table has that column.
+        rounds: Day of the round of each target date (time,), where that is not `horizon` steps
+            before it, as for rounds on Wednesdays and weeks that end on Sundays; NaT, or None for
+            all, where it is.
 
     Raises:
         InputError: by `weeks` for what is no date, by `only` for no or unknown models.
@@ -70,6 +73,7 @@ class Hub:
     releases: np.ndarray | None = None
     as_of: np.ndarray | None = None
     release_of: np.ndarray | None = None
+    rounds: np.ndarray | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -87,6 +91,12 @@ class Hub:
     def step(self) -> np.timedelta64:
         """The time between two dates."""
         return np.timedelta64(self.step_days, "D")
+
+    @property
+    def reference_dates(self) -> np.ndarray:
+        """The day of the round of each target date, (time,)."""
+        usual = self.dates - self.horizon * self.step
+        return usual if self.rounds is None else np.where(np.isnat(self.rounds), usual, self.rounds)
 
     @property
     def steps_ahead(self) -> int:
@@ -153,6 +163,7 @@ class Hub:
             dates=self.dates[kept],
             releases=None if self.releases is None else self.releases[..., kept],
             release_of=None if self.release_of is None else self.release_of[kept],
+            rounds=None if self.rounds is None else self.rounds[kept],
         )
 
     def only(self, models: Sequence[str]) -> "Hub":

@@ -244,6 +244,7 @@ def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, 
         None if known.as_of is None else known.values[..., num_before:],
         known.as_of,
         None if known.as_of is None else releases,
+        None if np.isnat(grid.rounds).all() else grid.rounds,
     )
 
 

@@ -53,7 +53,7 @@ def membership_table(hub: Hub, weights: Shaped[ArrayLike, "location time model"]
     frame = pl.DataFrame(
         {
             "location": np.asarray(hub.locations)[place],
-            "reference_date": (hub.dates - hub.horizon * hub.step)[time].astype("datetime64[ms]"),
+            "reference_date": hub.reference_dates[time].astype("datetime64[ms]"),
             "target_end_date": hub.dates[time].astype("datetime64[ms]"),
             "horizon": np.full(len(place), hub.horizon),
             "model": np.asarray(hub.models)[model],

@@ -156,8 +156,7 @@ def _key(hub: Hub, key: str) -> np.ndarray:
         return np.repeat(np.asarray(hub.locations, object), shape[1])
     if key == "horizon":
         return np.full(hub.truth.size, hub.horizon)
-    dates = hub.dates - (hub.horizon * hub.step if key == "reference_date" else 0 * hub.step)
-    return np.tile(dates, shape[0])
+    return np.tile(hub.reference_dates if key == "reference_date" else hub.dates, shape[0])
 
 
 def _grouped(keys: list[np.ndarray], size: int) -> tuple[list[tuple[Any, ...]], np.ndarray]:

@@ -89,6 +89,10 @@ def test_rounds_on_wednesdays_use_the_release_before_them(hub):
     np.testing.assert_array_equal(loaded.observed[0], np.full((4, 3), 29))
     np.testing.assert_array_equal(loaded.truth[0], [30, 30, 30, np.nan])
     assert loaded.models == MODELS
+    np.testing.assert_array_equal(loaded.reference_dates, np.datetime64("2025-10-01") + 7 * np.arange(4))
+    np.testing.assert_array_equal(loaded.until(loaded.dates[1]).reference_dates, loaded.reference_dates[:2])
+    of_other_horizon = jaxcast.load_hub(hub, hub / "target-data/time-series.csv", target=COUNT, horizon=0)
+    np.testing.assert_array_equal(of_other_horizon.reference_dates, loaded.reference_dates)
 
 
 def test_a_single_round_that_is_off_by_weeks_is_refused(hub, tmp_path):

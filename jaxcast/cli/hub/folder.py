@@ -96,6 +96,7 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
         if truth is None:
             truth, vintages = find_target_data(folder)
         days = {step_days_of(group) for group in hub.rounds} - {None}
+        due = {group.due_days for group in hub.rounds}
         yield (
             dataclasses.replace(
                 command,
@@ -104,6 +105,7 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
                 truth=truth,
                 vintages=command.vintages or vintages,
                 step_days=days.pop() if len(days) == 1 else command.step_days,
+                due_days=due.pop() if command.due_days is None and len(due) == 1 else command.due_days,
                 bad=command.bad or "drop",
             ),
             hub,
