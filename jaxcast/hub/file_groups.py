@@ -1,7 +1,7 @@
 """Scans the files of a hub lazily, those of the same columns together."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +31,12 @@ class FileGroup(NamedTuple):
     model: Any
 
 
-def hub_files(path: Path) -> Iterator[tuple[Path, str | None]]:
+def hub_files(path: Path, exclude: Collection[str] = ()) -> Iterator[tuple[Path, str | None]]:
     """Yields the files of a table or a folder of forecasts, each with the model of its folder.
 
     Args:
         path: As given to `scan_forecasts`.
+        exclude: Models of a folder whose files are not read.
 
     Yields:
         Each file, and its model; None for a table, which names its models itself.
@@ -57,7 +58,8 @@ def hub_files(path: Path) -> Iterator[tuple[Path, str | None]]:
             f"{shown(root)} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table"
         )
     for file in files:
-        yield file, file.parent.name
+        if file.parent.name not in exclude:
+            yield file, file.parent.name
 
 
 def scan_groups(files: Iterable[tuple[Path, str | None]]) -> list[FileGroup]:

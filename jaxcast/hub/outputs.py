@@ -1,6 +1,6 @@
 """Reads forecasts of all output types of a hub in one form."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,6 +46,7 @@ def read_outputs(
     locations: Sequence[str] | None = None,
     reference_dates: Sequence[str] | None = None,
     round_id: str | None = None,
+    exclude: Sequence[str] = (),
     step_days: int = 7,
     bad: Literal["raise", "drop"] = "raise",
 ) -> Outputs:
@@ -59,6 +60,7 @@ def read_outputs(
         locations: Locations to keep; by default all.
         reference_dates: Reference dates to keep, such as 2024-01-06; by default all.
         round_id: The only round whose files are read, in a hub's folder; by default all.
+        exclude: Models to leave out; their files in a hub's folder are not read.
         step_days: Days of one step, where a table gives only one of target and reference date.
         bad: Whether to raise on, or to drop, cells that cannot be read and the first of two
             duplicate rows. `dropped` counts them.
@@ -83,8 +85,9 @@ def read_outputs(
     """
     check_choice("bad", bad, ("raise", "drop"))
     chosen = {"output_type": output_types, "target": targets, "model": models, "location": locations}
-    frame, dropped = scan_outputs(path, step_days=step_days, round_id=round_id), list[str]()
-    pl = polars()
+    frame = scan_outputs(path, step_days=step_days, round_id=round_id, exclude=exclude)
+    pl, dropped = polars(), list[str]()
+    frame = frame.filter(~pl.col("model").is_in(list(exclude)).fill_null(False)) if exclude else frame
     for name, wanted in chosen.items():
         if wanted is not None:
             known = OUTPUT_TYPES
@@ -103,13 +106,16 @@ def read_outputs(
     return Outputs(rows, tuple(dropped))
 
 
-def scan_outputs(path: str | Path, *, step_days: int = 7, round_id: str | None = None) -> Any:
+def scan_outputs(
+    path: str | Path, *, step_days: int = 7, round_id: str | None = None, exclude: Collection[str] = ()
+) -> Any:
     """Returns a lazy frame of the forecasts of all output types of a file or a hub folder, in one form.
 
     Args:
         path: As for `scan_forecasts`.
         step_days: Days of one step, where a table gives only one of target and reference date.
         round_id: The only round whose files are read; by default all.
+        exclude: Models of a folder whose files are not read.
 
     Returns:
         The columns of `Outputs.rows`, file, row, and `fault`, the name of a column that cannot be
@@ -120,7 +126,7 @@ def scan_outputs(path: str | Path, *, step_days: int = 7, round_id: str | None =
     """
     files = [
         (file, model)
-        for file, model in hub_files(Path(path))
+        for file, model in hub_files(Path(path), exclude)
         if round_id is None or model is None or file.name.startswith(f"{round_id}-{model}")
     ]
     if not files:

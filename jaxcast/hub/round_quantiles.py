@@ -10,7 +10,6 @@ import numpy as np
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.choosing import Choice
 from jaxcast.hub.description import HubDescription, OutputType, Round
-from jaxcast.hub.file_groups import SUFFIXES
 from jaxcast.hub.loading import load_scanned
 from jaxcast.hub.sample_quantiles import quantiles_of_samples
 from jaxcast.hub.submitted import TYPE, TYPE_ID
@@ -145,7 +144,7 @@ def scan_history(hub: HubDescription, group: Round, settings: RoundSettings) -> 
         InputError: for a file that cannot be read.
     """
     pl, step_days = polars(), step_days_of(group) or 7
-    frame = scan_forecasts(hub.model_output, step_days=step_days)
+    frame = scan_forecasts(hub.model_output, step_days=step_days, exclude=(settings.model, *settings.exclude))
     frame = frame.with_columns(pl.col("model", "location", "file", "fault").cast(pl.Categorical))
     return collected(frame, hub.model_output, step_days=step_days).lazy()
 
@@ -172,7 +171,7 @@ def _load(
             due_days=group.due_days,
             target=target,
             models=settings.models or None,
-            exclude=_present(hub, (settings.model, *settings.exclude)),
+            exclude=(),  # they were not read
             locations=settings.locations or None,
             levels=levels,
             first=None,
@@ -184,12 +183,6 @@ def _load(
         )
         found |= load_scanned(history, hub.model_output, truth.truth, wanted, choice) if wanted else {}
     return found
-
-
-def _present(hub: HubDescription, models: Sequence[str]) -> tuple[str, ...]:
-    """Returns the models of which the hub holds files."""
-    files = [file for name in dict.fromkeys(models) for file in (hub.model_output / name).glob("*")]
-    return tuple({file.parent.name for file in files if file.suffix in SUFFIXES})
 
 
 def _newest_rows(hub: Hub, newest: np.ndarray, rows: Any) -> Any:

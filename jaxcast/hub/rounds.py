@@ -99,17 +99,21 @@ def pool_round(hub: HubDescription, round_id: str, settings: RoundSettings) -> R
 
 
 def _read(hub: HubDescription, round_id: str, settings: RoundSettings) -> Outputs:
+    """Reads the forecasts of a round; files of models that are left out are not opened."""
+    known = sorted(folder.name for folder in hub.model_output.glob("*") if folder.is_dir())
     outputs = read_outputs(
-        hub.model_output, round_id=round_id, step_days=step_days_of(hub.find_round(round_id)) or 7, bad=settings.bad
+        hub.model_output,
+        round_id=round_id,
+        exclude=(settings.model, *check_names("model", settings.exclude, known)),
+        step_days=step_days_of(hub.find_round(round_id)) or 7,
+        bad=settings.bad,
     )
-    pl = polars()
-    left = (settings.model, *settings.exclude)
-    chosen = ~pl.col("model").is_in(left)
+    pl, rows = polars(), outputs.rows
     wishes = {"model": settings.models, "target": settings.targets, "location": settings.locations}
     for name, wanted in wishes.items():
         if wanted:
-            chosen = chosen & pl.col(name).is_in(check_names(name, wanted, outputs.rows[name].unique().drop_nulls()))
-    rows = outputs.rows.filter(chosen)
+            names = outputs.rows[name].unique().drop_nulls().sort()
+            rows = rows.filter(pl.col(name).is_in(check_names(name, wanted, names)))
     if not len(rows):
         raise InputError(f"the round {round_id} of {shown(hub.path)} holds no model to pool; ask for other models")
     return outputs._replace(rows=rows)

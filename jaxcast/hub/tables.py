@@ -1,5 +1,6 @@
 """Reads hub tables lazily: tidy files, legacy and hubverse hub folders."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ NAMES = {
 }
 
 
-def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
+def scan_forecasts(path: str | Path, *, step_days: int = 7, exclude: Collection[str] = ()) -> Any:
     """Returns a lazy frame of the forecasts of a file or a hub folder, in one form, for quantiles.
 
     Args:
@@ -33,6 +34,7 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
             (data-processed/MODEL/DATE-MODEL.csv) or hubverse (model-output/MODEL/DATE-MODEL.csv or
             .parquet); or a folder of such model folders.
         step_days: Days of one step, where a table gives only one of target and reference date.
+        exclude: Models of a folder whose files are not read.
 
     Returns:
         Columns model, location, reference_date, round_date, forecast_date, target_end_date,
@@ -45,7 +47,7 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
     """
-    return polars().concat([_canonical(group, step_days) for group in scan_groups(hub_files(Path(path)))])
+    return polars().concat([_canonical(group, step_days) for group in scan_groups(hub_files(Path(path), exclude))])
 
 
 def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> Any:

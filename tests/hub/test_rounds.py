@@ -306,3 +306,17 @@ def test_a_hub_of_daily_nowcasts_without_horizon_and_target(tmp_path):
     assert {row[:2]: row[2] for row in means} == pytest.approx({
         (day, clade): value for day in ("2026-01-05", "2026-01-06") for clade, value in (("25A", 0.3), ("other", 0.7))
     })  # fmt: skip
+
+
+def test_damaged_files_of_models_that_are_left_out_do_not_matter(hub, tmp_path):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    damaged = folder / f"model-output/{MODELS[2]}/2026-01-24-{MODELS[2]}.csv"
+    damaged.write_text(damaged.read_text() + "1,2\n")
+    description = jaxcast.hub.describe_hub(folder)
+    with pytest.raises(jaxcast.InputError, match=rf"2026-01-24-{MODELS[2]}.csv, row .* has 2 cells, the header 8"):
+        pool_round(description, "2026-01-24", settings(folder))
+    with pytest.raises(jaxcast.InputError, match=r"unknown model 'gamma-thre'; did you mean gamma-three\?"):
+        pool_round(description, "2026-01-24", settings(folder, exclude=("gamma-thre",)))
+    forecast = pool_round(description, "2026-01-24", settings(folder, exclude=MODELS[2:]))
+    assert forecast.models == MODELS[:2]
+    assert forecast.hubs[COUNT, 0][0].models == MODELS[:2]
