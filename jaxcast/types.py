@@ -46,7 +46,7 @@ class Info(TypedDict, total=False):
         analysis: the filtered state of a Kalman filter.
         analysis_spread: its standard deviation over the ensemble.
         token: the newest token.
-        experts: weight of each expert of an `AdaptivePool`, at each time.
+        experts: weight of each expert of an `AdaptivePool` or an `AdaptiveEnsemble`, at each time.
     """
 
     weights: Float[Array, "*batch model"]

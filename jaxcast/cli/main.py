@@ -11,6 +11,8 @@ import tyro
 
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
 from jaxcast.cli.command import ending_well, run_command, take_flags
+from jaxcast.cli.ensemble.commands import PoolEnsemble, ScoreEnsemble
+from jaxcast.cli.ensemble.forecast import ForecastEnsemble
 from jaxcast.cli.hub.baseline import HubBaseline
 from jaxcast.cli.hub.forecast import ForecastHub
 from jaxcast.cli.hub.importance import HubImportance
@@ -38,6 +40,7 @@ GROUPS = {
     "series": "Forecasters of the time series in a table.",
     "panel": "Models of many series of unequal length.",
     "text": "Classifiers of texts.",
+    "ensemble": "Dated point forecasts of many models, at several leads.",
     "hub": "Forecast hubs: quantile forecasts of many models.",
 }
 COMMANDS: dict[str, type] = {
@@ -54,6 +57,9 @@ COMMANDS: dict[str, type] = {
     "text train": TrainText,
     "text predict": PredictText,
     "text evaluate": EvaluateText,
+    "ensemble score": ScoreEnsemble,
+    "ensemble pool": PoolEnsemble,
+    "ensemble forecast": ForecastEnsemble,
     "hub score": ScoreHub,
     "hub pool": PoolHub,
     "hub forecast": ForecastHub,

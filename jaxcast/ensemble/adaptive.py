@@ -112,8 +112,7 @@ class AdaptiveEnsemble(EnsemblePool, FrozenPytree, name="ensemble_adaptive"):
         forecast = jnp.einsum("etl,etl->tl", by_lead, jnp.where(jnp.isfinite(made), made, 0))
         of_models = jnp.einsum("wtl,wtml->tml", by_lead[:-1], experts.weights)
         total = jnp.maximum(by_lead[:-1].sum(0), jnp.finfo(forecast.dtype).tiny)
-        info = {"weights": of_models / total[:, None], "expert_weights": by_lead}
-        return Output(forecast, info)
+        return Output(forecast, {"weights": of_models / total[:, None], "experts": by_lead})
 
 
 def _expert_weights(

@@ -104,7 +104,9 @@ class EnsembleForecasts(FrozenPytree):
         target = np.arange(num_issues)[:, None] + steps
         num_steps = int(target.max()) + 1
         observed = _of_steps(observations, num_steps, np.nan)
-        known = np.arange(num_steps) + verified if known_at is None else _of_steps(known_at, num_steps, num_issues)
+        known = (
+            np.arange(num_steps) + verified if known_at is None else _of_steps(known_at, num_steps, float(num_issues))
+        )
         known = np.where(np.isfinite(observed), np.minimum(known, num_issues), num_issues).astype(int)
         has_target = target >= 0
         place = np.maximum(target, 0)

@@ -75,11 +75,11 @@ def score_ensemble(
         raise InputError(f"no forecast of {reference} has a truth to be scored against; give more observations")
     rows = []
     for method, forecast in pooled.items():
-        both = [np.asarray(each) for each in (forecast, pooled[reference])]
-        cases = counts[:, None] & np.isfinite(truth) & np.isfinite(both).all(0)
-        row = {"method": method} | _of_points(*both, truth, cases, blocks, num_resamples, seed)
+        own, other = np.asarray(forecast), np.asarray(pooled[reference])
+        cases = counts[:, None] & np.isfinite(truth) & np.isfinite(own) & np.isfinite(other)
+        row = {"method": method} | _of_points(own, other, truth, cases, blocks, num_resamples, seed)
         spread = None if spreads is None or method not in spreads else np.asarray(spreads[method])
-        rows.append(row | _of_distributions(both[0], spread, truth, cases))
+        rows.append(row | _of_distributions(own, spread, truth, cases))
     return rows
 
 

@@ -1,9 +1,11 @@
 """Columns of a .csv or .parquet table, and what their cells mean; errors say where."""
 
 import csv
+import gzip
 import io
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +53,7 @@ def polars() -> ModuleType:
 MISSING = {"", "na", "nan", "null", "none"}
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+ZIPPED = ".csv.gz"
 LARGEST = 1e100
 """Values beyond this leave no room for their squares."""
 
@@ -73,7 +76,7 @@ def read_columns(path: Path, *, has_index: bool = False) -> Columns:
     """Reads the columns of a table.
 
     Args:
-        path: a .csv or .parquet.
+        path: a .csv, a .csv.gz or a .parquet.
         has_index: whether the first column of a .csv may have no name, as pandas writes an index.
 
     Returns:
@@ -82,7 +85,7 @@ def read_columns(path: Path, *, has_index: bool = False) -> Columns:
     Raises:
         InputError: for a file that is missing, empty or no table.
     """
-    if path.suffix not in (".csv", ".parquet"):
+    if path.suffix not in (".csv", ".parquet") and not path.name.endswith(ZIPPED):
         raise InputError(f"expected a table of series, .csv or .parquet, got {shown(path)}")
     try:
         is_file = path.is_file()
@@ -90,7 +93,7 @@ def read_columns(path: Path, *, has_index: bool = False) -> Columns:
         is_file = False
     if not is_file:
         raise InputError(f"there is no table {shown(path)}; give a .csv or .parquet")
-    columns = _read_csv(path, has_index) if path.suffix == ".csv" else _read_parquet(path)
+    columns = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, has_index)
     if not columns.by_name or not len(next(iter(columns.by_name.values()))):
         raise InputError(f"{shown(path)} holds no rows; give a header and a row for each date")
     return columns
@@ -118,7 +121,9 @@ def _read_csv(path: Path, has_index: bool) -> Columns:
 
 def _text(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        raw = gzip.decompress(path.read_bytes()) if path.name.endswith(ZIPPED) else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{shown(path)} cannot be unpacked ({shown(error)}); write it again") from None
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read ({error.strerror}); give a .csv that you can read") from None
     encoding = encoding_of(raw)

@@ -10,6 +10,7 @@ from jaxcast.plotting.graphs import plot_node_values as plot_node_values
 from jaxcast.plotting.importance import plot_attention_by_lag as plot_attention_by_lag
 from jaxcast.plotting.importance import plot_importance as plot_importance
 from jaxcast.plotting.leads import plot_errors_by_lead as plot_errors_by_lead
+from jaxcast.plotting.plumes import plot_plume as plot_plume
 from jaxcast.plotting.quantiles import plot_coverage as plot_coverage
 from jaxcast.plotting.quantiles import plot_fan as plot_fan
 from jaxcast.plotting.quantiles import plot_model_weights as plot_model_weights

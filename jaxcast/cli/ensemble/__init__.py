@@ -1,0 +1,1 @@
+"""Commands of ensembles of dated point forecasts."""

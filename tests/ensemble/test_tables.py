@@ -1,0 +1,153 @@
+import gzip
+
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.cli.main import parse
+from jaxcast.ensemble import read_ensemble
+
+TRUTH = "date,value\n2024-01,1\n2024-02,2\n2024-03,3\n"
+
+
+@pytest.fixture
+def tables(tmp_path):
+    def write(forecasts, truth=TRUTH, **options):
+        (tmp_path / "forecasts.csv").write_text(forecasts)
+        (tmp_path / "truth.csv").write_text(truth)
+        return read_ensemble(tmp_path / "forecasts.csv", tmp_path / "truth.csv", **options)
+
+    return write
+
+
+def test_months_with_leads_and_targets_are_read(tables):
+    found = tables(
+        "issue,model,kind,lead,season_start,anomaly\n2024-01,a,x,1,2024-01,0.5\n2024-01,b,y,2,2024-02,1\n"
+        "2024-03,a,x,1,2024-03,2\n",
+        verified=3,
+    )
+    assert (found.issues, found.leads, found.models) == (("2024-01", "2024-02", "2024-03"), (1, 2), ("a", "b"))
+    assert found.groups == ("x", "y")
+    assert found.targets[0] == ("2024-01", "2024-02")
+    np.testing.assert_array_equal(found.forecasts.truth, [[1, 2], [2, 3], [3, np.nan]])
+    assert not np.asarray(found.forecasts.present[1]).any()
+    assert found.forecasts.season[2].tolist() == [2, 3]
+    assert found.forecasts.known_from.tolist() == [[3, 3], [3, 3], [3, 3]]
+    assert found.years.tolist() == [2024] * 3
+
+
+@pytest.mark.parametrize(
+    ("dates", "frequency", "names", "seasons"),
+    [
+        (("2019", "2020", "2022"), "year", ("2019", "2020", "2021", "2022"), 1),
+        (("2023Q4", "2024Q1", "2024Q3"), "quarter", ("2023Q4", "2024Q1", "2024Q2", "2024Q3"), 4),
+        (("2023-12-01", "2024-01-01", "2024-02-01"), "month", ("2023-12", "2024-01", "2024-02"), 12),
+        (("2024-01-03", "2024-01-10", "2024-01-17"), "week", ("2024-01-03", "2024-01-10", "2024-01-17"), 12),
+        (
+            ("2024-01-03", "2024-01-04", "2024-01-06"),
+            "day",
+            ("2024-01-03", "2024-01-04", "2024-01-05", "2024-01-06"),
+            12,
+        ),
+    ],
+)
+def test_dates_of_every_frequency_are_read(tables, dates, frequency, names, seasons):
+    rows = "".join(f"{date},a,1,{number}\n" for number, date in enumerate(dates))
+    truth = "date,value\n" + "".join(f"{date},{number}\n" for number, date in enumerate(dates))
+    found = tables(f"issue,model,lead,value\n{rows}", truth)
+    assert (found.frequency, found.issues, found.forecasts.num_seasons) == (frequency, names, seasons)
+    assert found.forecasts.truth[-2 if len(names) > 3 else 0].tolist() == [2.0 if len(names) > 3 else 1.0]
+
+
+def test_a_value_is_known_when_its_table_says_so(tables):
+    truth = "season_start,season_anomaly,issue,month,month_anomaly\n2024-01,1,2024-03,2024-02,7\n2024-02,2,2024-04,2024-03,8\n"
+    found = tables("issue,model,lead,value\n2024-01,a,0,1\n2024-03,a,0,1\n2024-04,a,0,1\n", truth).forecasts
+    assert found.known_from[:, 0].tolist() == [2, 3, 4, 4]
+    np.testing.assert_array_equal(found.last, [np.nan, np.nan, 7, 8])
+    assert found.newest[:, 0].tolist() == [-1, -1, 0, 1]
+    assert found.latest[:, 0].tolist() == [-1, -1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "truth", "message"),
+    [
+        ("issue,model,value\n2024-01,a,1\n", TRUTH, "no column lead or target"),
+        ("issue,lead,value\n2024-01,1,1\n", TRUTH, "no column model"),
+        ("issue,model,lead,value\nJanuary,a,1,1\n", TRUTH, "line 2: issue cannot be used, got 'January'"),
+        ("issue,model,lead,value\n2024-01,a,1.5,1\n", TRUTH, "line 2: lead cannot be used"),
+        ("issue,model,lead,value\n2024-01,a,1,many\n", TRUTH, "line 2: value cannot be used"),
+        ("issue,model,lead,value\n2024-01,a,1,1\n2024-01,a,1,2\n", TRUTH, "line 3: a second forecast of a"),
+        ("issue,model,lead,value\n2024-01,a,1,1\n", "date,value\n2024-01,1\n2024-01,2\n", "a second value"),
+        ("issue,model,lead,value\n2024-01,a,1,1\n", "date,value\n", "holds no rows"),
+        (
+            "issue,model,lead,target,value\n2024-01,a,1,2024-02,1\n2024-02,a,1,2024-03,1\n2024-02,b,3,2024-03,1\n",
+            TRUTH,
+            "line 4: lead 3 does not go with",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named_in_one_line(tables, forecasts, truth, message):
+    with pytest.raises(jaxcast.InputError, match=message) as error:
+        tables(forecasts, truth)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_rows_are_dropped_and_counted(tables):
+    rows = "issue,model,lead,value\n2024-01,a,1,1\n2024-01,a,1,2\nx,a,1,1\n2024-01,b,1,\n2024-02,b,1,nan\n"
+    found = tables(rows, TRUTH + "2024-01,9\n", bad="drop")
+    assert found.forecasts.values.tolist() == [[[1.0]]]
+    assert len(found.dropped) == 4
+    assert sum(int(line.split()[0]) for line in found.dropped) == 5
+
+
+def test_tables_of_years_join_and_compressed_ones_are_read(tmp_path):
+    for year in (2023, 2024):
+        text = f"issue,model,lead,value\n{year}-01,a,1,{year}\n"
+        (tmp_path / f"{year}.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "truth.csv").write_text(TRUTH)
+    found = read_ensemble([tmp_path / "2023.csv.gz", tmp_path / "2024.csv.gz"], tmp_path / "truth.csv")
+    assert (found.issues[0], found.issues[-1], len(found.issues)) == ("2023-01", "2024-01", 13)
+    (tmp_path / "2023.csv.gz").write_bytes(b"no")
+    with pytest.raises(jaxcast.InputError, match="cannot be unpacked"):
+        read_ensemble(tmp_path / "2023.csv.gz", tmp_path / "truth.csv")
+
+
+def command(tmp_path, name, *options):
+    tables = ("--forecasts", str(tmp_path / "forecasts.csv"), "--observations", str(tmp_path / "truth.csv"))
+    return parse(["ensemble", name, *tables, *options])
+
+
+def test_commands_score_pool_and_forecast(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    months = [str(np.datetime64("2020-01") + step) for step in range(32)]
+    truth = np.cumsum(rng.normal(size=32))
+    rows = [
+        f"{months[issue]},{model},{lead},{truth[issue + lead] + rng.normal():.3f}"
+        for issue in range(30)
+        for model in "abc"
+        for lead in (0, 1)
+    ]
+    (tmp_path / "forecasts.csv").write_text("issue,model,lead,value\n" + "\n".join(rows) + "\n")
+    observed = [f"{month},{value:.3f}" for month, value in zip(months, truth, strict=True)]
+    (tmp_path / "truth.csv").write_text("date,value\n" + "\n".join(observed) + "\n")
+    command(tmp_path, "score", "--score-from", "2021-01").run()
+    assert "equal_mean" in capsys.readouterr().out
+    out = tmp_path / "pool"
+    command(tmp_path, "pool", "--out", str(out), "--thresholds", "-0.5", "0.5").run()
+    assert {path.name for path in out.iterdir()} >= {"results.json", "forecasts.csv", "weights.csv", "plume.png"}
+    table = tmp_path / "newest.csv"
+    command(tmp_path, "forecast", "--out", str(table), "--thresholds", "0").run()
+    lines = table.read_text().splitlines()
+    assert lines[0] == "issue,lead,target,mean,spread,q0.05,q0.25,q0.5,q0.75,q0.95,p_below_0,p_above_0"
+    assert [line.split(",")[:3] for line in lines[1:]] == [["2022-06", "0", "2022-06"], ["2022-06", "1", "2022-07"]]
+    of_pool = next(line for line in (out / "forecasts.csv").read_text().splitlines() if line.startswith("2022-06,1"))
+    assert lines[2].split(",")[:10] == of_pool.split(",")[:10]
+    for name, options, message in (
+        ("forecast", ("--issue", "1999-01", "--out", str(tmp_path / "x.csv")), "issue must be one from"),
+        ("forecast", ("--out", str(tmp_path / "truth.csv"), "--overwrite"), "truth.csv"),
+        ("pool", ("--out", str(out), "--thresholds", "0.5", "-0.5"), "thresholds must rise"),
+        ("score", ("--score-from", "1999-01"), "score_from must be an issue"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            command(tmp_path, name, *options).run()
+    assert (tmp_path / "truth.csv").read_text().startswith("date,value")
