@@ -67,8 +67,8 @@ def rolling_origin(
         The forecasts, with what the pool reports and its parameters at each time.
 
     Raises:
-        InputError: for numbers of steps or times below one, or a discount that is not within (0,
-            1].
+        InputError: for a pool without anything to train, numbers of steps or times below one, or a
+            discount that is not within (0, 1].
 
     Example:
         >>> import jaxcast, numpy as np
@@ -82,6 +82,8 @@ def rolling_origin(
         >>> bool(rolled.info["weights"][0, -1, 0] > 0.8)
         True
     """
+    if not jax.tree.leaves(pool):
+        raise InputError(f"{type(pool).__name__} has nothing to train; forecast with pool_forecasts instead")
     if min(num_optimizer_steps, every, start + 1) < 1:
         raise InputError(
             f"expected num_optimizer_steps and every of at least 1 and a start, got {num_optimizer_steps}, {every}, "

@@ -361,3 +361,10 @@ def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, hub_forecasts):
 def test_bad_input_is_one_line(hub_forecasts, call, message, without_type_checks):
     with pytest.raises(jaxcast.InputError, match=message):
         call(hub_forecasts)
+
+
+def test_a_pool_without_parameters_is_not_trained(hub_forecasts):
+    with pytest.raises(jaxcast.InputError, match="AdaptivePool has nothing to train; forecast with pool_forecasts"):
+        jaxcast.hub.rolling_origin(hub_forecasts, pool=jaxcast.hub.AdaptivePool())
+    with pytest.raises(jaxcast.InputError, match="discount must be"):
+        jaxcast.hub.rolling_origin(hub_forecasts, pool=FIXED["average"], discount=0.0)
