@@ -10,7 +10,7 @@ from jaxcast.checks import check_flag, check_number
 from jaxcast.hub.aggregation import aggregate_experts, track_coverage
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.quantile_pool import QuantilePool, clip_outliers, equal_shares, median_of_present
-from jaxcast.hub.relative_scores import decay, known_before, relative_scores
+from jaxcast.hub.relative_scores import decay, newest_known, relative_scores
 from jaxcast.hub.weighted_mixtures import weighted_mixtures
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, static
@@ -44,7 +44,8 @@ class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
 
         1. Outliers are clipped; a model whose centre is an outlier counts as absent.
         2. Each model is scored relative to the others on the same tasks. Scores forget at two
-           rates, and a location's are drawn towards those of all locations.
+           rates, by steps with known targets, so a season off costs no memory. A location's are
+           drawn towards those of all locations.
         3. Weights are these scores to the power of -4, -8 and -16, beside equal ones. With each,
            quantiles are averaged, and probabilities (a linear opinion pool).
         4. These experts, and the median of the models, are averaged with weights by their own past
@@ -165,7 +166,7 @@ def _at_other_levels(
 
     def moved(base: Array, rate: float, prior_steps: float) -> Array:
         def error(time: Array) -> Array:
-            index, truth = known_before(forecasts, time)
+            index, truth = newest_known(forecasts, time)
             past = jnp.maximum(index, 0)
             errors = truth - base[:, past, forecasts.median_index]
             is_known = jnp.isfinite(errors) & forecasts.is_forecast[:, past]

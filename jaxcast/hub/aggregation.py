@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.hub.forecasts import HubForecasts
+from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.quantile_pool import where_forecast
-from jaxcast.hub.relative_scores import decay, known_before, step_weights
+from jaxcast.hub.relative_scores import MEMORY, decay, newest_known, step_weights
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.types import Scalar
 
@@ -75,7 +75,7 @@ def aggregate_experts(
     tiny = jnp.finfo(experts.dtype).tiny ** 0.5
 
     def at(time: Array) -> Array:
-        index, truth = known_before(forecasts, time)
+        index, truth = newest_known(forecasts, time)
         past = experts[:, :, jnp.maximum(index, 0)]
         is_known = jnp.isfinite(truth) & is_forecast[:, jnp.maximum(index, 0)]
         target = jnp.broadcast_to(jnp.where(is_known, truth, 0), past.shape[:-1])
@@ -157,7 +157,8 @@ def track_coverage(
 
     def surprises(carry: _Coverage, time: Array) -> Array:
         """How much more of the locations missed than should have, by remembered time, newest first."""
-        past, truth = known_before(forecasts, time, wait=1)
+        past = time - forecasts.horizon - 1 - jnp.arange(MEMORY)
+        truth = jnp.where(past >= 0, known_truth(forecasts, time)[:, jnp.maximum(past, 0)], jnp.nan)
         there = jnp.isfinite(truth) & forecasts.is_forecast[:, jnp.maximum(past, 0)]
         ends, truth = carry.ends[:, jnp.maximum(past, 0)], truth[..., None]
         missed = jnp.where(is_upper, truth > ends, truth < ends) & there[..., None]

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.quantile_pool import scores_against
@@ -12,23 +12,27 @@ MEMORY = 52  # Time steps that are remembered, which keeps the work linear in th
 WORST = 2.0  # A score counts as at most this many times the average of its task.
 
 
-def known_before(
-    forecasts: HubForecasts, time: Array, *, wait: int = 0
-) -> tuple[Array, Float[Array, "location memory"]]:
+def newest_known(
+    forecasts: HubForecasts, time: Array
+) -> tuple[Int[Array, " memory"], Float[Array, "location memory"]]:
     """Gathers the newest target data that a forecast of some time may use.
+
+    Only times count at which some forecast can be scored: what a model earned in one season is not
+    forgotten while there is none.
 
     Args:
         forecasts: Forecasts of the models, and the target data.
         time: Index of the time.
-        wait: Further steps to leave out, the newest ones.
 
     Returns:
-        Indices of the `MEMORY` newest times, newest first, which may be negative; and their target
-        data, NaN where they are not known.
+        Indices of the `MEMORY` newest times, newest first, -1 where there are no more; and their
+        target data, NaN where they are not known.
     """
-    index = time - forecasts.horizon - wait - jnp.arange(MEMORY)
-    truth = known_truth(forecasts, time)[:, jnp.maximum(index, 0)]
-    return index, jnp.where(index >= 0, truth, jnp.nan)
+    truth = known_truth(forecasts, time)
+    is_known = (jnp.isfinite(truth) & forecasts.is_forecast).any(0)
+    num_times = truth.shape[1]
+    index = num_times - 1 - jnp.flatnonzero(is_known[::-1], size=MEMORY, fill_value=num_times)
+    return index, jnp.where(index >= 0, truth[:, jnp.maximum(index, 0)], jnp.nan)
 
 
 def step_weights(usual: Float[Array, " memory"], rate: Scalar) -> Float[Array, " memory"]:
@@ -68,7 +72,7 @@ def relative_scores(
 ) -> Float[Array, "location time model rate"]:
     """Computes the log score of each model relative to the others on the same tasks.
 
-    Sums of scores forget exponentially. The ratio of each location is drawn towards that over all
+    Sums of scores forget exponentially, by the step at which something was scored. The ratio of each location is drawn towards that over all
     locations, and this one towards one, so models without a past count as average.
 
     Args:
@@ -85,7 +89,7 @@ def relative_scores(
     tiny = jnp.finfo(quantiles.dtype).tiny ** 0.5
 
     def before(time: Array) -> Array:
-        index, truth = known_before(forecasts, time)
+        index, truth = newest_known(forecasts, time)
         there = credible[:, jnp.maximum(index, 0)] & (index >= 0)[:, None]
         scores, average = scores_against(truth, quantiles[:, jnp.maximum(index, 0)], there, forecasts.levels)
         scores = jnp.minimum(scores, WORST * average)

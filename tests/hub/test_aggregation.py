@@ -53,8 +53,9 @@ def loss(quantiles, truth):
 
 
 def steps_before(hub, time):
-    """Past times that are remembered and their age."""
-    return [(s, time - hub.horizon - s) for s in range(time - hub.horizon, time - hub.horizon - MEMORY, -1) if s >= 0]
+    """Past times that are remembered, those at which something can be scored, and their age."""
+    there = (np.isfinite(known(hub, time)) & np.asarray(hub.is_forecast)).any(0)
+    return [(s, age) for age, s in enumerate(np.flatnonzero(there)[::-1][:MEMORY])]
 
 
 def weights_of(usual, rate):
