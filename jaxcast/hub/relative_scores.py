@@ -12,9 +12,7 @@ MEMORY = 52  # Time steps that are remembered, which keeps the work linear in th
 WORST = 2.0  # A score counts as at most this many times the average of its task.
 
 
-def newest_known(
-    forecasts: HubForecasts, time: Array
-) -> tuple[Int[Array, " memory"], Float[Array, "location memory"]]:
+def newest_known(forecasts: HubForecasts, time: Array) -> tuple[Int[Array, " memory"], Float[Array, "location memory"]]:
     """Gathers the newest target data that a forecast of some time may use.
 
     Only times count at which some forecast can be scored: what a model earned in one season is not
