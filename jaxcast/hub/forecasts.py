@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.pytrees import FrozenPytree
 
 
 class HubForecasts(FrozenPytree):
@@ -43,7 +43,7 @@ class HubForecasts(FrozenPytree):
     levels: Float[Array, " quantile"]
     releases: Float[Array, "release location time"]
     release_of: Int[Array, " time"]
-    horizon: int = static()
+    horizon: Int[ArrayLike, ""]
 
     @classmethod
     @checked
@@ -174,7 +174,7 @@ def known_truth(forecasts: HubForecasts, time: Int[ArrayLike, ""]) -> Float[Arra
 
 
 def lagged(
-    series: Shaped[Array, "location time *rest"], horizon: int, *, num_lags: int, empty: float = 0.0
+    series: Shaped[Array, "location time *rest"], horizon: Int[ArrayLike, ""], *, num_lags: int, empty: float = 0.0
 ) -> Shaped[Array, "location time lag *rest"]:
     """Gathers the values at times t - horizon, t - horizon - 1, ... for every time t.
 
@@ -187,9 +187,6 @@ def lagged(
     Returns:
         The values, newest first.
     """
-    num_times = series.shape[1]
-    pad = horizon + num_lags - 1
-    padding = [(0, 0), (pad, 0)] + [(0, 0)] * (series.ndim - 2)
-    padded = jnp.pad(series, padding, constant_values=empty)
-    index = jnp.arange(num_times)[:, None] + pad - horizon - jnp.arange(num_lags)
-    return padded[:, index]
+    index = jnp.arange(series.shape[1])[:, None] - horizon - jnp.arange(num_lags)
+    is_there = (index >= 0).reshape(*index.shape, *(1,) * (series.ndim - 2))
+    return jnp.where(is_there, series[:, jnp.maximum(index, 0)], empty)

@@ -10,6 +10,7 @@ import pytest
 import jaxcast
 from jaxcast.hub.adaptive_pool import _share_of_mean
 from jaxcast.hub.forecasts import known_truth
+from jaxcast.hub.padding import pool_padded
 from jaxcast.hub.quantile_pool import clip_outliers
 from jaxcast.hub.rolling import task_scores
 
@@ -188,3 +189,31 @@ def test_it_beats_the_mean_where_models_differ():
         for pool in (POOL, jaxcast.hub.QuantileMean())
     ]
     assert scores[0] < 0.8 * scores[1]
+
+
+def whole_hub(size, horizon):
+    """A hub with a release a step, each of which is a little off in its newest value."""
+    quantiles, truth = make(size)
+    quantiles[1, 5:9, 0] = np.nan
+    dates = np.datetime64("2024-01-06") + 7 * np.arange(size[1])
+    releases = np.stack(
+        [np.where(np.arange(size[1]) <= r, truth * (0.9 if r % 2 else 1.0), np.nan) for r in range(9, 24)]
+    )
+    names = [tuple(f"{kind}{i}" for i in range(number)) for kind, number in zip("lm", (size[0], size[2]), strict=True)]
+    which = np.arange(size[1]) - 9 - horizon
+    observed = np.where(which[:, None] >= 0, releases[np.maximum(which, 0), :, 0].T[..., None], np.nan)
+    return jaxcast.hub.Hub(
+        quantiles, truth, observed, names[0], dates, names[1], LEVELS, horizon,
+        releases=releases, as_of=dates[9:24] + 4, release_of=np.maximum(which, -1),
+    )  # fmt: skip
+
+
+def test_padding_changes_no_forecast_and_horizons_share_a_program(count_compilations):
+    hubs = [whole_hub((3, 24, 4), 1), whole_hub((4, 26, 3), 2)]
+    plain = [np.asarray(jaxcast.hub.pool_forecasts(POOL, hub.forecasts()).forecast) for hub in hubs]
+    first = pool_padded(POOL, hubs[0])
+    count_compilations()
+    second = pool_padded(POOL, hubs[1])
+    assert count_compilations() == 0
+    for padded, expected in zip((first, second), plain, strict=True):
+        np.testing.assert_allclose(padded, expected, rtol=1e-6)

@@ -16,6 +16,7 @@ from jaxcast.errors import InputError, counted, shown
 from jaxcast.hierarchy.files import read_hierarchy
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
+from jaxcast.hub.padding import pool_padded
 from jaxcast.hub.quantile_pool import QuantilePool, pool_forecasts
 from jaxcast.hub.reconciled import reconcile_locations
 from jaxcast.hub.submission import check_submission, submission_path, write_submission
@@ -198,6 +199,7 @@ class ForecastHub(HubTables):
         pool = self.chosen()
         if isinstance(pool, AdaptivePool):
             check_lower(pool.lower, hub)
+            return pool_padded(pool, hub)
         return np.asarray(pool_forecasts(pool, hub.forecasts()).forecast)
 
     def chosen(self) -> QuantilePool:
