@@ -3,7 +3,7 @@
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.ensemble.arrays import EnsembleForecasts
@@ -16,7 +16,7 @@ SHARE_OF_LEADS = 2 / 3
 
 @checked
 def correct_newest_errors(
-    pooled: Float[Array, "issue lead"], forecasts: EnsembleForecasts
+    pooled: Shaped[ArrayLike, "issue lead"], forecasts: EnsembleForecasts
 ) -> Float[Array, "issue lead"]:
     """Adds what the newest errors say about the error to come, by a ridge regression at each lead.
 
@@ -51,6 +51,7 @@ def correct_newest_errors(
         >>> bool(corrected[-1, 0] > 0.8), float(corrected[0, 0])
         (True, 0.0)
     """
+    pooled = jnp.asarray(pooled)
     features = error_features(pooled, forecasts)
     dtype = pooled.dtype
     is_case = jnp.isfinite(forecasts.truth) & jnp.isfinite(pooled)

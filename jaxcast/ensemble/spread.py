@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.distributions.normal import Normal
@@ -24,7 +24,7 @@ SPREAD_POWER = 0.5
 
 
 @checked
-def error_spread(pooled: Float[Array, "issue lead"], forecasts: EnsembleForecasts) -> Float[Array, "issue lead"]:
+def error_spread(pooled: Shaped[ArrayLike, "issue lead"], forecasts: EnsembleForecasts) -> Float[Array, "issue lead"]:
     """Computes the standard deviation of the errors to come, by lead and season, from those verified.
 
         s^2 = g^2 v(l) (sum_c a_c e_c^2 / (g_c^2 v(l_c)) + k) / (sum_c a_c + k),    k = 2 h
@@ -60,6 +60,7 @@ def error_spread(pooled: Float[Array, "issue lead"], forecasts: EnsembleForecast
         >>> bool(abs(spread[-1, 0] / 3 - 1) < 0.2)
         True
     """
+    pooled = jnp.asarray(pooled)
     factor, of_models = _model_spread(forecasts)
     is_case = jnp.isfinite(forecasts.truth) & jnp.isfinite(pooled)
     squares = jnp.where(is_case, ((forecasts.truth - pooled) / factor) ** 2, 0)
@@ -105,7 +106,7 @@ def _model_spread(forecasts: EnsembleForecasts) -> tuple[Float[Array, "issue lea
 
 @checked
 def category_probabilities(
-    loc: Float[Array, "*batch"], scale: Float[Array, "*batch"], thresholds: tuple[float | int, ...]
+    loc: Shaped[ArrayLike, "*batch"], scale: Shaped[ArrayLike, "*batch"], thresholds: tuple[float | int, ...]
 ) -> Float[Array, "*batch category"]:
     """Computes the probabilities of categories of a normal distribution, between thresholds.
 
@@ -128,13 +129,14 @@ def category_probabilities(
     """
     if not all(math.isfinite(each) for each in thresholds) or list(thresholds) != sorted(set(thresholds)):
         raise InputError(f"thresholds must be finite and rise, got {thresholds}")
+    loc, scale = jnp.asarray(loc), jnp.asarray(scale)
     below = [Normal(loc, scale).cdf(jnp.asarray(each, loc.dtype)) for each in thresholds]
     bounds = jnp.stack([jnp.zeros_like(loc), *below, jnp.ones_like(loc)], -1)
     return jnp.where(jnp.isfinite(loc * scale)[..., None], jnp.diff(bounds, axis=-1), jnp.nan)
 
 
 @checked
-def categories_of(values: Float[Array, "*batch"], thresholds: tuple[float | int, ...]) -> Float[Array, "*batch"]:
+def categories_of(values: Shaped[ArrayLike, "*batch"], thresholds: tuple[float | int, ...]) -> Float[Array, "*batch"]:
     """Returns the category of each value, from 0; a value at a threshold is in the outer category.
 
     The first threshold belongs to the category below it and the last to the one above, so that
@@ -152,6 +154,7 @@ def categories_of(values: Float[Array, "*batch"], thresholds: tuple[float | int,
         >>> jaxcast.ensemble.categories_of(jnp.asarray([-0.5, 0.0, 0.5]), (-0.5, 0.5)).tolist()
         [0.0, 1.0, 2.0]
     """
+    values = jnp.asarray(values)
     bounds = jnp.asarray(thresholds, values.dtype)
     is_first = (jnp.arange(len(thresholds)) == 0) & (len(thresholds) > 1)
     passed = jnp.where(is_first, values[..., None] > bounds, values[..., None] >= bounds)

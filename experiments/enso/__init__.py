@@ -1,0 +1,1 @@
+"""El Niño: forecasts of many models as they were issued, pooled from a rolling origin."""

@@ -1,0 +1,94 @@
+"""`experiments.enso`: the baselines that SOURCE.md gives, on the real data; a run on made data, resumed."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import jaxcast
+from experiments.enso import __main__ as enso
+from experiments.enso.data import load, load_official, make_folder
+from experiments.enso.methods import EQUAL, POOLS, Forecasts, baselines, spread_of_models
+from experiments.enso.rows import make_rows
+from tests.real_data import real_data
+
+# Of SOURCE.md: RMSE by lead, its mean, ratio to the equally weighted mean, ends of its interval.
+BASELINES = {
+    "climatology": "0.896 0.889 0.887 0.887 0.889 0.892 0.896 0.899 0.902 0.893 1.702 1.215 2.084",
+    "persistence": "0.472 0.658 0.823 0.967 1.086 1.180 1.252 1.302 1.332 1.008 1.921 1.514 2.476",
+    "equal_mean": "0.218 0.301 0.385 0.466 0.546 0.621 0.678 0.731 0.776 0.525 1.000 1.000 1.000",
+    "equal_median": "0.224 0.307 0.387 0.471 0.560 0.647 0.699 0.757 0.797 0.539 1.027 0.999 1.052",
+    "dynamical_mean": "0.208 0.292 0.375 0.457 0.536 0.607 0.655 0.705 0.759 0.511 0.973 0.897 1.073",
+    "statistical_mean": "0.301 0.391 0.473 0.551 0.625 0.692 0.747 0.789 0.824 0.599 1.142 1.010 1.238",
+}
+
+
+def test_baselines_are_those_of_the_source_to_its_digits():
+    folder = real_data("iri_enso_plume")
+    ensemble = load((folder,), None)
+    pooled = baselines(ensemble)
+    for name in (EQUAL, "equal_median"):
+        pooled[name] = np.asarray(jaxcast.ensemble.pool_ensemble(POOLS[name], ensemble.forecasts).forecast)
+    spread = spread_of_models(ensemble.forecasts)
+    made = Forecasts(pooled, dict.fromkeys(pooled, spread), np.zeros(0))
+    is_scored = np.asarray(ensemble.issues) >= "2008-01"
+    rows = {row["method"]: row for row in make_rows(ensemble, made, load_official((folder,), ensemble), is_scored)}
+    for name, text in BASELINES.items():
+        row = rows[name]
+        found = [*row["rmse_by_lead"], row["rmse"], row["ratio"], *row["ratio_ci95"]]
+        np.testing.assert_allclose(found, [float(number) for number in text.split()], atol=5.5e-4, err_msg=name)
+        assert row["num_cases"] == 1233
+    official = [rows["official_iri"]["rps_iri"], rows["official_cpc"]["rps_cpc"]]
+    np.testing.assert_allclose(official, [0.2354, 0.1992], atol=5.5e-5)
+    assert [rows[f"official_{name}"]["num_cases"] for name in ("iri", "cpc")] == [1233, 715]
+    mean = rows[EQUAL]
+    np.testing.assert_allclose([mean["crps"], mean["rps_iri"], mean["rps_cpc"]], [0.2926, 0.2424, 0.1877], atol=5.5e-5)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A folder of made data, and the same in two parts."""
+    whole = make_folder(tmp_path_factory.mktemp("whole"), num_issues=60)
+    parts = [tmp_path_factory.mktemp(name) for name in ("early", "late")]
+    for file in whole.iterdir():
+        head, *lines = file.read_text().splitlines()
+        column = head.split(",").index("issue")
+        for part, is_late in zip(parts, (False, True), strict=True):
+            kept = [line for line in lines if (line.split(",")[column] >= "2007-01") == is_late]
+            (part / file.name).write_text("\n".join([head, *kept]) + "\n")
+    return whole, parts
+
+
+def test_joined_folders_are_the_whole(pair):
+    whole, parts = pair
+    one, two = load((whole,), None), load(parts, None)
+    assert one.issues == two.issues
+    for name in ("values", "truth", "known_from", "last", "latest"):
+        np.testing.assert_array_equal(getattr(one.forecasts, name), getattr(two.forecasts, name))
+
+
+def test_a_target_that_is_not_observed_by_the_last_issue_does_not_count(pair):
+    ensemble = load((pair[0],), "2007-12")
+    assert ensemble.issues[-1] == "2007-12"
+    known = np.isfinite(np.asarray(ensemble.forecasts.truth))
+    steps = np.arange(len(ensemble.issues))[:, None] + np.arange(4) + 3
+    assert (known == (steps < len(ensemble.issues))).all()
+
+
+def test_an_experiment_writes_its_rows_and_resumes(tmp_path, pair, capsys):
+    config = enso.Config(preset="smoke", data=(pair[0],), out=tmp_path / "run", first="2007-01")
+    enso.main(config)
+    capsys.readouterr()
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    keys = {"method", "rmse_by_lead", "rmse", "ratio", "ratio_ci95", "crps", "coverage50", "coverage90"}
+    assert all(keys | {"rps_iri", "rps_cpc"} <= row.keys() for row in results["rows"])
+    assert {"adaptive", "equal_mean", "official_iri"} <= {row["method"] for row in results["rows"]}
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == set(enso.pictures.NAMES)
+    enso.main(config)
+    assert json.loads((tmp_path / "run/results.json").read_text()) == results
+    other = shutil.copytree(pair[1][1], tmp_path / "other")
+    with pytest.raises(jaxcast.InputError, match="other settings"):
+        enso.main(enso.Config(preset="smoke", data=(other,), out=tmp_path / "run", first="2007-06"))
+    with pytest.raises(jaxcast.InputError, match="first must be an issue"):
+        enso.main(enso.Config(preset="smoke", data=(pair[0],), out=tmp_path / "x", first="1999-01"))
