@@ -169,7 +169,8 @@ def known_truth(forecasts: HubForecasts, time: Int[ArrayLike, ""]) -> Float[Arra
         [[nan, nan, nan], [1.0, nan, nan], [1.5, 2.0, nan]]
     """
     release = forecasts.release_of[time]
-    is_known = (jnp.arange(forecasts.truth.shape[1]) <= time - forecasts.horizon) & (release >= 0)
+    newest = jnp.asarray(time) - forecasts.horizon
+    is_known = (jnp.arange(forecasts.truth.shape[1]) <= newest) & (release >= 0)
     return jnp.where(is_known, forecasts.releases[jnp.maximum(release, 0)], jnp.nan)
 
 

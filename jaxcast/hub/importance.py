@@ -15,9 +15,9 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_whole
 from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.pools import QuantileMean
-from jaxcast.hub.quantile_pool import QuantilePool
-from jaxcast.hub.rolling import task_scores
+from jaxcast.hub.pools.plain import QuantileMean
+from jaxcast.hub.pools.quantile_pool import QuantilePool
+from jaxcast.hub.pools.rolling import task_scores
 
 Empty = Literal["mean_model", "left_out"]
 

@@ -12,8 +12,9 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_names
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
-from jaxcast.hub.checks import Grid
-from jaxcast.hub.choosing import (
+from jaxcast.hub.outputs.sample_quantiles import in_place_of_samples
+from jaxcast.hub.tables.checks import Grid
+from jaxcast.hub.tables.choosing import (
     Choice,
     check_steps,
     choose_horizons,
@@ -24,10 +25,9 @@ from jaxcast.hub.choosing import (
     kept_models,
     unused_types,
 )
-from jaxcast.hub.grid import ROW_COLUMNS, fill_grid, is_or_null
-from jaxcast.hub.releases import TargetData, lags_of, place_targets, read_targets, release_of
-from jaxcast.hub.sample_quantiles import in_place_of_samples
-from jaxcast.hub.tables import collected, scan_forecasts
+from jaxcast.hub.tables.grid import ROW_COLUMNS, fill_grid, is_or_null
+from jaxcast.hub.tables.releases import TargetData, lags_of, place_targets, read_targets, release_of
+from jaxcast.hub.tables.scan import collected, scan_forecasts
 from jaxcast.io.tables import polars
 
 

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.quantile_pool import pool_forecasts
+from jaxcast.hub.pools.adaptive_pool import AdaptivePool
+from jaxcast.hub.pools.quantile_pool import pool_forecasts
 
 # Sizes of locations, times, models and releases are rounded up to multiples of these.
 STEPS = (8, 16, 8, 16)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.adaptive_pool import _share_of_mean
 from jaxcast.hub.forecasts import known_truth
 from jaxcast.hub.padding import pool_padded
-from jaxcast.hub.quantile_pool import clip_outliers
-from jaxcast.hub.rolling import task_scores
+from jaxcast.hub.pools.adaptive_pool import _share_of_mean
+from jaxcast.hub.pools.quantile_pool import clip_outliers
+from jaxcast.hub.pools.rolling import task_scores
 
 LEVELS = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
 NORMAL = np.asarray([-1.96, -0.67, 0.0, 0.67, 1.96])

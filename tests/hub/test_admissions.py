@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 import jaxcast
-from jaxcast.hub.checks import Grid
-from jaxcast.hub.releases import place_targets, read_targets
 from jaxcast.hub.revisions import revision_sizes
+from jaxcast.hub.tables.checks import Grid
+from jaxcast.hub.tables.releases import place_targets, read_targets
 from tests.real_data import real_data
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.relative_scores import MEMORY, relative_scores
-from jaxcast.hub.weighted_mixtures import weighted_mixtures
+from jaxcast.hub.pools.relative_scores import MEMORY, relative_scores
+from jaxcast.hub.pools.weighted_mixtures import weighted_mixtures
 
 LEVELS = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
 SIZE = (3, 60, 4)  # Longer than the memory of a year.

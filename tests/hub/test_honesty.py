@@ -11,8 +11,8 @@ from flax import nnx
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.hub.checks import find_bad_forecasts
 from jaxcast.hub.forecasts import lagged
+from jaxcast.hub.tables.checks import find_bad_forecasts
 
 pytestmark = pytest.mark.slow
 

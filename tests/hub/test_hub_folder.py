@@ -8,8 +8,8 @@ import pytest
 import jaxcast
 from jaxcast.cli.hub import folder as of_folder
 from jaxcast.cli.main import parse
-from jaxcast.hub.cloud import copy_hub
-from jaxcast.hub.validation import validate_submission
+from jaxcast.hub.tables.cloud import copy_hub
+from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import CATEGORY, COUNT, MODELS, RATE, write_hub
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import jaxcast
 from jaxcast import hub
-from jaxcast.hub.quantile_pool import median_of_present, rank_of_present
+from jaxcast.hub.pools.quantile_pool import median_of_present, rank_of_present
 
 LEVELS = np.asarray([0.1, 0.5, 0.9])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.rolling import _clipped_mean, _loss, task_scores
+from jaxcast.hub.pools.rolling import _clipped_mean, _loss, task_scores
 from jaxcast.scores.relative import _resampled_sums
 
 LEVELS = np.asarray([0.1, 0.3, 0.5, 0.7, 0.9])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.samples import _drawn, _quota
+from jaxcast.hub.outputs.samples import _drawn, _quota
 
 pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.rolling import task_scores
+from jaxcast.hub.pools.rolling import task_scores
 
 LEVELS = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
 NORMAL = np.asarray([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.rolling import task_scores
+from jaxcast.hub.pools.rolling import task_scores
 
 LEVELS = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
 NORMAL = np.asarray([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
@@ -216,7 +216,7 @@ def test_the_rolling_origin_is_a_loop_of_trainings(hub_forecasts, rolled):
     """By hand, a pool for each time, with optax in a Python loop."""
     import optax
 
-    from jaxcast.hub.rolling import _clipped_mean, _loss
+    from jaxcast.hub.pools.rolling import _clipped_mean, _loss
 
     prior = FIXED["average"]
     pool, optimizer = prior, optax.adam(0.03)

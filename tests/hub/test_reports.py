@@ -8,7 +8,7 @@ import pytest
 import jaxcast
 from experiments.hub.setup import write_synthetic_hub
 from jaxcast.cli.main import parse
-from jaxcast.hub.validation import validate_submission
+from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import COUNT, write_hub
 
 pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")

@@ -10,11 +10,11 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.hub.round_files import round_path, write_metadata, write_round
-from jaxcast.hub.round_quantiles import RoundSettings
-from jaxcast.hub.rounds import newest_round, pool_round
-from jaxcast.hub.target_data import find_target_data
-from jaxcast.hub.validation import validate_submission
+from jaxcast.hub.rounds.files import round_path, write_metadata, write_round
+from jaxcast.hub.rounds.pooling import newest_round, pool_round
+from jaxcast.hub.rounds.quantiles import RoundSettings
+from jaxcast.hub.tables.target_data import find_target_data
+from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import CATEGORIES, CATEGORY, COUNT, HORIZONS, LOCATIONS, MODELS, PEAK, RATE, WEEKS, write_hub
 from tests.real_data import real_data
 

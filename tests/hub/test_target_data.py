@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import jaxcast
-from jaxcast.hub.target_data import find_target_data
+from jaxcast.hub.tables.target_data import find_target_data
 from tests.hub.tiny_hub import COUNT, MODELS, write_hub
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.hub.validation import validate_submission
+from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import COUNT, MODELS, write_hub
 from tests.real_data import real_data
 

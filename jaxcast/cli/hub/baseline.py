@@ -12,7 +12,7 @@ from jaxcast.cli.hub.output import draw_fan, say
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.baseline import flat_line_quantiles, observed_before
-from jaxcast.hub.submission import check_submission, submission_path, write_submission
+from jaxcast.hub.rounds.submission import check_submission, submission_path, write_submission
 from jaxcast.io.files import check_place
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.progress import doing

@@ -12,16 +12,16 @@ from jaxcast.cli.hub.rounds import draw_round, refuse_options_of_tables
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.baseline import flat_line_quantiles
-from jaxcast.hub.cloud import is_remote
-from jaxcast.hub.config_files import describe_hub
-from jaxcast.hub.description import HubDescription, OutputType
-from jaxcast.hub.round_files import round_path, write_metadata, write_round
-from jaxcast.hub.round_quantiles import RoundSettings
-from jaxcast.hub.rounds import RoundForecast, newest_round, pool_round
-from jaxcast.hub.submitted import TYPE
-from jaxcast.hub.target_data import TargetFiles, find_target_data
-from jaxcast.hub.validation_file import METADATA
-from jaxcast.hub.validation_values import step_days_of
+from jaxcast.hub.config.description import HubDescription, OutputType
+from jaxcast.hub.config.files import describe_hub
+from jaxcast.hub.rounds.files import round_path, write_metadata, write_round
+from jaxcast.hub.rounds.pooling import RoundForecast, newest_round, pool_round
+from jaxcast.hub.rounds.quantiles import RoundSettings
+from jaxcast.hub.tables.cloud import is_remote
+from jaxcast.hub.tables.target_data import TargetFiles, find_target_data
+from jaxcast.hub.validation.file import METADATA
+from jaxcast.hub.validation.submitted import TYPE
+from jaxcast.hub.validation.values import step_days_of
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.io.tables import polars
 from jaxcast.progress import announce, doing

@@ -10,13 +10,13 @@ from typing import Any
 
 from jaxcast.cli.hub.output import say
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.cloud import copy_hub, is_remote
-from jaxcast.hub.config_files import describe_hub
-from jaxcast.hub.description import HubDescription, of_target
-from jaxcast.hub.outputs import scan_outputs
-from jaxcast.hub.tables import collected
-from jaxcast.hub.target_data import find_target_data
-from jaxcast.hub.validation_values import step_days_of
+from jaxcast.hub.config.description import HubDescription, of_target
+from jaxcast.hub.config.files import describe_hub
+from jaxcast.hub.outputs.reading import scan_outputs
+from jaxcast.hub.tables.cloud import copy_hub, is_remote
+from jaxcast.hub.tables.scan import collected
+from jaxcast.hub.tables.target_data import find_target_data
+from jaxcast.hub.validation.values import step_days_of
 from jaxcast.io.tables import polars
 from jaxcast.progress import announce, doing
 

@@ -14,12 +14,12 @@ from jaxcast.cli.hub.output import draw_fan, newest_truth, say
 from jaxcast.cli.hub.rounds import forecast_round
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hierarchy.files import read_hierarchy
-from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.padding import pool_padded
-from jaxcast.hub.quantile_pool import QuantilePool, pool_forecasts
+from jaxcast.hub.pools.adaptive_pool import AdaptivePool
+from jaxcast.hub.pools.quantile_pool import QuantilePool, pool_forecasts
 from jaxcast.hub.reconciled import reconcile_locations
-from jaxcast.hub.submission import check_submission, submission_path, write_submission
+from jaxcast.hub.rounds.submission import check_submission, submission_path, write_submission
 from jaxcast.io.files import check_place
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.progress import doing

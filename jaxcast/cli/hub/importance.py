@@ -21,8 +21,8 @@ from jaxcast.cli.hub.output import say, say_about_truth, truth_note
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.importance import ModelImportance, model_importance
-from jaxcast.hub.quantile_pool import QuantilePool
-from jaxcast.hub.rolling import task_scores
+from jaxcast.hub.pools.quantile_pool import QuantilePool
+from jaxcast.hub.pools.rolling import task_scores
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.io.tables import polars
 from jaxcast.progress import doing

@@ -14,14 +14,14 @@ from jaxcast.cli.command import make_console
 from jaxcast.cli.hub.output import show_groups
 from jaxcast.cli.hub.pool_types import pool_types
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.config_files import describe_hub, is_hub
-from jaxcast.hub.file_groups import SUFFIXES
-from jaxcast.hub.output_scores import OutputScores, score_outputs
-from jaxcast.hub.output_settings import categories_of, compound_of
-from jaxcast.hub.output_truth import cut_into_categories, read_output_truth
-from jaxcast.hub.outputs import OUTPUT_TYPES, read_outputs, scan_outputs
-from jaxcast.hub.samples import COMPOUND
-from jaxcast.hub.tables import collected
+from jaxcast.hub.config.files import describe_hub, is_hub
+from jaxcast.hub.outputs.reading import OUTPUT_TYPES, read_outputs, scan_outputs
+from jaxcast.hub.outputs.samples import COMPOUND
+from jaxcast.hub.outputs.scores import OutputScores, score_outputs
+from jaxcast.hub.outputs.settings import categories_of, compound_of
+from jaxcast.hub.outputs.truth import cut_into_categories, read_output_truth
+from jaxcast.hub.tables.file_groups import SUFFIXES
+from jaxcast.hub.tables.scan import collected
 from jaxcast.io.tables import polars
 from jaxcast.progress import doing
 

@@ -12,12 +12,12 @@ from jaxcast.cli.hub.folder import commands_of, count_runs, refuse_nothing, tabl
 from jaxcast.cli.hub.output import draw_submissions, draw_weights, say, say_about_truth, show_scores, truth_note
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
 from jaxcast.errors import InputError
-from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.membership import membership_table
-from jaxcast.hub.outputs import OUTPUT_TYPES
-from jaxcast.hub.pools import QuantileMean, QuantileMedian
-from jaxcast.hub.quantile_pool import pool_forecasts
+from jaxcast.hub.outputs.reading import OUTPUT_TYPES
+from jaxcast.hub.pools.adaptive_pool import AdaptivePool
+from jaxcast.hub.pools.plain import QuantileMean, QuantileMedian
+from jaxcast.hub.pools.quantile_pool import pool_forecasts
 from jaxcast.hub.report import compare_forecasters, score_forecasters
 from jaxcast.progress import announce, doing
 from jaxcast.saving.models import save_model

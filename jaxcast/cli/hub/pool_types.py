@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxcast.errors import InputError
-from jaxcast.hub.output_pools import pool_cdf, pool_means, pool_medians, pool_pmf
-from jaxcast.hub.outputs import Outputs
-from jaxcast.hub.samples import COMPOUND, pool_samples
+from jaxcast.hub.outputs.pools import pool_cdf, pool_means, pool_medians, pool_pmf
+from jaxcast.hub.outputs.reading import Outputs
+from jaxcast.hub.outputs.samples import COMPOUND, pool_samples
 from jaxcast.io.tables import polars
 
 NAME = "equal_weights"

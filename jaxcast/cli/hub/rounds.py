@@ -10,14 +10,14 @@ from jaxcast.cli.hub.folder import local_hub
 from jaxcast.cli.hub.output import draw_fan, newest_truth, say
 from jaxcast.errors import InputError, counted
 from jaxcast.hub.arrays import Hub
-from jaxcast.hub.cloud import is_remote
-from jaxcast.hub.config_files import describe_hub
-from jaxcast.hub.description import HubDescription, OutputType
-from jaxcast.hub.round_files import round_path, write_metadata, write_round
-from jaxcast.hub.round_quantiles import RoundSettings
-from jaxcast.hub.rounds import RoundForecast, newest_round, pool_round
-from jaxcast.hub.target_data import TargetFiles, find_target_data
-from jaxcast.hub.validation_file import METADATA
+from jaxcast.hub.config.description import HubDescription, OutputType
+from jaxcast.hub.config.files import describe_hub
+from jaxcast.hub.rounds.files import round_path, write_metadata, write_round
+from jaxcast.hub.rounds.pooling import RoundForecast, newest_round, pool_round
+from jaxcast.hub.rounds.quantiles import RoundSettings
+from jaxcast.hub.tables.cloud import is_remote
+from jaxcast.hub.tables.target_data import TargetFiles, find_target_data
+from jaxcast.hub.validation.file import METADATA
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.progress import announce, doing
 

@@ -13,8 +13,8 @@ from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.output import draw_submissions, say_about_truth, show_groups, show_scores, sort_key
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, show_types_by, types_in
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.output_scores import OutputScores
-from jaxcast.hub.outputs import OUTPUT_TYPES
+from jaxcast.hub.outputs.reading import OUTPUT_TYPES
+from jaxcast.hub.outputs.scores import OutputScores
 from jaxcast.hub.report import KEYS, score_tables
 from jaxcast.progress import announce
 

@@ -11,8 +11,8 @@ from jaxcast.cli.command import make_console
 from jaxcast.cli.hub.folder import local_hub
 from jaxcast.cli.hub.output import say
 from jaxcast.errors import InputError, counted, shown
-from jaxcast.hub.validation import Check, validate_submission
-from jaxcast.hub.validation_file import parse_name
+from jaxcast.hub.validation.file import parse_name
+from jaxcast.hub.validation.report import Check, validate_submission
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A hub's description of itself, read from its hub-config folder."""

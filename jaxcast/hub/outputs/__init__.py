@@ -1,0 +1,1 @@
+"""All output types of a hub: read, pooled and scored."""

@@ -1,0 +1,130 @@
+"""Quantiles of samples, in whose place they are pooled and scored."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxcast.checks import check_choice, check_number, check_whole
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.outputs.pools import rows_to_pool
+from jaxcast.hub.outputs.reading import Outputs
+from jaxcast.io.tables import polars
+
+HUB_LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
+
+
+def quantiles_of_samples(
+    rows: Any,
+    levels: Sequence[float] = HUB_LEVELS,
+    *,
+    method: Literal["median_unbiased", "linear"] = "median_unbiased",
+    least: int = 2,
+) -> Outputs:
+    """Returns the quantiles of samples, task by task, so that they can be pooled and scored as such.
+
+    Args:
+        rows: Rows of `read_outputs`; those of other types are left aside.
+        levels: Levels of the quantiles; by default the 23 of the COVID-19 and influenza hubs.
+        method: "median_unbiased", whose expected rank is right whatever the distribution (type 8
+            of Hyndman and Fan); "linear" (type 7) is the rule of numpy and R, whose outer quantiles
+            of few samples are too narrow.
+        least: Fewest samples from which quantiles are made.
+
+    Returns:
+        A row of the output type quantile for each task and level, and what was not used: tasks of
+        too few samples.
+
+    Raises:
+        InputError: where there are no samples, or for levels outside 0 to 1.
+
+    Source:
+        Hyndman and Fan, Am. Stat. 50, 361-365 (1996).
+
+    Example:
+        >>> import jaxcast, polars as pl
+        >>> task = {"location": "X", "reference_date": "2024-01-06", "horizon": 1, "target": "cases"}
+        >>> rows = pl.DataFrame(
+        ...     [{"model": "a", **task, "output_type": "sample", "output_type_id": str(i), "value": float(i)}
+        ...      for i in range(1, 10)]
+        ... )
+        >>> quantiles = jaxcast.hub.quantiles_of_samples(rows, [0.25, 0.5])
+        >>> [(level, round(value, 3)) for level, value in quantiles.rows.select("output_type_id", "value").rows()]
+        [('0.25', 2.667), ('0.5', 5.0)]
+    """
+    pl = polars()
+    check_choice("method", method, ("median_unbiased", "linear"))
+    check_whole("least", least)
+    for level in levels:
+        check_number("a level", level, above=0, most=1)
+    rows, tasks, dropped = rows_to_pool(rows, "sample", None)
+    origin = [name for name in ("file", "row") if name in rows.columns]
+    made = _quantiles(rows, ["model", *tasks], origin, sorted(levels), method, least, dropped)
+    if not len(made):
+        raise InputError(f"no task has {counted(least, 'sample')}; read more samples, or ask for fewer")
+    kind = pl.lit("quantile").alias("output_type")
+    ids = pl.col("quantile").map_elements("{:.6g}".format, return_dtype=pl.String).alias("output_type_id")
+    frame = made.select("model", *tasks, kind, ids, "value", *origin)
+    return Outputs(frame.sort("model", *tasks, maintain_order=True), tuple(dropped))
+
+
+def _quantiles(
+    rows: Any, key: list[str], others: list[str], levels: Sequence[float], method: str, least: int, dropped: list[str]
+) -> Any:
+    """Returns a row for each forecast and level, with the first of the other columns."""
+    pl = polars()
+    groups = rows.group_by(key, maintain_order=True).agg("value", *(pl.col(name).first() for name in others))
+    groups = groups.with_columns(size=pl.col("value").list.len())
+    few = groups.filter(pl.col("size") < least)
+    for name, number in few.group_by("model").len().sort("model").rows():
+        dropped.append(f"{counted(number, 'task')} of {shown(name)} with fewer than {counted(least, 'sample')}")
+    made = [groups.clear().drop("size").with_columns(quantile=pl.lit(0.0), value=pl.lit(0.0))]
+    for _, batch in groups.filter(pl.col("size") >= least).group_by("size", maintain_order=True):
+        values = batch["value"].explode().to_numpy().reshape(len(batch), -1)
+        quantiles = np.quantile(values, levels, axis=1, method=method)  # type: ignore[call-overload]
+        of_levels = pl.concat_list([pl.lit(float(level)) for level in levels])
+        frame = batch.drop("size").with_columns(
+            quantile=of_levels, value=pl.Series(quantiles.T, dtype=pl.List(pl.Float64))
+        )
+        made.append(frame.explode("quantile", "value").select(made[0].columns))
+    return pl.concat(made)
+
+
+def in_place_of_samples(rows: Any, levels: Sequence[float] | None, dropped: list[str]) -> Any:
+    """Replaces samples by their quantiles, where a forecast has none of its own.
+
+    Args:
+        rows: Rows of `scan_forecasts` of one target and horizon, with the column sample.
+        levels: Levels of the quantiles; by default those of the other rows, or else the 23 of the
+            COVID-19 and influenza hubs.
+        dropped: List to which lines on samples are added: those whose quantiles are taken, and
+            those beside quantiles.
+
+    Returns:
+        The rows, without the column sample.
+    """
+    pl = polars()
+    key = ["model", "location", "target_end_date"]
+    is_sample = pl.col("sample").is_not_null() & pl.col("fault").is_null()
+    quantiles, samples = rows.filter(~is_sample), rows.filter(is_sample)
+    own = quantiles.filter(pl.col("quantile").is_not_null())
+    beside = samples.join(own, on=key, how="semi")
+    _tell(beside, key, "beside its quantiles, which are used", dropped)
+    samples = samples.join(own, on=key, how="anti")
+    is_first = samples.select(pl.struct(*key, "sample").is_first_distinct()).to_series()
+    again = samples.filter(~is_first).with_columns(fault=pl.lit("output_type_id", samples.schema["fault"]))
+    samples = samples.filter(is_first)
+    _tell(samples, key, "in whose place their quantiles are used", dropped)
+    if levels is None:
+        levels = own["quantile"].round(6).unique().sort().to_list() or HUB_LEVELS
+    others = [name for name in rows.columns if name not in (*key, "sample", "quantile", "value")]
+    made = _quantiles(samples, key, others, sorted(levels), "median_unbiased", 2, dropped)
+    return pl.concat(
+        [quantiles.drop("sample"), *(frame.select(quantiles.drop("sample").columns) for frame in (made, again))]
+    )
+
+
+def _tell(samples: Any, key: list[str], what: str, dropped: list[str]) -> None:
+    counts = samples.select(key).unique().group_by("model").len()
+    for name, number in sorted(counts.rows()):
+        dropped.append(f"samples of {counted(number, 'forecast')} of {shown(name)} {what}")

@@ -1,0 +1,207 @@
+"""Aggregates forecasters online and tracks their coverage, each time from what was known then."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.arguments import checked
+from jaxcast.hub.forecasts import HubForecasts, known_truth
+from jaxcast.hub.pools.quantile_pool import where_forecast
+from jaxcast.hub.pools.relative_scores import MEMORY, decay, newest_known, step_weights
+from jaxcast.scores.quantiles import pinball_loss
+from jaxcast.types import Scalar
+
+
+class AggregateForecast(NamedTuple):
+    """The forecasts of experts, aggregated by their past losses.
+
+    Args:
+        forecast: The weighted average of the experts.
+        weights: Weight of each expert at each time.
+    """
+
+    forecast: Float[Array, "location time quantile"]
+    weights: Float[Array, "time expert"]
+
+
+@checked
+@jax.jit
+def aggregate_experts(
+    experts: Float[Array, "expert location time quantile"],
+    forecasts: HubForecasts,
+    *,
+    rate: Scalar = 0.85,
+    power: Scalar = 120.0,
+    prior_steps: Scalar = 2.0,
+) -> AggregateForecast:
+    """Averages the forecasts of experts with weights by their past losses.
+
+        w_e = L_e^(-power / horizon) / sum
+
+    L_e is the exponentially decayed WIS of expert e over all locations, plus that of an average
+    expert over `prior_steps` * `horizon` steps. An expert is any forecaster of the same tasks: a
+    pool, one with other settings, or the hub's own ensemble. The average of all good ones is safer
+    than the one that leads. All losses are taken again, at each time, against the release of the
+    target data that a forecast of that time may use.
+
+    Args:
+        experts: Forecasts of each expert, for all tasks that any model forecast.
+        forecasts: The target data, and where any model forecast; elsewhere the result is NaN.
+        rate: What remains of a loss after one time step.
+        power: Power of past losses at one step ahead.
+        prior_steps: Time steps of average losses that every expert begins with, at one step ahead.
+
+    Returns:
+        The average, and the weights at each time.
+
+    Source:
+        The exponentially weighted average forecaster of Cesa-Bianchi and Lugosi, Prediction,
+        Learning, and Games (2006), chapter 2, on the logarithm of decayed losses.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((1, 9, 2, 1)), np.ones((1, 9)), np.asarray([0.5]))
+        >>> experts = jax.numpy.stack([jax.numpy.full((1, 9, 1), 2.0), jax.numpy.full((1, 9, 1), 1.1)])
+        >>> weights = jaxcast.hub.aggregate_experts(experts, forecasts).weights
+        >>> weights[0].tolist(), bool(weights[-1, 1] > 0.99)
+        ([0.5, 0.5], True)
+    """
+    is_forecast = forecasts.is_forecast
+    rate, power, prior_steps = (jnp.asarray(a, experts.dtype) for a in (rate, power, prior_steps))
+    experts = jnp.where(is_forecast[..., None], experts, 0)
+    tiny = jnp.finfo(experts.dtype).tiny ** 0.5
+
+    def at(time: Array) -> Array:
+        index, truth = newest_known(forecasts, time)
+        past = experts[:, :, jnp.maximum(index, 0)]
+        is_known = jnp.isfinite(truth) & is_forecast[:, jnp.maximum(index, 0)]
+        target = jnp.broadcast_to(jnp.where(is_known, truth, 0), past.shape[:-1])
+        losses = jnp.where(is_known, pinball_loss(past, target, forecasts.levels).mean(-1), 0).sum(1)
+        usual = losses.mean(0)
+        total = losses @ step_weights(usual, rate)
+        num_steps = (usual > 0) @ decay(rate, usual.dtype)
+        prior = prior_steps * forecasts.horizon * total.mean() / jnp.maximum(num_steps, tiny)
+        return jax.nn.softmax(-power / forecasts.horizon * jnp.log(total + prior + tiny))
+
+    weights = jax.lax.map(at, jnp.arange(experts.shape[2]))
+    return AggregateForecast(where_forecast(jnp.einsum("te,eltq->ltq", weights, experts), forecasts), weights)
+
+
+class _Coverage(NamedTuple):
+    """What the tracking of coverage carries from one time to the next."""
+
+    ends: Float[Array, "location time 4"]
+    settled: Float[Array, " 4"]
+
+
+@checked
+@partial(jax.jit, static_argnames=("nominal", "lower"))
+def track_coverage(
+    pooled: Float[Array, "location time quantile"],
+    forecasts: HubForecasts,
+    *,
+    rate: Scalar = 0.03,
+    slack: tuple[Scalar, Scalar] = (0.0, 15.0),
+    nominal: tuple[float, float] = (0.5, 0.95),
+    lower: float | None = 0.0,
+) -> Float[Array, "location time quantile"]:
+    """Widens or narrows quantile forecasts until two central intervals have their nominal coverage.
+
+        log factor = (rate / horizon) S(sum_s (missed_s / nominal - 1)),    within -1 and 1
+
+    for both ends of each interval. The sum is over past times s, and missed_s is the share of the
+    locations that missed. S takes `slack` from the size of a sum, so that a few surprising times
+    change nothing. Increments between quantiles within the inner interval are multiplied by the
+    inner factor of their side, those outside by the outer factor, so quantiles never cross. Times
+    are judged against the release of the target data that a forecast may use, again at each time
+    for a year of steps. The newest one is left out, as it is revised most.
+
+    Args:
+        pooled: Forecasts of any pool, in the unit of the target.
+        forecasts: The target data, and where any model forecast; elsewhere the result is NaN.
+        rate: Size of the steps.
+        slack: What a sum must exceed, for the inner and the outer interval.
+        nominal: Coverage of both intervals; the levels nearest to their ends are used.
+        lower: The least value that the target can have; None for any.
+
+    Returns:
+        The forecasts with other widths.
+
+    Source:
+        Gibbs and Candes, NeurIPS (2021), adaptive conformal inference; here on widths instead of
+        levels, as the integral control of Angelopoulos, Candes and Tibshirani, NeurIPS (2023).
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> levels = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
+        >>> truth = np.random.default_rng(0).normal(0, 3, (50, 60))
+        >>> narrow = np.broadcast_to(np.asarray([-1.96, -0.67, 0.0, 0.67, 1.96]), (50, 60, 1, 5))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(narrow, truth, levels)
+        >>> tracked = jaxcast.hub.track_coverage(forecasts.quantiles[:, :, 0], forecasts, rate=0.1, lower=None)
+        >>> 2.5 < float(tracked[0, -1, 3] / 0.67) < 3.5
+        True
+    """
+    rate = jnp.asarray(rate, pooled.dtype)
+    # Lower inner, lower outer, upper inner, upper outer.
+    wanted = jnp.asarray([(1 + sign * cover) / 2 for sign in (-1, 1) for cover in nominal])
+    index = jnp.argmin(jnp.abs(forecasts.levels - wanted[:, None]), 1)
+    is_upper = jnp.asarray([False, False, True, True])
+    expected = jnp.where(is_upper, 1 - forecasts.levels[index], forecasts.levels[index])
+    middles = (forecasts.levels[1:] + forecasts.levels[:-1]) / 2
+    is_inner = (middles > wanted[0]) & (middles < wanted[2])
+    zone = jnp.where(is_inner, 0, 1) + jnp.where(middles < 0.5, 0, 2)
+    slacks = jnp.tile(jnp.stack([jnp.asarray(each, pooled.dtype) for each in slack]), 2)
+
+    def surprises(carry: _Coverage, time: Array) -> Array:
+        """How much more of the locations missed than should have, by remembered time, newest first."""
+        past = time - forecasts.horizon - 1 - jnp.arange(MEMORY)
+        truth = jnp.where(past >= 0, known_truth(forecasts, time)[:, jnp.maximum(past, 0)], jnp.nan)
+        there = jnp.isfinite(truth) & forecasts.is_forecast[:, jnp.maximum(past, 0)]
+        ends, truth = carry.ends[:, jnp.maximum(past, 0)], truth[..., None]
+        missed = jnp.where(is_upper, truth > ends, truth < ends) & there[..., None]
+        share = missed.sum(0).astype(expected.dtype) / jnp.maximum(there.sum(0), 1)[:, None]
+        return jnp.where(there.any(0)[:, None], share / expected - 1, 0)
+
+    def at(carry: _Coverage, x: tuple[Array, Array]) -> tuple[_Coverage, Array]:
+        time, quantiles = x
+        each = surprises(carry, time)
+        total = carry.settled + each.sum(0)
+        total = jnp.sign(total) * jnp.maximum(jnp.abs(total) - slacks, 0)
+        factors = jnp.exp(jnp.clip(rate / forecasts.horizon * total, -1, 1))[zone]
+        widened = rescaled(quantiles, quantiles[:, forecasts.median_index], factors, forecasts.median_index)
+        widened = widened if lower is None else jnp.maximum(widened, lower)
+        ends = carry.ends.at[:, time].set(widened[:, index])
+        return _Coverage(ends, carry.settled + each[-1]), widened
+
+    filled = jnp.where(forecasts.is_forecast[..., None], pooled, 0)
+    start = _Coverage(jnp.zeros((*pooled.shape[:2], 4), pooled.dtype), jnp.zeros(4, pooled.dtype))
+    times = jnp.arange(pooled.shape[1])
+    widened = jax.lax.scan(at, start, (times, jnp.moveaxis(filled, 1, 0)))[1]
+    return where_forecast(jnp.moveaxis(widened, 0, 1), forecasts)
+
+
+def rescaled(
+    forecast: Float[Array, "*batch quantile"],
+    centre: Float[Array, "*batch"],
+    factors: Float[Array, "*#batch increment"],
+    median_index: int,
+) -> Float[Array, "*batch quantile"]:
+    """Moves quantiles to a new centre and scales their increments, so that they never cross.
+
+    Args:
+        forecast: Quantiles in increasing order.
+        centre: New median.
+        factors: Factor of each increment, at least 0.
+        median_index: Index of the median.
+
+    Returns:
+        The new quantiles.
+    """
+    increments = jnp.diff(forecast, axis=-1) * factors
+    above = jnp.cumsum(increments[..., median_index:], -1)
+    below = jnp.cumsum(increments[..., :median_index][..., ::-1], -1)[..., ::-1]
+    centre = centre[..., None]
+    return jnp.concatenate([centre - below, centre, centre + above], -1)

@@ -1,0 +1,1 @@
+"""Whole rounds of a hub: pooled, and written as submissions."""

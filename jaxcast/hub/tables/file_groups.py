@@ -1,0 +1,139 @@
+"""Scans the files of a hub lazily, those of the same columns together."""
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.tables.csv_structure import check_csv
+from jaxcast.io.files import check_name
+from jaxcast.io.tables import polars, without_reports
+
+SUFFIXES = (".csv", ".parquet")
+ROW, FILE = "(row)", "(file)"
+# Names and types of the columns of a file.
+Columns = tuple[tuple[str, str], ...]
+
+
+class FileGroup(NamedTuple):
+    """Files of the same columns, scanned as one, which is faster than each by itself.
+
+    Args:
+        frame: Lazy frame of their rows; FILE is the file of a row, and ROW its number there.
+        path: The first of them.
+        model: Expression of the model of a row, by the folder of its file; None where the rows name
+            it themselves.
+    """
+
+    frame: Any
+    path: Path
+    model: Any
+
+
+def hub_files(path: Path, exclude: Collection[str] = ()) -> Iterator[tuple[Path, str | None]]:
+    """Yields the files of a table or a folder of forecasts, each with the model of its folder.
+
+    Args:
+        path: As given to `scan_forecasts`.
+        exclude: Models of a folder whose files are not read.
+
+    Yields:
+        Each file, and its model; None for a table, which names its models itself.
+
+    Raises:
+        InputError: where there is no such table.
+    """
+    check_name(path)
+    if path.is_file():
+        yield path, None
+        return
+    if not path.is_dir():
+        raise InputError(f"there is no file or folder {shown(path)}; give a .csv or .parquet, or the folder of a hub")
+    inner = [path / name for name in ("model-output", "data-processed", "data-forecasts") if (path / name).is_dir()]
+    root = inner[0] if inner else path
+    files = sorted(file for file in root.glob("*/*") if file.suffix in SUFFIXES and file.is_file())
+    if not files:
+        raise InputError(
+            f"{shown(root)} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table"
+        )
+    for file in files:
+        if file.parent.name not in exclude:
+            yield file, file.parent.name
+
+
+def scan_groups(files: Iterable[tuple[Path, str | None]]) -> list[FileGroup]:
+    """Scans files, each run of files with the same columns as one.
+
+    Args:
+        files: The files, and their models, as from `hub_files`.
+
+    Returns:
+        The groups, in the order of the files.
+
+    Raises:
+        InputError: for a file that cannot be read, or whose structure is damaged.
+    """
+    known = [(file, model, _columns_of(file)) for file, model in files]
+    groups = []
+    for key, run in itertools.groupby(known, key=lambda each: (each[0].suffix, each[1] is None, each[2])):
+        paths, models, _ = zip(*run, strict=True)
+        groups.append(_group(list(paths), models, key[2]))
+    return groups
+
+
+def _group(paths: list[Path], models: Sequence[str | None], columns: Columns) -> FileGroup:
+    pl, names = polars(), [str(path) for path in paths]
+    frame = _without_blanks(_scanned(names), columns, paths[0])
+    if models[0] is None:
+        return FileGroup(frame, paths[0], None)
+    return FileGroup(frame, paths[0], pl.col(FILE).replace_strict(names, models, return_dtype=pl.String))
+
+
+def _scanned(names: list[str]) -> Any:
+    """Scans files of the same columns; the text of a .csv stays text, so that 01 does not become 1."""
+    pl = polars()
+    options: dict[str, Any] = {"row_index_name": ROW, "row_index_offset": 1, "include_file_paths": FILE, "glob": False}
+    if names[0].endswith(".csv"):
+        frame = pl.scan_csv(names, infer_schema=False, **options)
+    else:
+        frame = pl.scan_parquet(names, **options)
+    return frame if len(names) == 1 else frame.with_columns(pl.col(ROW) - pl.col(ROW).min().over(FILE) + 1)
+
+
+def _without_blanks(frame: Any, columns: Columns, path: Path) -> Any:
+    """Leaves out the empty lines of a .csv, and its rows of commas alone."""
+    if path.suffix != ".csv":
+        return frame
+    return frame.filter(~polars().all_horizontal(polars().col([name for name, _ in columns]).is_null()))
+
+
+def scan_file(path: Path) -> Any:
+    """Returns a lazy frame of one file, with the number of each row as ROW.
+
+    The text of a .csv stays text, so that location 01 does not become 1.
+
+    Args:
+        path: A .csv or .parquet file.
+
+    Raises:
+        InputError: for another kind of file, or one that cannot be read.
+    """
+    columns = _columns_of(path)
+    return _without_blanks(_scanned([str(path)]).drop(FILE), columns, path)
+
+
+def _columns_of(path: Path) -> Columns:
+    """Checks the structure of a file, and returns the names and types of its columns."""
+    pl = polars()
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"expected a .csv or .parquet, got {shown(path)}")
+    if path.suffix == ".csv":
+        check_csv(path)
+    try:
+        with without_reports():
+            schema = _scanned([str(path)]).collect_schema()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{shown(path)} is not a table that can be read ({shown(why)}); write it again") from None
+    return tuple((name, str(dtype)) for name, dtype in schema.items() if name not in (ROW, FILE))

@@ -1,0 +1,1 @@
+"""The checks that a hub makes before it accepts a submission."""
