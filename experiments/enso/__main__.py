@@ -21,7 +21,7 @@ from jaxcast.pytrees import fingerprint
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     """Pool forecasts of El Niño from a rolling origin: every issue uses what was known by then.
-    Presets: smoke, made data; quick, all pools that need no training; paper, also the paper's attention."""
+    Presets: smoke, made data; quick, all pools and two networks of the paper's attention; paper, four of three variants."""
 
     data: tuple[Path, ...] = ()
     """Folders of the form of iri_enso_plume, joined; by default that one, in the folder that JAXCAST_DATA names or
@@ -40,7 +40,7 @@ class Config(Settings):
 
 PRESETS = {
     "smoke": Config(preset="smoke", first="2008-01", attention=("attention",), num_epochs=1, num_seeds=1),
-    "quick": Config(),
+    "quick": Config(attention=("attention",), num_seeds=2),
     "paper": Config(preset="paper", attention=tuple(ATTENTION)),
 }
 
@@ -91,11 +91,11 @@ def pool(config: Config, folders: tuple[Path, ...]) -> None:
         code=path.parent,
         commit=commit_of(path.parents[2]),
     )
-    made = run(ensemble, first, config, folder)
-    rows = make_rows(ensemble, made, official, is_scored)
-    folder.write_json(
-        "results.json", {"rows": rows, "issues": [config.first, ensemble.issues[-1]], "dropped": list(ensemble.dropped)}
-    )
+    with folder.leaving_nothing():
+        made = run(ensemble, first, config, folder)
+        rows = make_rows(ensemble, made, official, is_scored)
+    facts = {"issues": [config.first, ensemble.issues[-1]], "dropped": list(ensemble.dropped)}
+    folder.write_json("results.json", {"rows": rows} | facts)
     for name, figure in pictures.draw(ensemble, made, rows, official, is_scored).items():
         folder.save_figure(f"{name}.png", figure)
     console.print(table(rows, f"{len(ensemble.models)} models, issues {config.first} to {ensemble.issues[-1]}"))

@@ -21,10 +21,11 @@ from jaxcast.ensemble import (
     error_spread,
     pool_ensemble,
     pool_with_attention,
+    pool_with_experts,
 )
 from jaxcast.io.run_folder import RunFolder
 
-EQUAL, BEST = "equal_mean", "adaptive"
+EQUAL, BEST, JOINED = "equal_mean", "adaptive", "adaptive_with_attention"
 POOLS: dict[str, EnsemblePool] = {
     EQUAL: EnsembleMean(),
     "equal_mean_carried": EnsembleMean(carry=True),
@@ -109,6 +110,9 @@ def run(ensemble: Ensemble, first: int, config: Any, folder: RunFolder) -> Forec
             weights = np.asarray(output.info["weights"])
     for name in config.attention:
         pooled[name] = attended(name, forecasts, first, config, folder)
+    if config.attention:  # the mean of all variants, as none is chosen
+        network = np.mean([pooled[name] for name in config.attention], 0)
+        pooled[JOINED] = np.asarray(pool_with_experts(AdaptiveEnsemble(), forecasts, network[None]).forecast)
     spread_of = jax.jit(error_spread)
     spreads = {name: np.asarray(spread_of(jnp.asarray(each), forecasts)) for name, each in pooled.items()}
     name = f"{EQUAL}, spread of the models"

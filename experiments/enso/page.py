@@ -21,6 +21,7 @@ MAIN = (
     "ridge_to_mean",
     "attention",
     "adaptive",
+    "adaptive_with_attention",
     "official_iri",
     "official_cpc",
 )

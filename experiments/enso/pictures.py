@@ -9,13 +9,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.enso.data import Official
-from experiments.enso.methods import BEST, EQUAL, Forecasts
+from experiments.enso.methods import BEST, EQUAL, JOINED, Forecasts
 from experiments.enso.rows import THRESHOLDS
 from jaxcast.ensemble import Ensemble, categories_of, category_probabilities
 from jaxcast.plotting import plot_plume
 
 matplotlib.use("Agg")
-SHOWN = ("persistence", "climatology", "equal_median", "dynamical_mean", "attention", EQUAL, BEST)
+SHOWN = {
+    "persistence": "0.7",
+    "climatology": "0.85",
+    EQUAL: "black",
+    "equal_median": "tab:red",
+    "dynamical_mean": "tab:orange",
+    "attention": "tab:green",
+    BEST: "tab:blue",
+    JOINED: "tab:purple",
+}
+"""Methods in the picture of errors by lead, with their colours."""
 BINS = np.linspace(0, 1, 6)
 NUM_MODELS = 12
 """Models whose weights are shown, those with the largest."""
@@ -110,11 +120,11 @@ def skill(ensemble: Ensemble, rows: Sequence[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     equal = np.asarray(by_method[EQUAL]["rmse_by_lead"], float)
-    for name in SHOWN:
+    for name, color in SHOWN.items():
         if name not in by_method:
             continue
         errors = np.asarray(by_method[name]["rmse_by_lead"], float)
-        style = {"lw": 2.4, "color": "tab:blue"} if name == BEST else {"lw": 1.3}
+        style = {"lw": 2.4 if name in (BEST, JOINED) else 1.3, "color": color}
         left.plot(ensemble.leads, errors, label=name.replace("_", " "), **style)
         if name not in ("persistence", "climatology"):
             right.plot(ensemble.leads, errors / equal, label=name.replace("_", " "), **style)

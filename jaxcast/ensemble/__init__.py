@@ -1,6 +1,7 @@
 """Point forecasts of many models at several leads: pools from a rolling origin, and their spread."""
 
 from jaxcast.ensemble.adaptive import AdaptiveEnsemble as AdaptiveEnsemble
+from jaxcast.ensemble.adaptive import pool_with_experts as pool_with_experts
 from jaxcast.ensemble.arrays import EnsembleForecasts as EnsembleForecasts
 from jaxcast.ensemble.attention import EnsembleSamples as EnsembleSamples
 from jaxcast.ensemble.attention import ensemble_samples as ensemble_samples

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_flag
 from jaxcast.ensemble.arrays import EnsembleForecasts
 from jaxcast.ensemble.carried import CarriedForecasts, carry_leads
@@ -104,15 +105,66 @@ class AdaptiveEnsemble(EnsemblePool, FrozenPytree, name="ensemble_adaptive"):
         return EnsembleExperts(jnp.where(is_forecast, jnp.stack(made), jnp.nan), jnp.stack(weights))
 
     def __call__(self, forecasts: EnsembleForecasts) -> Output:
+        return self.join(forecasts, None)
+
+    def join(self, forecasts: EnsembleForecasts, others: Float[Array, "other issue lead"] | None) -> Output:
+        """Pools the forecasts, with other forecasters among the experts.
+
+        Args:
+            forecasts: Forecasts of the models, and what was known at each issue.
+            others: Forecasts of further experts, which are not corrected; None for none.
+
+        Returns:
+            The forecast, with the weights of models and experts.
+        """
         experts = self.experts(forecasts)
         made = experts.forecasts
         if self.correct:
             made = jax.vmap(lambda each: correct_newest_errors(each, forecasts))(made)
+        if others is not None:
+            made = jnp.concatenate([made, jnp.where(jnp.isfinite(others), others, made.mean(0))])
         by_lead = _expert_weights(made, forecasts)
         forecast = jnp.einsum("etl,etl->tl", by_lead, jnp.where(jnp.isfinite(made), made, 0))
-        of_models = jnp.einsum("wtl,wtml->tml", by_lead[:-1], experts.weights)
-        total = jnp.maximum(by_lead[:-1].sum(0), jnp.finfo(forecast.dtype).tiny)
+        own = by_lead[: len(experts.weights)]
+        of_models = jnp.einsum("wtl,wtml->tml", own, experts.weights)
+        total = jnp.maximum(own.sum(0), jnp.finfo(forecast.dtype).tiny)
         return Output(forecast, {"weights": of_models / total[:, None], "experts": by_lead})
+
+
+@checked
+def pool_with_experts(
+    pool: AdaptiveEnsemble, forecasts: EnsembleForecasts, others: Shaped[ArrayLike, "other issue lead"]
+) -> Output:
+    """Pools the forecasts of all issues, with other forecasters among the experts.
+
+    Such an expert may be a network, as `pool_with_attention` trains it, or an official forecast. It
+    is weighed by its past squared errors, as the others are. Where it is absent it counts as the
+    mean of the others. Its forecast of an issue must use what was known then.
+
+    Args:
+        pool: The pool.
+        forecasts: Forecasts of the models, and what was known at each issue.
+        others: Forecasts of the further experts, NaN where one is absent.
+
+    Returns:
+        The forecast (issue, lead), NaN where no model forecast, and the pool's `info`.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> truth = np.random.default_rng(0).normal(size=90)
+        >>> forecasts = jaxcast.ensemble.EnsembleForecasts.of(np.zeros((80, 3, 1)), truth, leads=(0,))
+        >>> pool = jaxcast.ensemble.AdaptiveEnsemble()
+        >>> output = jaxcast.ensemble.pool_with_experts(pool, forecasts, truth[None, :80, None])
+        >>> round(float(output.info["experts"][-1, 0, 0]), 2), bool(output.info["experts"][-1, -1, 0] > 0.99)
+        (0.2, True)
+    """
+    return _joined(pool, forecasts, jnp.asarray(others))
+
+
+@jax.jit
+def _joined(pool: AdaptiveEnsemble, forecasts: EnsembleForecasts, others: Array) -> Output:
+    output = pool.join(forecasts, others)
+    return Output(jnp.where(forecasts.is_forecast, output.forecast, jnp.nan), output.info)
 
 
 def _expert_weights(

@@ -185,6 +185,23 @@ def test_one_model_alone_is_pooled_and_corrected():
     assert (spread[10:15] > 0).all()
 
 
+def test_an_expert_from_outside_is_weighed_by_its_errors(made):
+    _, truth, found, _ = made
+    target = truth[np.arange(36)[:, None] + np.arange(3)]
+    others = np.stack([target + 0.01, target + 9.0])
+    others[:, :6] = np.nan  # absent at first
+    output = jaxcast.ensemble.pool_with_experts(AdaptiveEnsemble(), found, others)
+    weights = np.asarray(output.info["experts"])
+    np.testing.assert_allclose(weights[:, :3], 1 / 6)  # four of its own, and nothing is verified
+    assert (weights[-1, 20:] < 0.02).all()
+    assert (weights[-2, 20:] > weights[0, 20:]).all()
+    np.testing.assert_allclose(np.delete(weights, 15, 1).sum(0), 1)
+    plain = np.asarray(pool_ensemble(AdaptiveEnsemble(), found).forecast)
+    absent = jaxcast.ensemble.pool_with_experts(AdaptiveEnsemble(), found, np.full((1, 36, 3), np.nan))
+    there = np.isfinite(plain)
+    assert np.abs(np.asarray(absent.forecast) - plain)[there].max() < 0.1 * np.nanstd(plain)
+
+
 def test_carried_leads_continue_the_deviation(made):
     values, _, found, _ = made
     carried = jaxcast.ensemble.carry_leads(found)

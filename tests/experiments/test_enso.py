@@ -1,5 +1,6 @@
 """`experiments.enso`: the baselines that SOURCE.md gives, on the real data; a run on made data, resumed."""
 
+import dataclasses
 import json
 import shutil
 
@@ -77,13 +78,15 @@ def test_a_target_that_is_not_observed_by_the_last_issue_does_not_count(pair):
 
 
 def test_an_experiment_writes_its_rows_and_resumes(tmp_path, pair, capsys):
-    config = enso.Config(preset="smoke", data=(pair[0],), out=tmp_path / "run", first="2007-01")
+    config = dataclasses.replace(enso.PRESETS["smoke"], data=(pair[0],), out=tmp_path / "run", first="2007-01")
     enso.main(config)
     capsys.readouterr()
     results = json.loads((tmp_path / "run/results.json").read_text())
     keys = {"method", "rmse_by_lead", "rmse", "ratio", "ratio_ci95", "crps", "coverage50", "coverage90"}
     assert all(keys | {"rps_iri", "rps_cpc"} <= row.keys() for row in results["rows"])
-    assert {"adaptive", "equal_mean", "official_iri"} <= {row["method"] for row in results["rows"]}
+    assert {"adaptive", "adaptive_with_attention", "equal_mean", "official_iri"} <= {
+        row["method"] for row in results["rows"]
+    }
     assert {path.name for path in (tmp_path / "run").glob("*.png")} == set(enso.pictures.NAMES)
     enso.main(config)
     assert json.loads((tmp_path / "run/results.json").read_text()) == results

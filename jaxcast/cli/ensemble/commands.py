@@ -11,7 +11,7 @@ import numpy as np
 from jaxcast.cli.command import make_console
 from jaxcast.cli.ensemble.output import forecast_table, plume_figure, show_scores, weight_table
 from jaxcast.cli.ensemble.tables import EnsembleTables, is_scored_from, open_folder, simple_pools
-from jaxcast.ensemble.adaptive import AdaptiveEnsemble
+from jaxcast.ensemble.adaptive import AdaptiveEnsemble, pool_with_experts
 from jaxcast.ensemble.attention import pool_with_attention
 from jaxcast.ensemble.pool import pool_ensemble
 from jaxcast.ensemble.report import score_categories, score_ensemble
@@ -70,7 +70,8 @@ class PoolEnsemble(EnsembleTables):
     score_from: str | None = None
     """First issue to score; earlier ones are only learned from."""
     attention: bool = False
-    """Also train the paper's attention anew for every twelve issues, from --score-from on."""
+    """Also train the paper's attention anew for every twelve issues, from --score-from on, and let
+    it be an expert of the adaptive pool."""
     num_epochs: int = 30
     """Passes of its training."""
     seed: int = 0
@@ -85,13 +86,26 @@ class PoolEnsemble(EnsembleTables):
         ensemble = self.load()
         is_scored = is_scored_from(ensemble, self.score_from)
         folder = open_folder(self, ensemble, ("results.json", "forecasts.csv", "weights.csv", "plume.png"))
+        with folder.leaving_nothing():
+            self.pool(ensemble, is_scored, folder)
+
+    def pool(self, ensemble: Ensemble, is_scored: np.ndarray, folder: RunFolder) -> None:
+        """Runs all pools, and writes scores, forecasts, weights and a picture.
+
+        Args:
+            ensemble: The ensemble.
+            is_scored: Which issues are scored.
+            folder: Folder of the run.
+        """
         forecasts = ensemble.forecasts
         doing("pooling from a rolling origin")
         pooled = simple_pools(ensemble)
         output = pool_ensemble(AdaptiveEnsemble(), forecasts)
         pooled["adaptive"] = np.asarray(output.forecast)
         if self.attention:
-            pooled["attention"] = self.attended(ensemble, is_scored, folder)
+            network = pooled["attention"] = self.attended(ensemble, is_scored, folder)
+            joined = pool_with_experts(AdaptiveEnsemble(), forecasts, network[None])
+            pooled["adaptive_with_attention"] = np.asarray(joined.forecast)
         spread_of = jax.jit(error_spread)
         spreads = {name: np.asarray(spread_of(jnp.asarray(each), forecasts)) for name, each in pooled.items()}
         doing("scoring")
