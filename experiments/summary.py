@@ -77,7 +77,7 @@ def hub() -> Row:
     ratios = {method: geometric_mean([row for row in blocked if row["method"] == method]) for method in methods}
     best = min(ratio for ratio in ratios.values() if ratio is not None)
     ours = geometric_mean([row for row in rows if (row["protocol"], row["method"]) == ("rolling", "adaptive")])
-    task = "US COVID-19 hub, 1 week ahead: WIS / equal-weight mean"
+    task = "COVID-19 hub, 1 week: WIS / equal-weight mean"
     return task, f"{best:.3f} (rerun)", f"**{ours:.3f}**", "hub"
 
 
@@ -88,8 +88,15 @@ def admissions() -> Row:
     theirs, ours = (
         geometric_mean([row for row in rows if row["method"] == method]) for method in ("CovidHub-ensemble", "adaptive")
     )
-    task = "CDC admissions, as of the day: the same"
+    task = "CDC admissions, of the day: the same"
     return task, f"{theirs:.3f} (ensemble)", f"**{ours:.3f}**", "hub"
+
+
+def enso() -> Row:
+    """Returns the row of the adaptive pool of forecasts of El Niño, beside the official probabilities."""
+    rows = load("enso/results.json")
+    official, ours = one(rows, method="official_iri")["rps_iri"], one(rows, method="adaptive")["rps_iri"]
+    return "El Niño: RPS", f"{official:.3f} (IRI)", f"**{ours:.3f}**", "enso"
 
 
 def chaos_zoo() -> Row:
@@ -128,12 +135,12 @@ def influenza(name: str, about: str) -> list[Row]:
 
 
 def traffic() -> Row:
-    """Returns the row of speeds, 15 minutes ahead."""
+    """Returns the row of speeds, 15 minutes."""
     rows = load("traffic/results.json")
     theirs, mine = one(rows, method="T-GCN", horizon=3), one(rows, method="average", horizon=3)
     published = f"{theirs['published']:.3f}, {theirs['published_mae']:.3f} (T-GCN)"
     return (
-        "Traffic speed, 15 minutes ahead: RMSE, MAE",
+        "Traffic speed, 15 minutes: RMSE, MAE",
         published,
         f"**{mine['rmse']:.3f}, {mine['mae']:.3f}**",
         "traffic",
@@ -160,7 +167,7 @@ def probabilistic() -> Row:
     rows = load("probabilistic/results-m4_hourly.json")
     published = next(row["published"] for row in rows if row["method"] == "DeepAR")
     ours = one(rows, method="deepar_ensemble")["wql"]
-    return "M4 hourly, 48 hours ahead: wQL", f"{published:.4f} (DeepAR)", f"**{ours:.4f}**", "probabilistic"
+    return "M4 hourly, 48 hours: wQL", f"{published:.4f} (DeepAR)", f"**{ours:.4f}**", "probabilistic"
 
 
 def neuro() -> Row:
@@ -170,8 +177,8 @@ def neuro() -> Row:
     best = max(float(row["published"]) for row in published)
     ours = one(rows, method="ridge, all features, chosen by inner folds", data="abide_cc200, autism")["accuracy"]
     return (
-        "ABIDE, autism, ten folds: accuracy",
-        f"{best:.3f} (transformer, 1,009 people)",
+        "ABIDE, autism: accuracy",
+        f"{best:.3f} (transformer)",
         f"{ours:.3f} (ridge)",
         "neuro",
     )
@@ -201,6 +208,7 @@ def rows() -> list[Row]:
         lorenz_skill(),
         hub(),
         admissions(),
+        enso(),
         chaos_zoo(),
         *flu,
         traffic(),

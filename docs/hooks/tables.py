@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from experiments import summary
 from experiments.causal import page as causal_page
+from experiments.enso import page as enso_page
 from experiments.graphs import page as graphs_page
 from experiments.hub.rows import geometric_mean, pooled_coverage
 from experiments.hub.setup import LABELS
@@ -162,6 +163,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "hub_admissions": partial(hub, "admissions", 23),
     "hub_deaths": partial(hub, "deaths", 21),
     "hub_ratio": hub_ratio,
+    "enso": partial(enso_page.methods, enso_page.MAIN),
     "chaos_zoo": chaos_zoo,
     "us_regions": lambda: by_lead("regions/results-us_regions.json", rmse),
     "states": lambda: by_lead("regions/results-states.json", rmse),

@@ -129,7 +129,7 @@ def test_skill_weights_are_those_of_numpy(made):
 def test_correction_is_the_ridge_regression_of_numpy(made):
     _, truth, found, pooled = made
     mean = np.asarray(pooled[0])
-    corrected = np.asarray(jaxcast.ensemble.correct_newest_errors(jnp.asarray(mean), found))
+    corrected = np.asarray(jax.jit(jaxcast.ensemble.correct_newest_errors)(mean, found))
     target, last, issue, lead = truth[np.arange(36)[:, None] + np.arange(3)], truth[:36] + 0.1, 30, 1
     features = np.zeros((36, 3))
     for t in range(36):  # two of three leads count
@@ -173,16 +173,34 @@ def test_ridge_regression_is_that_of_numpy(made):
 
 def test_one_model_alone_is_pooled_and_corrected():
     values, truth = arrays()
-    found = forecasts(values[:, :1], truth, groups=(0,))
-    pooled = np.asarray(pool_ensemble(AdaptiveEnsemble(), found).forecast)
-    there = np.isfinite(values[:, 0])
-    assert (np.isfinite(pooled) == there).all()
-    error = (pooled - truth[np.arange(36)[:, None] + np.arange(3)])[20:]
-    plain = (values[:, 0] - truth[np.arange(36)[:, None] + np.arange(3)])[20:]
+    alone = np.full_like(values, np.nan)
+    alone[:, 0] = values[:, 0]
+    *pools, spread = np.asarray(everything(forecasts(alone, truth)))
+    pooled = pools[-1]
+    assert (np.isfinite(pools) == np.isfinite(values[:, 0])).all()
+    target = truth[np.arange(36)[:, None] + np.arange(3)]
+    error, plain = (pooled - target)[20:], (values[:, 0] - target)[20:]
     assert np.nanmean(error**2) < np.nanmean(plain**2)  # it is too high, and the pool learns that
-    spread = np.asarray(error_spread(jnp.asarray(pooled), found))
     assert np.isnan(spread[:3]).all()  # one model has no spread, and nothing is verified
     assert (spread[10:15] > 0).all()
+
+
+def test_attention_sees_what_is_known_alone(made):
+    values, truth, found, _ = made
+    issue, later, unknown = 20, values.copy(), truth.copy()
+    later[issue + 1 :] = 77.0
+    unknown[issue - 2 :] = -55.0
+    last = truth[:36] + 0.1
+    last[issue + 1 :] = 99.0
+    changed = forecasts(later, unknown, last=last)
+    before, after = (jaxcast.ensemble.ensemble_samples(each, num_delays=3) for each in (found, changed))
+    for one, two in zip(jax.tree.leaves(before[:3]), jax.tree.leaves(after[:3]), strict=True):
+        np.testing.assert_array_equal(one[: issue + 1], two[: issue + 1])
+    newest = values[17, 3, 0] - truth[17]  # of issue 20: the target of the date 17, forecast at lead 0
+    assert np.isclose(before.memory.errors[20, 0, 0, 3, 0], newest)
+    assert np.isclose(before.memory.states[20, 0, 0, 0], truth[20] + 0.1)
+    is_case = found.is_verified(issue)
+    np.testing.assert_array_equal(np.where(is_case, before.target, 0), np.where(is_case, after.target, 0))
 
 
 def test_an_expert_from_outside_is_weighed_by_its_errors(made):

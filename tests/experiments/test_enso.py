@@ -78,15 +78,13 @@ def test_a_target_that_is_not_observed_by_the_last_issue_does_not_count(pair):
 
 
 def test_an_experiment_writes_its_rows_and_resumes(tmp_path, pair, capsys):
-    config = dataclasses.replace(enso.PRESETS["smoke"], data=(pair[0],), out=tmp_path / "run", first="2007-01")
+    config = enso.Config(preset="smoke", data=(pair[0],), out=tmp_path / "run", first="2007-01")
     enso.main(config)
     capsys.readouterr()
     results = json.loads((tmp_path / "run/results.json").read_text())
     keys = {"method", "rmse_by_lead", "rmse", "ratio", "ratio_ci95", "crps", "coverage50", "coverage90"}
     assert all(keys | {"rps_iri", "rps_cpc"} <= row.keys() for row in results["rows"])
-    assert {"adaptive", "adaptive_with_attention", "equal_mean", "official_iri"} <= {
-        row["method"] for row in results["rows"]
-    }
+    assert {"adaptive", "equal_mean", "official_iri"} <= {row["method"] for row in results["rows"]}
     assert {path.name for path in (tmp_path / "run").glob("*.png")} == set(enso.pictures.NAMES)
     enso.main(config)
     assert json.loads((tmp_path / "run/results.json").read_text()) == results
@@ -95,3 +93,16 @@ def test_an_experiment_writes_its_rows_and_resumes(tmp_path, pair, capsys):
         enso.main(enso.Config(preset="smoke", data=(other,), out=tmp_path / "run", first="2007-06"))
     with pytest.raises(jaxcast.InputError, match="first must be an issue"):
         enso.main(enso.Config(preset="smoke", data=(pair[0],), out=tmp_path / "x", first="1999-01"))
+
+
+@pytest.mark.slow
+def test_attention_is_trained_once_and_joins_the_pool(tmp_path, pair):
+    config = dataclasses.replace(enso.PRESETS["smoke"], data=(pair[0],), out=tmp_path / "run", first="2008-01")
+    enso.main(config)
+    results = (tmp_path / "run/results.json").read_text()
+    assert {"attention", "adaptive_with_attention"} <= {row["method"] for row in json.loads(results)["rows"]}
+    stage = tmp_path / "run/stages/attention.npz"
+    before = stage.stat().st_mtime_ns
+    enso.main(config)
+    assert stage.stat().st_mtime_ns == before
+    assert (tmp_path / "run/results.json").read_text() == results
