@@ -88,9 +88,10 @@ def load_official(folders: Sequence[Path], ensemble: Ensemble) -> list[Official]
     for folder in folders:
         columns = read_columns(file_of(folder, FILES[2]))
         shares = np.stack([numbers_of(columns, name) for name in CATEGORIES], -1)
-        texts = (columns.by_name[name] for name in ("source", "issue", "lead"))
-        for source, issue, lead, share in zip(*texts, shares, strict=True):
-            place = lead_of.get(int(lead))
+        leads = numbers_of(columns, "lead")
+        texts = (columns.by_name[name] for name in ("source", "issue"))
+        for source, issue, lead, share in zip(*texts, leads, shares, strict=True):
+            place = lead_of.get(lead)
             if issue in issue_of and place is not None and np.isfinite(share).all() and share.sum() > 0:
                 rows.setdefault(source, []).append((issue_of[issue], place, (share / 100).tolist()))
     return [
