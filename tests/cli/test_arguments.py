@@ -35,14 +35,14 @@ def run_apart(*args, **kwargs):
 
 
 WRONG = [
-    ([], "jaxcast needs a command: there are simulate, pool, series, panel, text, hub; see jaxcast --help"),
+    ([], "jaxcast needs a command: there are simulate, pool, series, panel, text, ensemble, hub; see jaxcast --help"),
     (["simulat"], "jaxcast has no command 'simulat' (did you mean simulate?); there are"),
     (["hub"], "jaxcast hub needs a command: there are score, pool, forecast, baseline, importance, validate; see jaxcast hub --help"),
     (["hub", "scre"], "jaxcast hub has no command 'scre' (did you mean score?)"),
     (["simulate"], "jaxcast simulate needs --out; see jaxcast simulate --help"),
     (["train"], "jaxcast has no command 'train' (did you mean pool train, series train, panel train or text train?); there are simulate, pool,"),
     (["evaluate", "--pool", "p"], "jaxcast has no command 'evaluate' (did you mean pool evaluate, series evaluate or text evaluate?)"),
-    (["forecast", "--help"], "(did you mean pool forecast, series forecast, panel forecast or hub forecast?)"),
+    (["forecast", "--help"], "(did you mean pool forecast, series forecast, panel forecast, ensemble forecast or hub forecast?)"),
     (["trian"], "jaxcast has no command 'trian' (did you mean pool train, series train, panel train or text train?)"),
     (["pol"], "jaxcast has no command 'pol' (did you mean pool?)"),
     (["pool"], "jaxcast pool needs a command: there are train, forecast, evaluate; see jaxcast pool --help"),
