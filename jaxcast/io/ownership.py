@@ -2,7 +2,7 @@
 
 jaxcast replaces and deletes only its own files. It knows them by a mark inside: the names of the
 arrays in .npz archives, an entry in .png pictures and .zarr stores, the first line of .csv tables.
-The files of a run's folder are listed in its config.json (see `jaxcast.io.run_folder`). Names that
+In that of a hub's submissions, `value` alone is in quotes. The files of a run's folder are listed in its config.json (see `jaxcast.io.run_folder`). Names that
 end in `.jaxcast-partial`, `.jaxcast-old` and `.jaxcast-lock` are its own.
 """
 
@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxcast.errors import InputError, shown
@@ -32,6 +32,12 @@ SUBMISSION_HEADER = (
     "output_type_id",
     "value",
 )
+MARKED_VALUE = '"value"'
+"""The last column of the submissions that jaxcast writes: the only cell of the header in quotes.
+
+Readers of CSV see no difference, and a header that another program wrote has all of its cells in
+quotes or none. Everything else in a submission is as every team writes it.
+"""
 SOFTWARE = "jaxcast"
 """The entry of our pictures that says what wrote them."""
 STORE_MARK = "jaxcast_storage"
@@ -154,12 +160,22 @@ def _is_our_picture(path: Path) -> bool:
     return software_of(path) == SOFTWARE
 
 
+def submission_header(names: Sequence[str]) -> str:
+    """Returns the header of a submission, with the mark by which `is_ours` knows it.
+
+    Args:
+        names: Names of its columns, of which the last is "value".
+    """
+    assert names[-1] == SUBMISSION_HEADER[-1]
+    return ",".join([*names[:-1], MARKED_VALUE]) + "\n"
+
+
 def _is_our_table(path: Path) -> bool:
     with path.open("rb") as file:
         first = file.readline(_MOST_READ * 16).decode("utf-8").rstrip("\r\n")
-    if first in map(",".join, (SERIES_HEADER, SUBMISSION_HEADER, IMPORTANCE_HEADER)):
+    if first in map(",".join, (SERIES_HEADER, IMPORTANCE_HEADER)):
         return True
-    if first.endswith(f",{','.join(SUBMISSION_HEADER[-3:])}"):  # of a hub with columns of its own
+    if first.endswith(f",{','.join(SUBMISSION_HEADER[-3:-1])},{MARKED_VALUE}") and first.count('"') == 2:
         return True
     if first.startswith(f"{','.join(TEXT_HEADER)},probability of "):
         return True

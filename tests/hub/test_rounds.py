@@ -88,6 +88,24 @@ def test_the_file_of_a_round_is_accepted(hub, tmp_path):
         path.unlink()
 
 
+def test_files_of_other_teams_are_not_replaced(hub, tmp_path):
+    """Whatever the name of the model: their columns are those that jaxcast writes."""
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    command = ["hub", "forecast", str(folder), "--model", MODELS[0], "--method", "equal_median", "--overwrite"]
+    file = folder / f"model-output/{MODELS[0]}/2026-01-24-{MODELS[0]}.csv"
+    header, *lines = file.read_text().splitlines()
+    order = "reference_date,target,horizon,target_end_date,location,output_type,output_type_id,value"
+    for first in (header, order, '"' + order.replace(",", '","') + '"'):
+        file.write_text(text := "\n".join([first, *lines]) + "\n")
+        with pytest.raises(jaxcast.InputError, match="was not written by jaxcast"):
+            parse(command).run()
+        assert file.read_text() == text
+    file.unlink()
+    parse(command[:-1]).run()
+    parse(command).run()
+    assert pl.read_csv(file).columns == order.split(",")
+
+
 def test_metadata_have_the_fields_of_the_hub(hub, tmp_path):
     shutil.copytree(hub, folder := tmp_path / "hub")
     schema = {

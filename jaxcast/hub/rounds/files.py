@@ -15,7 +15,7 @@ from jaxcast.hub.validation.report import validate_rows
 from jaxcast.hub.validation.submitted import TYPE_ID, VALUE
 from jaxcast.hub.validation.table import type_of
 from jaxcast.io.files import whole_file
-from jaxcast.io.ownership import SOFTWARE, refuse_replacing
+from jaxcast.io.ownership import SOFTWARE, refuse_replacing, submission_header
 from jaxcast.io.tables import polars
 
 FIELDS = ("team_name", "team_abbr", "model_name", "model_abbr", "model_contributors", "license", "designated_model",
@@ -72,7 +72,8 @@ def write_round(path: Path, forecast: RoundForecast, *, overwrite: bool = False)
         if path.suffix == ".csv":
             rows = texts.fill_null("NA").rows()
             with growing.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows([texts.columns, *rows])
+                file.write(submission_header(texts.columns))
+                csv.writer(file, lineterminator="\n").writerows(rows)
         else:
             _typed(texts, forecast.table.group).write_parquet(growing, metadata={"software": SOFTWARE})
     return missing

@@ -13,7 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.io.files import check_output, whole_file
-from jaxcast.io.ownership import SUBMISSION_HEADER, refuse_replacing
+from jaxcast.io.ownership import SUBMISSION_HEADER, refuse_replacing, submission_header
 
 
 @checked
@@ -40,7 +40,7 @@ def write_submission(
         hub: Hub with the locations, levels and step of the forecasts.
         reference_date: Date from which horizons count, that of horizon 0.
         target: Name of the target; by default the hub's own.
-        overwrite: Whether to replace a file that is there already.
+        overwrite: Whether to replace a file that is there already, if jaxcast wrote it.
 
     Returns:
         The path of the file.
@@ -71,7 +71,8 @@ def write_submission(
         raise InputError("there is no forecast to write: no model forecast any location on these dates")
     check = partial(refuse_replacing, path, overwrite=overwrite)
     with whole_file(path, check) as growing, growing.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([SUBMISSION_HEADER, *rows])
+        file.write(submission_header(SUBMISSION_HEADER))
+        csv.writer(file, lineterminator="\n").writerows(rows)
     return path
 
 
