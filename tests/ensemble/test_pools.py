@@ -248,3 +248,17 @@ def _refused():
 def test_settings_and_arrays_out_of_range_are_refused(message, make):
     with pytest.raises(jaxcast.InputError, match=message):
         make()
+
+
+@pytest.mark.slow
+def test_trained_attention_changes_with_nothing_that_comes_later():
+    values, truth = arrays()
+    issue, later, unknown, last = 20, values.copy(), truth.copy(), truth[:36] + 0.1
+    later[issue + 1 :], unknown[issue - 2 :], last[issue + 1 :] = 50.0, -70.0, 99.0
+    options = {"first": 12, "every": 6, "num_epochs": 3, "num_delays": 2, "hidden_size": 4}
+    before, after = (
+        np.asarray(jaxcast.ensemble.pool_with_attention(each, **options, keys=jax.random.key(0)[None]).forecast)
+        for each in (forecasts(values, truth), forecasts(later, unknown, last=last))
+    )
+    np.testing.assert_array_equal(before[: issue + 1], after[: issue + 1])
+    assert np.abs(np.nan_to_num(before - after))[issue + 1 :].max() > 1
