@@ -1,6 +1,7 @@
 """What admins publish: commands of importance, baseline and calibration, on a small synthetic hub."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -117,3 +118,38 @@ def test_the_baseline_of_a_hubs_folder_is_one_file_that_the_hub_accepts(tmp_path
     assert (folder / "model-metadata/ours-flat.yml").read_text().count("ensemble_of_models: true") == 0
     with pytest.raises(jaxcast.InputError, match="--horizons is for tables"):
         parse(["hub", "baseline", str(folder), "--model", "ours-flat", "--horizons", "2"]).run()
+
+
+def test_the_baseline_of_a_round_depends_on_no_forecast_of_others(tmp_path):
+    folder = write_hub(tmp_path / "hub", num_rounds=3, as_of=True)
+    command = ["hub", "baseline", str(folder), "--model", "ours-flat", "--round", "2026-01-17", "--overwrite"]
+    file = folder / "model-output/ours-flat/2026-01-17-ours-flat.csv"
+    parse(command).run()
+    expected = file.read_text()
+    for each in folder.glob("model-output/*/2026-01-17*"):
+        if "ours-flat" not in each.name:  # quantiles and samples of one location are gone
+            lines = each.read_text().splitlines()
+            kept = [line for line in lines if not (",01," in line and (",quantile," in line or ",sample," in line))]
+            each.write_text("\n".join(kept) + "\n")
+    parse(command).run()
+    assert file.read_text() == expected
+    for each in folder.glob("model-output/*-*/*"):
+        if "ours-flat" not in each.name:
+            each.unlink()
+    parse(command).run()
+    assert file.read_text() == expected
+    with pytest.raises(jaxcast.InputError, match="leave out --models"):
+        parse([*command, "--models", "alpha-one"]).run()
+
+
+def test_without_other_files_the_first_target_date_is_the_next_of_the_target_data(tmp_path):
+    folder = write_hub(tmp_path / "hub", first="2026-01-07", num_rounds=3, beyond=4)  # Wednesdays, weeks to Sundays
+    command = ["hub", "baseline", str(folder), "--model", "ours-flat", "--round", "2026-01-21"]
+    parse([*command, "--plot", str(tmp_path / "flat.png")]).run()
+    file = folder / "model-output/ours-flat/2026-01-21-ours-flat.csv"
+    expected = file.read_text()
+    assert "2026-01-21,wk inc x,0,2026-01-25,US,quantile,0.1," in expected
+    shutil.rmtree(folder / "model-output")
+    parse(command).run()
+    assert file.read_text() == expected
+    assert (tmp_path / "flat.png").exists()

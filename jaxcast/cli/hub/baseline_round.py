@@ -9,21 +9,20 @@ import numpy as np
 from jaxcast.cli.hub.folder import local_hub
 from jaxcast.cli.hub.output import say
 from jaxcast.cli.hub.rounds import draw_round, refuse_options_of_tables
-from jaxcast.errors import InputError, counted, shown
+from jaxcast.errors import InputError, counted
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.baseline import flat_line_quantiles
 from jaxcast.hub.config.description import HubDescription, OutputType
 from jaxcast.hub.config.files import describe_hub
+from jaxcast.hub.rounds.baseline import make_baseline_round
 from jaxcast.hub.rounds.files import round_path, write_metadata, write_round
-from jaxcast.hub.rounds.pooling import RoundForecast, newest_round, pool_round
+from jaxcast.hub.rounds.pooling import RoundForecast, newest_round
 from jaxcast.hub.rounds.quantiles import RoundSettings
 from jaxcast.hub.tables.cloud import is_remote
 from jaxcast.hub.tables.target_data import TargetFiles, find_target_data
 from jaxcast.hub.validation.file import METADATA
-from jaxcast.hub.validation.submitted import TYPE
 from jaxcast.hub.validation.values import step_days_of
 from jaxcast.io.outputs import PICTURE, Outputs
-from jaxcast.io.tables import polars
 from jaxcast.progress import announce, doing
 
 HISTORY_DAYS = 3660
@@ -41,6 +40,8 @@ def write_baseline_round(command: Any) -> None:
         InputError: for options of tables, and for what cannot be read, made or written.
     """
     refuse_options_of_tables(command)
+    if command.models or command.exclude:
+        raise InputError("a baseline looks at no model; leave out --models and --exclude")
     with local_hub(command.hub) as folder:
         hub = describe_hub(folder)
         round_id = command.round or newest_round(hub, command.model)
@@ -55,22 +56,24 @@ def write_baseline_round(command: Any) -> None:
             overwrite=command.overwrite,
         ):
             doing("making the baseline")
-            forecast = _only_baseline(pool_round(hub, round_id, _settings(command, hub, round_id)))
+            forecast = make_baseline_round(hub, round_id, _settings(command, hub, round_id))
             missing = write_round(path, forecast, overwrite=command.overwrite)
             beside = out.parent if out.name == hub.output_folder else out
             metadata = write_metadata(beside / METADATA, command.model, hub, METHODS, is_ensemble=False)
             of = ", ".join(dict.fromkeys(str(target) for target, _ in forecast.hubs))
+            for note in forecast.notes:
+                announce(note)
             say(f"{path}: round {round_id} of {of}; {counted(len(forecast.table.frame), 'row')}")
             if metadata is not None:
                 say(f"{metadata}: a stub of the model's metadata; fill it in")
             for line in missing:
                 say(f"the hub requires more than a baseline has: {line}")
             if command.plot is not None:
-                draw_round(command.plot, forecast)
+                draw_round(command.plot, _for_picture(forecast))
 
 
 def _settings(command: Any, hub: HubDescription, round_id: str) -> RoundSettings:
-    """Returns a way to pool that looks at no model: the baseline."""
+    """Returns how the quantiles are made: as the baseline, from target data."""
     truth = None if command.truth is None else TargetFiles(command.truth, command.vintages)
     step_days = step_days_of(hub.find_round(round_id)) or 7
 
@@ -88,29 +91,28 @@ def _settings(command: Any, hub: HubDescription, round_id: str) -> RoundSettings
         model=command.model,
         pool=flat_line,
         truth=truth or find_target_data(hub.path),
-        models=command.models,
-        exclude=command.exclude,
         locations=command.locations,
         bad=command.bad or "drop",
         num_lags=max(1, HISTORY_DAYS // step_days),
     )
 
 
-def _only_baseline(forecast: RoundForecast) -> RoundForecast:
-    """Keeps the quantiles and medians that come from target data; the rest are pools of the models.
+def _for_picture(forecast: RoundForecast) -> RoundForecast:
+    """Returns the forecasts with the target data that they were made from as history."""
+    return forecast._replace(hubs={key: (_with_history(hub), values) for key, (hub, values) in forecast.hubs.items()})
 
-    Raises:
-        InputError: where there are none.
-    """
-    pl, frame, group = polars(), forecast.table.frame, forecast.table.group
-    kept = pl.col(TYPE).is_in(["quantile", "median"]) & pl.col("value").is_not_nan()
-    for i, name in enumerate(("target", "horizon")):
-        if name in group.task_id_names:
-            kept &= pl.col(name).is_in(list({str(key[i]) for key in forecast.hubs}))
-    rows = frame.filter(kept)
-    if not len(rows):
-        raise InputError(f"no target of the round {shown(forecast.round_id)} has quantiles and target data")
-    left = frame.filter(~pl.col(TYPE).is_in(["quantile", "median"]))[TYPE].unique().sort().to_list()
-    if left:
-        announce(f"left out: {', '.join(left)}, which a flat-line baseline does not have")
-    return forecast._replace(table=dataclasses.replace(forecast.table, frame=rows))
+
+def _with_history(hub: Hub) -> Hub:
+    """Returns a hub of one date with the dates before it, as far as they were known."""
+    known = hub.observed[:, -1, ::-1]
+    unknown = np.full((len(hub.locations), hub.steps_ahead), np.nan)
+    size = known.shape[1] + hub.steps_ahead
+    return dataclasses.replace(
+        hub,
+        truth=np.concatenate([known, unknown], 1),
+        dates=hub.dates[-1] - np.arange(size)[::-1] * hub.step,
+        releases=None,
+        as_of=None,
+        release_of=None,
+        rounds=None if hub.rounds is None else np.repeat(hub.rounds[-1:], size),
+    )

@@ -55,7 +55,7 @@ def newest_round(hub: HubDescription, model: str) -> str:
     known = {each: i for i, each in enumerate(hub.round_ids)}
     found = {name.round_id for name in names} & known.keys()
     if not found:
-        raise InputError(f"{shown(hub.model_output)} holds no file of a round of the hub; there is nothing to pool")
+        raise InputError(f"{shown(hub.model_output)} holds no file of a round of the hub; name the round by --round")
     return max(found, key=known.__getitem__)
 
 
@@ -91,7 +91,7 @@ def pool_round(hub: HubDescription, round_id: str, settings: RoundSettings) -> R
         pooled += _pool_task(hub, group, task, outputs.rows[index], settings, history, notes, hubs)
     if not pooled:
         raise InputError(f"nothing of the round {round_id} can be pooled ({'; '.join(notes) or 'no rows'})")
-    frame = _in_columns(polars().concat(pooled, how="diagonal"), group)
+    frame = in_columns(polars().concat(pooled, how="diagonal"), group)
     models = tuple(sorted(outputs.rows["model"].unique()))
     return RoundForecast(
         round_id, dataclasses.replace(table, frame=frame, dtypes={}), models, tuple(dict.fromkeys(notes)), hubs
@@ -169,7 +169,7 @@ def _pool_task(
         else:
             pooled = _pool_kind(group, task, kind, of_kind, settings, notes)
         if pooled is not None and len(pooled):
-            found[kind.name] = _within(pooled, kind)
+            found[kind.name] = within(pooled, kind)
     if "median" in found and "quantile" in found:
         found["median"] = _medians(found["median"], found["quantile"])
     return _complete(list(found.values()), task, notes)
@@ -221,8 +221,13 @@ def _medians(medians: Any, quantiles: Any) -> Any:
     return joined.with_columns(pl.coalesce("(pooled)", "value").alias("value")).drop("(pooled)")
 
 
-def _within(rows: Any, kind: OutputType) -> Any:
-    """Clips values to the bounds of an output type, and rounds them where it asks for whole numbers."""
+def within(rows: Any, kind: OutputType) -> Any:
+    """Clips values to the bounds of an output type, and rounds them where it asks for whole numbers.
+
+    Args:
+        rows: Rows with a value.
+        kind: The output type.
+    """
     pl, value = polars(), polars().col("value")
     if kind.minimum is not None or kind.maximum is not None:
         value = value.clip(kind.minimum, kind.maximum)
@@ -254,8 +259,13 @@ def _complete(frames: list[Any], task: ModelTask, notes: list[str]) -> list[Any]
     return [frame] if len(frame) else []
 
 
-def _in_columns(frame: Any, group: Round) -> Any:
-    """Returns pooled rows in the hub's columns; dates, horizons and ids as text."""
+def in_columns(frame: Any, group: Round) -> Any:
+    """Returns rows in the hub's columns; dates, horizons and ids as text.
+
+    Args:
+        frame: Rows with columns as `read_outputs` names them.
+        group: Description of the round.
+    """
     pl, names = polars(), columns_of(group)
     others = [name for name in group.task_id_names if name not in names.values()]
     order = [

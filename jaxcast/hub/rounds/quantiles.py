@@ -93,7 +93,7 @@ def pool_quantiles(
             notes.append(f"{target}: quantiles pooled with equal weights, as there are no target data of it")
             pooled.append(equal_quantiles(_with_samples(of_target, levels), levels, settings.equal))
             continue
-        found = _load(hub, group, history(), target, horizons, levels, settings)
+        found = load_horizons(hub, group, history(), target, horizons, levels, settings)
         for horizon, each in found.items():
             of_horizon = of_target.filter(pl.col("horizon") == horizon)
             end = np.datetime64(of_horizon["target_end_date"].drop_nulls().mode().sort()[0], "D")
@@ -149,7 +149,7 @@ def scan_history(hub: HubDescription, group: Round, settings: RoundSettings) -> 
     return collected(frame, hub.model_output, step_days=step_days).lazy()
 
 
-def _load(
+def load_horizons(
     hub: HubDescription,
     group: Round,
     history: Any,
@@ -158,7 +158,20 @@ def _load(
     levels: list[float],
     settings: RoundSettings,
 ) -> dict[int, Hub]:
-    """Loads the hub at each horizon; those before the first are read as if the hub began with them."""
+    """Loads the hub at each horizon; those before the first are read as if the hub began with them.
+
+    Args:
+        hub: Description of the hub.
+        group: Description of the round.
+        history: Lazy frame of `scan_history`.
+        target: The target.
+        horizons: Horizons to load.
+        levels: Levels of the quantiles.
+        settings: How to pool, with the target data.
+
+    Raises:
+        InputError: as by `load_hub`.
+    """
     truth = settings.truth
     assert truth is not None
     usual = 0 if any(horizon <= 0 for horizon in horizons) else None

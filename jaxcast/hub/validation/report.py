@@ -146,7 +146,7 @@ def validate_submission(
     try:
         name, group = _check_file(checks, path, description, now or datetime.datetime.now(datetime.UTC))
         table = _check_structure(checks, path, name, group)
-        _check_rows(checks, table, _usual_days(description, group, name.model))
+        _check_rows(checks, table, usual_days(description, group, name.model))
     except _Stop:
         pass
     return Validation(path, tuple(checks.done))
@@ -247,8 +247,14 @@ def _check_rows(checks: _Checks, table: SubmittedTable, usual_days: int | None) 
         checks.add(name, title, test(table), stops=stops)
 
 
-def _usual_days(hub: HubDescription, group: Round, model: str) -> int | None:
-    """Returns the days from the round's date to the target date of horizon 0 that other models have."""
+def usual_days(hub: HubDescription, group: Round, model: str) -> int | None:
+    """Returns the days from the round's date to the target date of horizon 0 that other models have.
+
+    Args:
+        hub: Description of the hub.
+        group: Description of the round.
+        model: Model whose files do not count.
+    """
     found: list[int] = []
     folders = sorted(folder for folder in hub.model_output.glob("*") if folder.is_dir() and folder.name != model)
     for folder in folders[:5]:
