@@ -6,7 +6,11 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import FrozenPytree
+from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.tracing import is_traced
+
+SAME_LEVEL = 1e-6
+"""How far from 0.5 the level of a median may be."""
 
 
 class HubForecasts(FrozenPytree):
@@ -23,9 +27,12 @@ class HubForecasts(FrozenPytree):
         release_of: Index of the newest release that a forecast of each time may use, -1 for none.
         horizon: Steps ahead: the target at time t - horizon is the newest that a forecast of time t
             may use. A forecast that still waits for its target is no memory yet.
+        median: Index of the level 0.5; None where the levels do not have it.
 
     Raises:
-        InputError: by `of`, for shapes that do not match, or a horizon below one.
+        InputError: by `of`, for shapes that do not match, a horizon below one, levels that do not
+            increase within 0 and 1, or a release that is not there; by `median_index`, where there
+            is no level 0.5.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -44,6 +51,7 @@ class HubForecasts(FrozenPytree):
     releases: Float[Array, "release location time"]
     release_of: Int[Array, " time"]
     horizon: Int[ArrayLike, ""]
+    median: int | None = static(default=None)
 
     @classmethod
     @checked
@@ -76,8 +84,8 @@ class HubForecasts(FrozenPytree):
             The forecasts, with a mask of those that are present.
 
         Raises:
-            InputError: for shapes that do not match, or a horizon that is no whole number of at
-                least one.
+            InputError: for shapes that do not match, a horizon that is no whole number of at least
+                one, levels that do not increase within 0 and 1, or an index of no release.
 
         Example:
             >>> import jaxcast, numpy as np
@@ -97,6 +105,7 @@ class HubForecasts(FrozenPytree):
             )
         if not isinstance(horizon, int | np.integer) or horizon < 1:
             raise InputError(f"horizon must be a whole number of at least 1, got {shown(horizon)}")
+        median = _median_of(levels)
         releases, release_of = _releases(releases, release_of, truth)
         present = jnp.isfinite(quantiles).all(-1)
         filled = jnp.where(present[..., None], quantiles, 0).astype(dtype)
@@ -111,6 +120,7 @@ class HubForecasts(FrozenPytree):
             releases.astype(dtype),
             release_of,
             horizon,
+            median,
         )
 
     @property
@@ -125,8 +135,28 @@ class HubForecasts(FrozenPytree):
 
     @property
     def median_index(self) -> int:
-        """Index of the middle level."""
-        return self.levels.shape[0] // 2
+        """Index of the level 0.5.
+
+        Raises:
+            InputError: where there is none.
+        """
+        if self.median is None:
+            raise InputError(
+                "the forecasts have no quantile of level 0.5, the median, from which this pool measures errors and "
+                "outliers; read that level too, or take another pool, such as equal_mean"
+            )
+        return self.median
+
+
+def _median_of(levels: ArrayLike) -> int | None:
+    """Returns the index of the level 0.5, None where there is none; where levels are traced, of the middle one."""
+    if is_traced(levels):
+        return jnp.shape(levels)[0] // 2
+    values = np.asarray(levels, float)
+    if not (((values >= 0) & (values <= 1)).all() and (np.diff(values) > 0).all()):
+        raise InputError(f"expected levels that increase within 0 and 1, got {shown(values.tolist())}; sort them")
+    found = np.flatnonzero(np.abs(values - 0.5) <= SAME_LEVEL)
+    return int(found[0]) if len(found) else None
 
 
 def _releases(releases: ArrayLike | None, release_of: ArrayLike | None, truth: Array) -> tuple[Array, Array]:
@@ -135,6 +165,12 @@ def _releases(releases: ArrayLike | None, release_of: ArrayLike | None, truth: A
         raise InputError("give both releases and release_of, or neither")
     if releases is None or release_of is None:
         return truth[None], jnp.zeros(truth.shape[1], int)
+    last = jnp.shape(releases)[0] - 1
+    index = None if is_traced(release_of) else np.asarray(release_of)
+    if index is not None and not ((index >= -1) & (index <= last)).all():
+        raise InputError(
+            f"release_of must be from -1 (none) to {last}, the last release, got {index.min()} to {index.max()}"
+        )
     return jnp.asarray(releases), jnp.asarray(release_of)
 
 

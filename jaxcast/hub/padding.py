@@ -50,7 +50,8 @@ def pool_padded(pool: AdaptivePool, hub: Hub) -> np.ndarray:
                 np.pad(np.where(release_of >= 0, release_of + number, -1), (times, 0), constant_values=-1),
                 forecasts.horizon,
             ),
-        )
+        ),
+        median=forecasts.median,
     )
     pooled = np.asarray(pool_forecasts(pool, larger).forecast)
     return pooled[: pooled.shape[0] - places, times:]

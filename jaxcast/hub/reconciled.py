@@ -136,7 +136,7 @@ def _with_forecasts(newest: Any, hub: Hub, hierarchy: Hierarchy) -> tuple[str, .
 def _errors(forecasts: Any, hub: Hub, base: tuple[str, ...]) -> Float[np.ndarray, "time location"]:
     """Returns target minus median at the dates on which all locations have both, known in time."""
     truth = hub.known_truth()[[hub.locations.index(name) for name in base]]
-    errors = (truth - forecasts[..., len(hub.levels) // 2]).T
+    errors = (truth - forecasts[..., hub.forecasts().median_index]).T
     whole = errors[np.isfinite(errors).all(1)]
     if len(whole) < 2:
         gaps = (~np.isfinite(errors)).sum(0)

@@ -368,3 +368,32 @@ def test_a_pool_without_parameters_is_not_trained(hub_forecasts):
         jaxcast.hub.rolling_origin(hub_forecasts, pool=jaxcast.hub.AdaptivePool())
     with pytest.raises(jaxcast.InputError, match="discount must be"):
         jaxcast.hub.rolling_origin(hub_forecasts, pool=FIXED["average"], discount=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"releases": np.ones((1, 2, 4)), "release_of": [0, 0, 0, 1]}, "release_of must be from -1 .* to 0, .* to 1"),
+        ({"releases": np.ones((1, 2, 4)), "release_of": [-2, 0, 0, 0]}, "release_of must be from -1"),
+        ({"levels": [0.5, 0.25, 0.75]}, "levels that increase within 0 and 1"),
+        ({"levels": [0.25, 0.25, 0.75]}, "levels that increase within 0 and 1"),
+        ({"levels": [0.25, 0.5, 1.5]}, "levels that increase within 0 and 1"),
+        ({"levels": [0.25, 0.5, np.nan]}, "levels that increase within 0 and 1"),
+    ],
+)
+def test_forecasts_refuse_releases_and_levels_that_are_not_there(change, message):
+    given = {"levels": [0.25, 0.5, 0.75]} | change
+    levels = np.asarray(given.pop("levels"))
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.hub.HubForecasts.of(np.ones((2, 4, 3, 3)), np.ones((2, 4)), levels, **given)
+
+
+def test_the_median_is_the_level_one_half_wherever_it_stands():
+    ones = np.ones((2, 4, 3, 3))
+    first = jaxcast.hub.HubForecasts.of(ones, np.ones((2, 4)), np.asarray([0.5, 0.75, 0.9]))
+    assert first.median_index == 0
+    assert jax.jit(lambda forecasts: forecasts.median_index * jnp.ones(()))(first) == 0
+    without = jaxcast.hub.HubForecasts.of(ones, np.ones((2, 4)), np.asarray([0.25, 0.75, 0.9]))
+    with pytest.raises(jaxcast.InputError, match=r"no quantile of level 0\.5"):
+        jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool(), without)
+    assert jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), without).forecast.shape == (2, 4, 3)

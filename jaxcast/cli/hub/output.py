@@ -16,6 +16,7 @@ from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.revisions import summarise_revisions
 from jaxcast.io.files import save_figure
+from jaxcast.numerics.levels import middle_of
 
 FINAL_TRUTH = "final truth: as the table has it now, revisions are not replayed"
 MOST_GROUPS = 100
@@ -248,7 +249,7 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     from jaxcast.plotting.quantiles import plot_fan
     from jaxcast.plotting.trajectories import HISTORY, label_of
 
-    middle = len(hub.levels) // 2
+    middle = middle_of(hub.levels.tolist())
     horizons = sorted(newest)
     place = int(np.nan_to_num(newest[horizons[0]][:, middle], nan=-np.inf).argmax())
     dates = reference + np.asarray(horizons) * hub.step
