@@ -459,7 +459,7 @@ def write_synthetic_hub(folder: Path, *, seed: int = 0, num_weeks: int = 20, num
     rows = [f"{place},{date},{truth[i, t]:.3f}" for i, place in enumerate(places) for t, date in enumerate(dates)]
     truths.write_text("\n".join(["location,date,value", *rows]) + "\n")
     releases = [
-        f"{dates[t] + 5},{place},{dates[s]},{truth[i, s] * (0.9 if s == t else 1):.3f}"
+        f"{dates[t] + 1},{place},{dates[s]},{truth[i, s] * (0.9 if s == t else 1):.3f}"
         for t in range(num_weeks)
         for i, place in enumerate(places)
         for s in range(t + 1)

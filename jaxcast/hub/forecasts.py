@@ -186,7 +186,7 @@ def _observed(releases: Array, release_of: Array, horizon: int, *, num_lags: int
 def known_truth(forecasts: HubForecasts, time: Int[ArrayLike, ""]) -> Float[Array, "location time"]:
     """Returns the target data that a forecast of some time may use.
 
-    They are those of the newest release before it, up to the date `horizon` steps before the time.
+    They are those of the release that it may use, up to the date `horizon` steps before the time.
 
     Args:
         forecasts: The forecasts, and the target data.

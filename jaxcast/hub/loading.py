@@ -1,6 +1,6 @@
 """Reads the tables of a hub into arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -25,6 +25,7 @@ from jaxcast.hub.tables.choosing import (
     kept_models,
     unused_types,
 )
+from jaxcast.hub.tables.deadlines import deadlines_of, due_dates
 from jaxcast.hub.tables.grid import ROW_COLUMNS, fill_grid, is_or_null
 from jaxcast.hub.tables.releases import TargetData, lags_of, place_targets, read_targets, release_of
 from jaxcast.hub.tables.scan import collected, scan_forecasts
@@ -39,7 +40,7 @@ def load_hub(
     vintages: str | Path | None = None,
     horizon: int = 1,
     first_horizon: int | None = None,
-    due_days: int | None = None,
+    due_days: int | Mapping[str, int] | None = None,
     target: str | None = None,
     models: Sequence[str] | int | None = None,
     exclude: Sequence[str] = (),
@@ -55,8 +56,11 @@ def load_hub(
     """Reads a hub's tables into arrays; see `scan_forecasts` and `scan_truth` for their formats.
 
     Target data with a column `as_of` are read as releases: the last scores use the newest, and
-    whatever a forecast is made from uses the newest release before it. Without that column, or with
-    one day alone in it, the target data are final, and revisions are not replayed. Forecasts of
+    whatever a forecast is made from uses the newest release that its round could know. Where
+    horizons count from 0, that came out before the round's date; where they count from 1, so that
+    the round's date is the newest observed one, at most two days after it, unless `due_days` or a
+    column `forecast_date` says when forecasts are made. Without a column `as_of`, or with one day
+    alone in it, the target data are final, and revisions are not replayed. Forecasts of
     dates after the newest target data are pending: they are read, and `Hub.pending` tells them.
     Where a model gives samples and no quantiles, their quantiles are read; see
     `quantiles_of_samples`. What is used in place of what, `dropped` tells.
@@ -71,6 +75,8 @@ def load_hub(
             date of their round, else 1.
         due_days: Days from the date of a round to the last on which its forecasts are made, such as
             -3 where rounds are of Saturdays and due on Wednesdays: later releases are not used.
+            Where rounds differ, that of each by its date, {"2024-01-06": -3}; one that is not named
+            is taken to be due as early as the earliest.
         target: Target to read, where there are several.
         models: Names of the models, or how many: those with the most forecasts; by default all.
             Those without the horizon are left out.
@@ -259,21 +265,20 @@ def _are_due_early(grids: dict[int, Grid], choice: Choice) -> bool:
     if choice.due_days is None:
         return False
     days = [_round_days(grid, horizon, choice) for horizon, grid in grids.items()]
-    due = np.timedelta64(choice.due_days, "D")
-    return bool(np.mean(np.concatenate([day + due < reference for reference, day in days])) > 0.5)
+    early = [due_dates(day, choice.due_days) < reference for reference, day in days]
+    return bool(np.mean(np.concatenate(early)) > 0.5)
 
 
 def _releases(known: TargetData, grid: Grid, horizon: int, first: int, choice: Choice) -> np.ndarray:
-    """Returns the release of each date: it came out before the first date that the round forecasts.
-
-    A round of another date, such as the Wednesday of a hub whose weeks end on Sundays, may use what
-    came out before it. What came out after forecasts were due, or made, is of no use either way.
-    """
+    """Returns the index of the newest release that each date's round may use; see `deadlines_of`."""
     if known.as_of is None:
         return np.zeros(len(grid.dates), int)
-    reference, day = _round_days(grid, horizon, choice)
-    deadlines = np.where(np.isnat(grid.rounds), reference + np.timedelta64(first * choice.step_days, "D"), day)
-    if choice.due_days is not None:
-        deadlines = np.minimum(deadlines, day + np.timedelta64(choice.due_days + 1, "D"))
-    made = np.where(np.isnat(grid.made), deadlines, grid.made + np.timedelta64(1, "D"))
-    return release_of(known.as_of, np.minimum(deadlines, made))
+    deadlines = deadlines_of(
+        grid.dates - np.timedelta64(horizon * choice.step_days, "D"),
+        grid.rounds,
+        grid.made,
+        first_horizon=first,
+        step_days=choice.step_days,
+        due_days=choice.due_days,
+    )
+    return release_of(known.as_of, deadlines)

@@ -1,6 +1,8 @@
 """Commands that are given a hub's folder, or its address, in place of tables."""
 
+import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +10,12 @@ import pytest
 import jaxcast
 from jaxcast.cli.hub import folder as of_folder
 from jaxcast.cli.main import parse
+from jaxcast.hub.config.description import HubDescription, ModelTask, Round, SubmissionWindow, TaskId
+from jaxcast.hub.config.windows import due_days_of
+from jaxcast.hub.rounds.pooling import pool_round
+from jaxcast.hub.rounds.quantiles import RoundSettings
 from jaxcast.hub.tables.cloud import copy_hub
+from jaxcast.hub.tables.target_data import find_target_data
 from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import CATEGORY, COUNT, MODELS, RATE, write_hub
 
@@ -75,6 +82,62 @@ def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypa
     monkeypatch.setattr(of_folder, "_run", lambda command, name: False)
     with pytest.raises(jaxcast.InputError, match=r"nothing in .* can be used"):
         parse(["hub", "score", str(hub)]).run()
+
+
+def described(*groups):
+    """A description of groups of rounds, each with its round ids, other dates, and window."""
+    found = []
+    for column, values, window in groups:
+        dates = () if column is None else (TaskId(column, optional=tuple(values)),)
+        name = column if window is None or isinstance(window.end, int) else values[0]
+        found.append(Round(name or "one", name == column, (ModelTask(dates, ()),), window=window))
+    return HubDescription(".", "a hub", (5, 0, 0), tuple(found))
+
+
+def test_days_on_which_rounds_are_due():
+    saturdays, wednesdays = ("2024-01-06", "2024-01-13"), ("2024-01-17", "2024-01-24")
+    by_days = ("reference_date", saturdays, SubmissionWindow(-6, -3, "reference_date"))
+    by_date = ("reference_date", ("2024-01-20",), SubmissionWindow("2024-01-14", "2024-01-16", None))
+    assert due_days_of(described(by_days)) == -3
+    assert due_days_of(described(by_date)) == -4
+    assert due_days_of(described(by_days, by_date)) == {"2024-01-06": -3, "2024-01-13": -3, "2024-01-20": -4}
+    others = ("origin_date", wednesdays, SubmissionWindow(-6, 0, "origin_date"))
+    assert due_days_of(described(by_days, others)) == dict.fromkeys(saturdays, -3) | dict.fromkeys(wednesdays, 0)
+    # What does not say when a round is due: no window, another date, a season.
+    assert due_days_of(described(("reference_date", saturdays, None))) is None
+    of_targets = SubmissionWindow(-6, -3, "target_end_date")
+    assert due_days_of(described(("reference_date", saturdays, of_targets))) is None
+    season = Round(
+        "reference_date",
+        True,
+        (ModelTask((TaskId("reference_date", optional=saturdays),), ()),),
+        window=SubmissionWindow("2023-10-01", "2024-05-31", None),
+    )
+    assert due_days_of(HubDescription(".", "a hub", (5, 0, 0), (season,))) is None
+
+
+def test_windows_as_dates_and_groups_that_differ_choose_the_releases(hub, tmp_path):
+    """Releases are of three days before each round."""
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    file = folder / "hub-config/tasks.json"
+    content = json.loads(file.read_text())
+    (group,) = content["rounds"]
+    early = copy.deepcopy(group)
+    for each, days in ((group, slice(0, 3)), (early, slice(3, 4))):
+        for task in each["model_tasks"]:
+            task["task_ids"]["reference_date"]["optional"] = task["task_ids"]["reference_date"]["optional"][days]
+    early["submissions_due"] = {"start": "2026-01-18", "end": "2026-01-20"}  # the round of 2026-01-24, a day too early
+    file.write_text(json.dumps(content | {"rounds": [group, early]}))
+    seen = []
+    with of_folder.tables_of_hub(parse(["hub", "pool", str(folder), "--target", COUNT])) as (command, _):
+        seen.append(command.load_all((0,))[0])
+    settings = RoundSettings(
+        "a-b", lambda hub, kind: seen.append(hub) or hub.quantiles[:, -1, 0], find_target_data(folder), targets=(COUNT,)
+    )
+    pool_round(jaxcast.hub.describe_hub(folder), "2026-01-24", settings)
+    for each in (seen[0], seen[2]):
+        assert (each.horizon, each.as_of[3]) == (0, np.datetime64("2026-01-21"))
+        np.testing.assert_array_equal(each.release_of, [0, 1, 2, 2])
 
 
 @pytest.fixture

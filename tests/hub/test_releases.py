@@ -1,4 +1,4 @@
-"""Target data that are revised: each round sees the newest release before it, and no later one changes anything."""
+"""Target data that are revised: each round sees the newest it could know, and no later one changes anything."""
 
 import dataclasses
 
@@ -63,14 +63,37 @@ def test_each_date_has_the_newest_release_before_its_round(tables):
             assert value == published(t, i, ROUNDS[t] - (1 + lag) * WEEK)
 
 
-def test_where_horizons_count_from_one_a_release_of_the_week_after_the_reference_date_counts(tmp_path):
-    """A round's reference date is then the newest date observed, and its forecasts are made in the week after."""
-    truth = write(tmp_path / "releases.csv", TRUTH, release_rows())
+@pytest.mark.parametrize(("days", "behind"), [(1, 0), (2, 0), (3, 1), (6, 1)])
+def test_where_horizons_count_from_one_releases_of_the_next_two_days_count(tmp_path, days, behind):
+    """A round's reference date is then the newest date observed, and no release before it holds that date."""
+    shifted = [f"{np.datetime64(row[:10]) + (days - 4) * DAY}{row[10:]}" for row in release_rows()]
+    truth = write(tmp_path / "releases.csv", TRUTH, shifted)
     path = write(tmp_path / "forecasts.csv", HEADER, forecast_rows((1, 2), offset=1))
     for horizon in (1, 2):
         hub = jaxcast.load_hub(path, truth, horizon=horizon)
         assert (hub.first_horizon, hub.steps_ahead) == (1, horizon)
-        np.testing.assert_array_equal(hub.release_of, np.arange(6))
+        np.testing.assert_array_equal(hub.as_of, hub.reference_dates + days * DAY)
+        np.testing.assert_array_equal(hub.release_of, np.arange(6) - behind)
+
+
+def test_where_forecasts_say_when_they_were_made_that_day_counts(tmp_path):
+    truth = write(tmp_path / "releases.csv", TRUTH, release_rows())
+    for made, behind in (
+        (-3, 0),
+        (-4, 1),
+        (5, 0),
+    ):  # of releases four days after the reference date, which is ROUNDS - 7
+        rows = forecast_rows((1,), offset=1, made=made)
+        path = write(tmp_path / "forecasts.csv", HEADER + ",forecast_date", rows)
+        np.testing.assert_array_equal(jaxcast.load_hub(path, truth, first_horizon=1).release_of, np.arange(6) - behind)
+
+
+def test_rounds_may_be_due_on_different_days(tmp_path):
+    truth = write(tmp_path / "releases.csv", TRUTH, release_rows())
+    path = write(tmp_path / "forecasts.csv", HEADER, forecast_rows((0, 1)))
+    due = {str(day): -3 - i % 2 for i, day in enumerate(ROUNDS[:4])}  # the others as the earliest
+    hub = jaxcast.load_hub(path, truth, horizon=0, due_days=due)
+    np.testing.assert_array_equal(hub.release_of, np.arange(6) - [0, 1, 0, 1, 1, 1])
 
 
 @pytest.mark.parametrize(("made", "behind"), [(-3, 0), (-4, 1), (0, 0), (5, 0)])
@@ -107,6 +130,23 @@ def test_what_a_forecast_may_use_is_its_release_up_to_its_newest_date(tables):
         for (i, t), value in np.ndenumerate(known):
             expected = published(time, i, hub.dates[t]) if t <= time - 2 else None
             assert value == pytest.approx(expected) if expected is not None else np.isnan(value)
+
+
+def test_where_horizons_count_from_one_no_release_of_later_days_changes_what_a_round_sees(tmp_path):
+    def daily(changed_after=None):  # a release every day, each revises all
+        for day in np.arange(ROUNDS[0] - 7, ROUNDS[-1] + 7):
+            for date in np.arange(ROUNDS[0] - 28, day, WEEK):
+                is_changed = changed_after is not None and day > changed_after
+                yield f"{day},01,{date},{(day - date).astype(int) + (777 if is_changed else 0)}"
+
+    path = write(tmp_path / "forecasts.csv", HEADER, [row for row in forecast_rows((1,), offset=1) if ",01," in row])
+    before = jaxcast.load_hub(path, write(tmp_path / "a.csv", TRUTH, daily()))
+    np.testing.assert_array_equal(before.as_of[before.release_of], before.reference_dates + 2)
+    for time, day in enumerate(before.reference_dates):
+        after = jaxcast.load_hub(path, write(tmp_path / "b.csv", TRUTH, daily(day + 2)))
+        np.testing.assert_array_equal(after.observed[:, : time + 1], before.observed[:, : time + 1])
+        np.testing.assert_array_equal(after.known_truth(time), before.known_truth(time))
+        assert not np.array_equal(after.truth, before.truth)
 
 
 def test_no_release_after_a_round_changes_what_the_round_sees(tables, tmp_path):

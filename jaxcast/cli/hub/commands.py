@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import tyro
 
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.hub.output import (
@@ -45,7 +46,10 @@ class HubTables:
     data), else 1 (US COVID-19 hub)."""
     due_days: int | None = None
     """Days from the date of a round to the last on which forecasts are made, such as -3: later
-    releases of the target data are not used. By default that of a hub's folder."""
+    releases of the target data are not used. By default that of a hub's folder, and of tables 2
+    where horizons count from 1; where they count from 0, releases come from before the round."""
+    due_by_round: tyro.conf.Suppress[dict[str, int] | None] = None
+    """Of a hub's folder whose rounds differ: these days by the date of the round."""
     models: tuple[str, ...] = ()
     """Names of the models; by default all."""
     num_models: int | None = None
@@ -106,7 +110,7 @@ class HubTables:
             horizons=horizons,
             vintages=self.vintages,
             first_horizon=self.first_horizon,
-            due_days=self.due_days,
+            due_days=self.due_days if self.due_by_round is None else self.due_by_round,
             target=self.target,
             models=self.models or self.num_models,
             exclude=self.exclude,

@@ -12,6 +12,7 @@ from jaxcast.cli.hub.output import say
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config.description import HubDescription, of_target
 from jaxcast.hub.config.files import describe_hub
+from jaxcast.hub.config.windows import due_days_of
 from jaxcast.hub.outputs.reading import scan_outputs
 from jaxcast.hub.tables.cloud import copy_hub, is_remote
 from jaxcast.hub.tables.scan import collected
@@ -96,7 +97,7 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
         if truth is None:
             truth, vintages = find_target_data(folder)
         days = {step_days_of(group) for group in hub.rounds} - {None}
-        due = {group.due_days for group in hub.rounds}
+        due = due_days_of(hub) if command.due_days is None else command.due_days
         yield (
             dataclasses.replace(
                 command,
@@ -105,7 +106,8 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
                 truth=truth,
                 vintages=command.vintages or vintages,
                 step_days=days.pop() if len(days) == 1 else command.step_days,
-                due_days=due.pop() if command.due_days is None and len(due) == 1 else command.due_days,
+                due_days=due if isinstance(due, int) else None,
+                due_by_round=None if isinstance(due, int) else due,
                 bad=command.bad or "drop",
             ),
             hub,

@@ -28,7 +28,7 @@ class PoolHub(HubTables):
     """Run and score the adaptive pool of a hub's models from a rolling origin.
 
     The forecast of each date uses what was known before it: of target data with releases, the
-    newest one before its round. It is scored beside the equally weighted mean and median.
+    newest that its round could know. It is scored beside the equally weighted mean and median.
 
     Of a hub's folder, every target and horizon is pooled, each in a folder of its own within --out;
     and pools with equal weights of its samples, pmf, cdf, means and medians are scored.

@@ -167,11 +167,6 @@ class Round:
     file_formats: tuple[str, ...] = ()
 
     @property
-    def due_days(self) -> int | None:
-        """Days from the date of a round to the last of submissions; None where the hub does not say."""
-        return self.window.end if self.window is not None and isinstance(self.window.end, int) else None
-
-    @property
     def round_ids(self) -> tuple[str, ...]:
         """The identifiers of the rounds, in the order of the description."""
         if not self.is_from_variable:

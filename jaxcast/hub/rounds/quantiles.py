@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.config.description import HubDescription, OutputType, Round
+from jaxcast.hub.config.windows import due_days_of
 from jaxcast.hub.loading import load_scanned
 from jaxcast.hub.outputs.sample_quantiles import quantiles_of_samples
 from jaxcast.hub.tables.choosing import Choice
@@ -181,7 +182,7 @@ def load_horizons(
         choice = Choice(
             vintages=truth.vintages,
             first_horizon=usual if wanted is late else wanted[0],
-            due_days=group.due_days,
+            due_days=due_days_of(hub),
             target=target,
             models=settings.models or None,
             exclude=(),  # they were not read

@@ -11,6 +11,7 @@ from jaxcast.checks import check_names, check_number
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.tables.cells import FARTHEST_DAYS, OTHER_TYPES
 from jaxcast.hub.tables.checks import Grid
+from jaxcast.hub.tables.deadlines import DueDays
 from jaxcast.hub.tables.grid import is_or_null
 from jaxcast.io.tables import polars
 
@@ -23,7 +24,7 @@ class Choice(NamedTuple):
 
     vintages: str | Path | None
     first_horizon: int | None
-    due_days: int | None
+    due_days: DueDays
     target: str | None
     models: Sequence[str] | int | None
     exclude: Sequence[str]
