@@ -1,11 +1,12 @@
 """Pools hubs of like sizes with one compiled program."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from jaxcast.hub.arrays import Hub
-from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.pools.adaptive_pool import AdaptivePool
 from jaxcast.hub.pools.quantile_pool import pool_forecasts
 
@@ -36,22 +37,17 @@ def pool_padded(pool: AdaptivePool, hub: Hub) -> np.ndarray:
     def padded(array: Array, axes: str, value: float | bool = np.nan) -> np.ndarray:
         return np.pad(array, [widths.get(axis, (0, 0)) for axis in axes.split()], constant_values=value)
 
-    release_of = np.asarray(forecasts.release_of)
-    larger = HubForecasts(
-        *map(
-            jnp.asarray,
-            (
-                padded(forecasts.quantiles, "location time model quantile", 0.0),
-                padded(forecasts.present, "location time model", False),
-                padded(forecasts.truth, "location time"),
-                padded(forecasts.observed, "location time lag"),
-                forecasts.levels,
-                padded(forecasts.releases, "release location time"),
-                np.pad(np.where(release_of >= 0, release_of + number, -1), (times, 0), constant_values=-1),
-                forecasts.horizon,
-            ),
+    larger = dataclasses.replace(
+        forecasts,
+        quantiles=jnp.asarray(padded(forecasts.quantiles, "location time model quantile", 0.0)),
+        present=jnp.asarray(padded(forecasts.present, "location time model", False)),
+        truth=jnp.asarray(padded(forecasts.truth, "location time")),
+        observed=jnp.asarray(padded(forecasts.observed, "location time lag")),
+        releases=jnp.asarray(padded(forecasts.releases, "release location time")),
+        release_of=jnp.pad(
+            jnp.where(forecasts.release_of >= 0, forecasts.release_of + number, -1), (times, 0), constant_values=-1
         ),
-        median=forecasts.median,
+        horizon=jnp.asarray(forecasts.horizon),
     )
     pooled = np.asarray(pool_forecasts(pool, larger).forecast)
     return pooled[: pooled.shape[0] - places, times:]
