@@ -37,6 +37,8 @@ def pool_padded(pool: AdaptivePool, hub: Hub) -> np.ndarray:
     def padded(array: Array, axes: str, value: float | bool = np.nan) -> np.ndarray:
         return np.pad(array, [widths.get(axis, (0, 0)) for axis in axes.split()], constant_values=value)
 
+    index = np.asarray(forecasts.release_of)
+    moved = np.where(index >= 0, index + number, -1)
     larger = dataclasses.replace(
         forecasts,
         quantiles=jnp.asarray(padded(forecasts.quantiles, "location time model quantile", 0.0)),
@@ -44,9 +46,7 @@ def pool_padded(pool: AdaptivePool, hub: Hub) -> np.ndarray:
         truth=jnp.asarray(padded(forecasts.truth, "location time")),
         observed=jnp.asarray(padded(forecasts.observed, "location time lag")),
         releases=jnp.asarray(padded(forecasts.releases, "release location time")),
-        release_of=jnp.pad(
-            jnp.where(forecasts.release_of >= 0, forecasts.release_of + number, -1), (times, 0), constant_values=-1
-        ),
+        release_of=jnp.asarray(np.pad(moved, (times, 0), constant_values=-1)),
         horizon=jnp.asarray(forecasts.horizon),
     )
     pooled = np.asarray(pool_forecasts(pool, larger).forecast)
