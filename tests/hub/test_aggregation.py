@@ -145,8 +145,9 @@ def test_coverage_is_tracked_by_a_loop(hub, lower):
         if not there.any():
             return 0.0
         values = expected[there, s, end]
-        missed = truth[there] < values if end < median else truth[there] > values
-        return missed.mean() / rates[end] - 1
+        missed = (truth[there] < values if end < median else truth[there] > values).astype(float)
+        missed[truth[there] == values] = rates[end]
+        return min(missed.mean() / rates[end] - 1, 8.0)
 
     settled = dict.fromkeys(rates, 0.0)
     for time in range(SIZE[1]):
@@ -154,10 +155,12 @@ def test_coverage_is_tracked_by_a_loop(hub, lower):
         log = {}
         for end in rates:
             # What was forgotten stays as it was judged last.
-            total = settled[end] + sum(surprise(s, time, end) for s in range(max(0, newest - MEMORY + 1), newest + 1))
+            total, most = settled[end], slack[end] + hub.horizon / 0.05
+            for s in range(newest - MEMORY + 1, newest + 1):
+                total = np.clip(0.99 * total + (surprise(s, time, end) if s >= 0 else 0.0), -most, most)
+                if s == newest - MEMORY + 1:
+                    settled[end] = total
             log[end] = np.sign(total) * max(abs(total) - slack[end], 0)
-            if newest - MEMORY + 1 >= 0:
-                settled[end] += surprise(newest - MEMORY + 1, time, end)
         factors = np.exp([np.clip(0.05 / hub.horizon * log[end], -1, 1) for end in (0, 1, 3, 4)])
         for place in np.flatnonzero(present[:, time]):
             widths = np.diff(pooled[place, time]) * factors

@@ -238,16 +238,17 @@ def test_the_ends_of_an_interval_are_covered():
 
 
 @pytest.mark.parametrize("end", range(len(LEVELS)))
-def test_a_truth_that_equals_an_end_was_not_missed_when_coverage_is_tracked(end):
-    """All locations hit one quantile: only the intervals that end inside of it are missed, and only on its side."""
+def test_a_truth_at_an_end_counts_as_missed_as_often_as_it_should_be(end):
+    """All locations hit one quantile: its own side is left as it is, and one time counts as at most 8."""
     quantiles = 20 + np.asarray([-9.0, -4.0, 0.0, 4.0, 9.0])
     truth = np.full((4, 3), quantiles[end])
     hub_forecasts = hub_forecasts_of(np.broadcast_to(quantiles, (4, 3, 1, 5)), truth)
     tracked = jaxcast.hub.track_coverage(hub_forecasts.quantiles[:, :, 0], hub_forecasts, rate=0.04, slack=(0.0, 0.0))
     factors = np.diff(np.asarray(tracked)[0, 2]) / np.diff(quantiles)
-    shares = np.asarray([end < 0, end < 1, end > 3, end > 4])  # of truths below the outer, the inner end, above them
-    expected = np.exp(0.04 * (shares / np.asarray([0.025, 0.25, 0.25, 0.025]) - 1))
-    np.testing.assert_allclose(factors, expected, rtol=1e-5)
+    nominal = np.asarray([0.025, 0.25, 0.25, 0.025])  # below the outer, the inner end, above the inner, the outer end
+    missed = np.asarray([end < 0, end < 1, end > 3, end > 4]) / nominal
+    missed[np.asarray([end == 0, end == 1, end == 3, end == 4])] = 1
+    np.testing.assert_allclose(factors, np.exp(0.04 * np.minimum(missed - 1, 8)), rtol=1e-5)
 
 
 def test_what_was_observed_is_of_the_release_of_the_day():

@@ -205,7 +205,9 @@ def clip_outliers(
     """Clips outlying quantiles, and marks the models whose forecasts are credible.
 
     Quantiles are clipped to the median over the models, plus or minus `clip` times the sum of that
-    median's outer width and a fifth of its centre.
+    median's outer width and a fifth of its centre. Where most models say zero, that would be
+    nothing: the limit is at least `clip` times the median width of those that have any, as long as
+    this is no more than twice the largest target that was observed before.
 
     Args:
         forecasts: Forecasts of the models.
@@ -217,6 +219,10 @@ def clip_outliers(
     """
     median = median_of_present(forecasts.quantiles, forecasts.present)
     reach = clip * (median[..., -1] - median[..., 0] + 0.2 * jnp.abs(median[..., forecasts.median_index]))
+    widths = (forecasts.quantiles[..., -1] - forecasts.quantiles[..., 0])[..., None]
+    typical = median_of_present(widths, forecasts.present & (widths[..., 0] > 0))[..., 0]
+    largest = jnp.where(jnp.isfinite(forecasts.observed), jnp.abs(forecasts.observed), 0).max(-1, initial=0)
+    reach = jnp.maximum(reach, jnp.minimum(clip * typical, 2 * largest))
     low, high = (median + sign * reach[..., None] for sign in (-1, 1))
     clipped = jnp.clip(forecasts.quantiles, low[:, :, None], high[:, :, None])
     middle = forecasts.quantiles[..., forecasts.median_index]
