@@ -98,6 +98,20 @@ class Hub:
         usual = self.dates - self.horizon * self.step
         return usual if self.rounds is None else np.where(np.isnat(self.rounds), usual, self.rounds)
 
+    def target_date(self, reference_date: np.datetime64, horizon: int | None = None) -> np.datetime64:
+        """Returns the date that a round forecasts at a horizon.
+
+        It is `horizon` steps after the round's date, and as many days more as in the newest round:
+        none but where rounds are of another day than the weeks.
+
+        Args:
+            reference_date: Day of the round.
+            horizon: Horizon, as the hub counts it; by default that of the hub.
+        """
+        beyond = self.dates[-1] - self.horizon * self.step - self.reference_dates[-1]
+        date: np.datetime64 = reference_date + beyond + (self.horizon if horizon is None else horizon) * self.step
+        return date
+
     @property
     def steps_ahead(self) -> int:
         """Steps from the newest target that forecasters could know to the date of the forecast."""

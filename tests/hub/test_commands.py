@@ -12,6 +12,7 @@ from experiments import frame
 from experiments.hub import __main__ as experiment
 from experiments.hub.setup import PRESETS, Config, write_synthetic_hub
 from jaxcast.cli.main import parse
+from tests.hub.test_tables import write
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +247,35 @@ def test_the_experiment_refuses_bad_input(tmp_path, change, message):
     config = dataclasses.replace(PRESETS["smoke"], out=tmp_path / "run", **(change | paths))
     with pytest.raises(jaxcast.InputError, match=message):
         experiment.main(config)
+
+
+def test_rounds_on_wednesdays_keep_their_day_when_tables_are_read(tmp_path, monkeypatch):
+    """As in RespiCast: the weeks end on Sundays, and horizon 1 is that of the round's own week."""
+    monkeypatch.chdir(tmp_path)
+    wednesdays = np.datetime64("2024-01-10") + 7 * np.arange(8)
+    rows = [
+        f"{model},X,{day},{day + 4 + 7 * (horizon - 1)},{horizon},ILI,{level},{10 + level}"
+        for day in wednesdays for horizon in (1, 2) for model in "ab" for level in (0.25, 0.5, 0.75)
+    ]  # fmt: skip
+    write(tmp_path / "f.csv", "model,location,origin_date,target_end_date,horizon,target,quantile,value", rows)
+    releases = [
+        f"X,{end},{9 + (end.astype(int) // 7) % 3},{day - 1}"
+        for day in wednesdays
+        for end in np.arange(day - 24, day, 7)
+    ]
+    write(tmp_path / "t.csv", "location,date,value,as_of", releases)
+    hub = jaxcast.load_hub("f.csv", "t.csv", horizon=2)
+    assert hub.target_date(wednesdays[-1]) == hub.dates[-1] == np.datetime64("2024-03-10")
+    command = ("--forecasts", "f.csv", "--truth", "t.csv", "--horizons", "1", "2", "--plot", "p.png", "--overwrite")
+    for name, options, day in (
+        ("forecast", ("--method", "equal_mean"), wednesdays[-1]),
+        ("baseline", ("--num-samples", "50"), wednesdays[-1]),
+        ("baseline", ("--num-samples", "50", "--round", str(wednesdays[-1] + 7)), wednesdays[-1] + 7),
+    ):
+        parse(["hub", name, *command, *options, "--model", f"team-{name}"]).run()
+        path = tmp_path / f"model-output/team-{name}/{day}-team-{name}.csv"
+        rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+        assert {(row[0], row[2], row[3]) for row in rows} == {
+            (str(day), "1", str(day + 4)),
+            (str(day), "2", str(day + 11)),
+        }

@@ -86,7 +86,7 @@ class HubBaseline(HubTables):
             InputError: for what is no date.
         """
         if self.round is None:
-            return max(hub.dates[-1] - horizon * hub.step for horizon, hub in hubs.items())
+            return max(hub.reference_dates[-1] for hub in hubs.values())
         try:
             return np.datetime64(self.round, "D")
         except ValueError:
@@ -113,9 +113,10 @@ class HubBaseline(HubTables):
         )
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in made.values())
         note = f"; {missing} have no two values in a row and no forecast" if missing else ""
-        known = observed_before(first, reference + first.horizon * first.step)
+        date = first.target_date(reference)
+        known = observed_before(first, date)
         steps = np.flatnonzero(np.isfinite(known).any(0))
-        newest = reference + first.horizon * first.step - (first.steps_ahead + steps[0]) * first.step
+        newest = date - (first.steps_ahead + steps[0]) * first.step
         say(
             f"{path}: {counted(len(first.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from "
             f"{reference}{note}",
@@ -132,7 +133,7 @@ class HubBaseline(HubTables):
             reference: Reference date of the round.
         """
         return flat_line_quantiles(
-            observed_before(hub, reference + hub.horizon * hub.step),
+            observed_before(hub, hub.target_date(reference)),
             hub.levels,
             steps_ahead=hub.steps_ahead,
             lower=self.lower,
@@ -143,9 +144,16 @@ class HubBaseline(HubTables):
 
 def _of_round(hub: Hub, reference: np.datetime64) -> Hub:
     """Returns the hub up to the date that a round forecasts, for its picture."""
-    date = reference + hub.horizon * hub.step
-    size = int((date - hub.dates[0]) // hub.step) + 1
-    truth = np.full((len(hub.locations), size), np.nan)
-    kept = min(size, hub.truth.shape[1])
-    truth[:, :kept] = hub.truth[:, :kept]
-    return dataclasses.replace(hub, truth=truth, dates=hub.dates[0] + np.arange(size) * hub.step)
+    date = hub.target_date(reference)
+    kept = hub.until(date)
+    later = np.arange(kept.dates[-1] + hub.step, date + hub.step, hub.step)
+    return dataclasses.replace(
+        kept,
+        truth=np.pad(kept.truth, ((0, 0), (0, len(later))), constant_values=np.nan),
+        dates=np.append(kept.dates, later),
+        releases=None
+        if kept.releases is None
+        else np.pad(kept.releases, ((0, 0), (0, 0), (0, len(later))), constant_values=np.nan),
+        release_of=None if kept.release_of is None else np.pad(kept.release_of, (0, len(later)), mode="edge"),
+        rounds=np.append(kept.reference_dates, reference - np.arange(len(later))[::-1] * hub.step),
+    )

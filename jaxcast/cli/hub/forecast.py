@@ -226,7 +226,7 @@ def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
     Raises:
         InputError: where they have none.
     """
-    references = {horizon: hub.dates[-1] - horizon * hub.step for horizon, hub in hubs.items()}
+    references = {horizon: hub.reference_dates[-1] for horizon, hub in hubs.items()}
     if len(set(references.values())) != 1:
         dates = ", ".join(f"{horizon}: {date}" for horizon, date in references.items())
         raise InputError(

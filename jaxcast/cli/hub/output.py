@@ -252,7 +252,7 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     middle = middle_of(hub.levels.tolist())
     horizons = sorted(newest)
     place = int(np.nan_to_num(newest[horizons[0]][:, middle], nan=-np.inf).argmax())
-    dates = reference + np.asarray(horizons) * hub.step
+    dates = np.asarray([hub.target_date(reference, horizon) for horizon in horizons])
     figure = figure_of()
     ax = figure.subplots()
     values = np.stack([newest[horizon][place] for horizon in horizons])

@@ -161,4 +161,4 @@ def draw_round(path: Path, forecast: RoundForecast) -> None:
     kept = dataclasses.replace(
         hub, locations=tuple(common), truth=hub.truth[[hub.locations.index(name) for name in common]]
     )
-    draw_fan(path, newest, kept, hub.dates[-1] - hub.horizon * hub.step)
+    draw_fan(path, newest, kept, hub.reference_dates[-1])

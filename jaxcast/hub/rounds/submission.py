@@ -38,7 +38,8 @@ def write_submission(
         forecasts: For each horizon, as the hub counts it, the quantiles of every location, in the
             unit of the target; a row of NaN is left out.
         hub: Hub with the locations, levels and step of the forecasts.
-        reference_date: Date from which horizons count, that of horizon 0.
+        reference_date: Day of the round. It is the target date of horizon 0, unless the hub's rounds
+            are of another day than its weeks (`Hub.rounds`).
         target: Name of the target; by default the hub's own.
         overwrite: Whether to replace a file that is there already, if jaxcast wrote it.
 
@@ -164,7 +165,7 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
             raise InputError(f"the forecast of horizon {horizon} for {shown(name)} is not finite; check the pool")
         if (np.diff(quantiles) < -1e-9 * np.abs(quantiles).max()).any():
             raise InputError(f"the forecast of horizon {horizon} for {shown(name)} has quantiles that cross; sort them")
-    end = date + int(horizon) * hub.step
+    end = hub.target_date(date, int(horizon))
     return [
         [
             str(date),
