@@ -43,6 +43,8 @@ class Hub:
         rounds: Day of the round of each target date (time,), where that is not `horizon` steps
             before it, as for rounds on Wednesdays and weeks that end on Sundays; NaT, or None for
             all, where it is.
+        deadlines: Day before which a release must have come out for the round of each date to use it
+            (time,); None where there are no releases.
 
     Raises:
         InputError: by `weeks` for what is no date, by `only` for no or unknown models.
@@ -74,6 +76,7 @@ class Hub:
     as_of: np.ndarray | None = None
     release_of: np.ndarray | None = None
     rounds: np.ndarray | None = None
+    deadlines: np.ndarray | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -178,6 +181,7 @@ class Hub:
             releases=None if self.releases is None else self.releases[..., kept],
             release_of=None if self.release_of is None else self.release_of[kept],
             rounds=None if self.rounds is None else self.rounds[kept],
+            deadlines=None if self.deadlines is None else self.deadlines[kept],
         )
 
     def only(self, models: Sequence[str]) -> "Hub":

@@ -7,6 +7,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_seed, check_whole
 from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
+from jaxcast.hub.tables.releases import release_of
 from jaxcast.numerics.levels import check_levels
 
 
@@ -139,8 +140,9 @@ def flat_line_baseline(
 def observed_before(hub: Hub, date: np.datetime64) -> Float[np.ndarray, "location lag"]:
     """Returns what a forecast of some date may use, the newest first, also after the hub's last date.
 
-    A date of the hub has its own `observed`. A later one has the newest release as far as the hub's
-    dates go, and before these what the last date knew.
+    A date of the hub has its own `observed`. A later one has the newest release that its round may
+    use, as far as the hub's dates go, and before these what the last date knew. A round's deadline
+    is then as long after its date as that of the last round; without `deadlines` it is that date.
 
     Args:
         hub: The hub, with as many lags as there is history.
@@ -161,5 +163,19 @@ def observed_before(hub: Hub, date: np.datetime64) -> Float[np.ndarray, "locatio
         )
     if steps < num_times:
         return hub.observed[:, steps]
-    earlier = hub.observed[:, -1, max(0, num_times - hub.steps_ahead) :]
-    return np.concatenate([hub.truth[:, newest::-1], earlier], 1)
+    release = _release_before(hub, date)
+    past = hub.observed[:, -1]
+    lags = np.arange(num_times - 1 - hub.steps_ahead, num_times - 1 - hub.steps_ahead - past.shape[1], -1)
+    values = dict(zip(lags.tolist(), past.T, strict=True)) | dict(enumerate(release.T))
+    unknown = np.full(len(hub.locations), np.nan)
+    return np.stack([values.get(time, unknown) for time in range(newest, min(newest, lags[-1]) - 1, -1)], 1)
+
+
+def _release_before(hub: Hub, date: np.datetime64) -> np.ndarray:
+    """Returns the target data (location, time) that the round of a date after the hub's last may use."""
+    if hub.releases is None or hub.as_of is None:
+        return hub.truth
+    later = date - hub.dates[-1]
+    deadline = (hub.reference_dates if hub.deadlines is None else hub.deadlines)[-1] + later
+    index = int(release_of(hub.as_of, np.asarray([deadline]))[0])
+    return hub.releases[index] if index >= 0 else np.full_like(hub.truth, np.nan)

@@ -27,7 +27,7 @@ from jaxcast.hub.tables.choosing import (
 )
 from jaxcast.hub.tables.deadlines import deadlines_of, due_dates
 from jaxcast.hub.tables.grid import ROW_COLUMNS, fill_grid, is_or_null
-from jaxcast.hub.tables.releases import TargetData, lags_of, place_targets, read_targets, release_of
+from jaxcast.hub.tables.releases import lags_of, place_targets, read_targets, release_of
 from jaxcast.hub.tables.scan import collected, scan_forecasts
 from jaxcast.io.tables import polars
 
@@ -232,7 +232,8 @@ def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, 
             f"{shown(tables[1][1])} has no column as_of with several days; give a table of releases, or leave vintages "
             "out"
         )
-    releases = _releases(known, grid, horizon, first, choice)
+    deadlines = _deadlines(grid, horizon, first, choice)
+    releases = np.zeros(len(deadlines), int) if known.as_of is None else release_of(known.as_of, deadlines)
     lags = np.arange(len(grid.dates))[:, None] + num_before - np.arange(ahead, ahead + choice.num_lags)
     return Hub(
         grid.values,
@@ -251,6 +252,7 @@ def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, 
         known.as_of,
         None if known.as_of is None else releases,
         None if np.isnat(grid.rounds).all() else grid.rounds,
+        None if known.as_of is None else deadlines,
     )
 
 
@@ -269,11 +271,9 @@ def _are_due_early(grids: dict[int, Grid], choice: Choice) -> bool:
     return bool(np.mean(np.concatenate(early)) > 0.5)
 
 
-def _releases(known: TargetData, grid: Grid, horizon: int, first: int, choice: Choice) -> np.ndarray:
-    """Returns the index of the newest release that each date's round may use; see `deadlines_of`."""
-    if known.as_of is None:
-        return np.zeros(len(grid.dates), int)
-    deadlines = deadlines_of(
+def _deadlines(grid: Grid, horizon: int, first: int, choice: Choice) -> np.ndarray:
+    """Returns the day before which a release must have come out for each date's round to use it."""
+    return deadlines_of(
         grid.dates - np.timedelta64(horizon * choice.step_days, "D"),
         grid.rounds,
         grid.made,
@@ -281,4 +281,3 @@ def _releases(known: TargetData, grid: Grid, horizon: int, first: int, choice: C
         step_days=choice.step_days,
         due_days=choice.due_days,
     )
-    return release_of(known.as_of, deadlines)

@@ -1,10 +1,13 @@
 """The flat line: by hand for one step, by independent draws for several, and against the CDC's own baseline."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import jaxcast
 from jaxcast import hub
+from jaxcast.hub.baseline import observed_before
 from tests.real_data import real_data
 
 LEVELS = np.asarray([0.01, 0.025, *np.arange(1, 20) / 20, 0.975, 0.99])
@@ -76,3 +79,31 @@ def test_a_baseline_refuses_what_it_cannot_use():
             hub.flat_line_quantiles(np.ones((1, 3)), LEVELS, **options)
     with pytest.raises(jaxcast.InputError, match="levels must increase"):
         hub.flat_line_quantiles(np.ones((1, 3)), LEVELS[::-1])
+
+
+def test_the_round_after_the_last_knows_no_release_of_later_days():
+    dates = np.arange("2024-01-06", "2024-01-20", np.timedelta64(7, "D"), dtype="datetime64[D]")
+    levels = np.asarray([0.25, 0.5, 0.75])
+    releases = np.asarray([[[10.0, np.nan]], [[11.0, 20.0]], [[99.0, 999.0]]])
+    found = hub.Hub(
+        np.ones((1, 2, 1, 3)), releases[-1], np.asarray([[[9.0, 8.0], [10.0, 9.0]]]), ("01",), dates, ("a",), levels, 1,
+        releases=releases, as_of=np.asarray(["2024-01-07", "2024-01-14", "2024-01-16"], "datetime64[D]"),
+        release_of=np.asarray([-1, 0]), deadlines=dates - 7 + 2,
+    )  # fmt: skip
+    later = np.datetime64("2024-01-20")
+    np.testing.assert_array_equal(observed_before(found, later), [[20.0, 11.0, 9.0]])
+    changed = dataclasses.replace(found, truth=np.full((1, 2), np.nan), releases=releases * [[[1]], [[1]], [[7]]])
+    np.testing.assert_array_equal(observed_before(changed, later), [[20.0, 11.0, 9.0]])
+    np.testing.assert_array_equal(observed_before(found, dates[1]), [[10.0, 9.0]])
+
+
+def test_what_is_known_of_a_date_far_ahead_comes_from_before_the_first_date():
+    dates = np.arange("2024-01-06", "2024-01-20", np.timedelta64(7, "D"), dtype="datetime64[D]")
+    observed = np.asarray([[[3.0, 2.0, 1.0], [4.0, 3.0, 2.0]]])
+    quantiles, levels = np.ones((1, 2, 1, 3)), np.asarray([0.25, 0.5, 0.75])
+    found = hub.Hub(quantiles, np.asarray([[111.0, 222.0]]), observed, ("01",), dates, ("a",), levels, 4)
+    # The third date is four steps after that two steps before the first, whose value the hub does not hold.
+    expected = [[np.nan, 4.0, 3.0, 2.0]]
+    np.testing.assert_array_equal(observed_before(found, np.datetime64("2024-01-20")), expected)
+    last = observed_before(found, dates[1] + 4 * 7 - 7)
+    np.testing.assert_array_equal(last, [[111.0, np.nan, np.nan, 4.0, 3.0, 2.0]])

@@ -35,8 +35,8 @@ class HubBaseline(HubTables):
     """A model-output folder; by default that of the hub, or model-output/."""
     round: str | None = None
     """Round to forecast, such as 2026-01-10; by default the newest that any model forecast. An
-    older one is replayed from what was known at its time. With --forecasts, the next one can be
-    written before any model has forecast it."""
+    older one is replayed from what was known at its time. The next one can be written before any
+    model has forecast it."""
     horizons: tuple[int, ...] = (1,)
     """With --forecasts: horizons in steps, as the tables count them."""
     target_name: str | None = None

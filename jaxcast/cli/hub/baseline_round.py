@@ -114,5 +114,6 @@ def _with_history(hub: Hub) -> Hub:
         releases=None,
         as_of=None,
         release_of=None,
+        deadlines=None,
         rounds=None if hub.rounds is None else np.repeat(hub.rounds[-1:], size),
     )
