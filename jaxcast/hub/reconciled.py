@@ -15,6 +15,8 @@ from jaxcast.hierarchy.structure import Hierarchy, hierarchy_of_total
 from jaxcast.hub.arrays import Hub
 
 NATION = "US"
+FARTHEST_SHARE = 0.1
+"""How far the target data of the nation may be from the sum of the others, as a share of it."""
 
 
 @checked
@@ -51,8 +53,8 @@ def reconcile_locations(
 
     Raises:
         InputError: for a hub without the total, bottom locations that the hub or the last date
-            lacks, fewer than 2 earlier dates with forecasts and targets of all locations, and as
-            `fit_reconciliation` does.
+            lacks, fewer than 2 earlier dates with forecasts and targets of all locations, target
+            data of "US" that are not about the sum of all others, and as `fit_reconciliation` does.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -110,13 +112,30 @@ def nation_of(hub: Hub) -> Hierarchy:
         hub: with the nation among its locations.
 
     Raises:
-        InputError: for a hub without it.
+        InputError: for a hub without it, or whose known target data show that it is not about the
+            sum of the others.
     """
     if NATION not in hub.locations:
         raise InputError(
             f"the hub has no location {NATION!r} to be the sum of the others; give a hierarchy of its locations"
         )
+    _check_total(hub)
     return hierarchy_of_total(hub.locations, total=NATION)
+
+
+def _check_total(hub: Hub) -> None:
+    """Refuses locations that are only some of the nation's, whose sum would be a false forecast of it."""
+    place, truth = hub.locations.index(NATION), hub.known_truth()
+    total, others = truth[place], np.delete(truth, place, 0).sum(0)
+    known = np.isfinite(total + others) & (total != 0)
+    if not known.any():
+        return
+    share = float(np.median(others[known] / total[known]))
+    if abs(share - 1) > FARTHEST_SHARE:
+        raise InputError(
+            f"{NATION} is not the sum of the {len(hub.locations) - 1} other locations, whose target data add up to "
+            f"{share:.0%} of it; give their sums as a hierarchy (--hierarchy FILE), or more locations"
+        )
 
 
 def _with_forecasts(newest: Any, hub: Hub, hierarchy: Hierarchy) -> tuple[str, ...]:

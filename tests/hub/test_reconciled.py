@@ -81,6 +81,17 @@ def test_what_does_not_add_up_is_refused():
         jaxcast.hub.reconcile_locations(forecasts, hub)
 
 
+def test_a_nation_is_not_the_sum_of_some_of_its_states():
+    hub = made().only(["one"])
+    few = dataclasses.replace(
+        hub, quantiles=hub.quantiles[1:], truth=hub.truth[1:], observed=hub.observed[1:], locations=PLACES[1:]
+    )
+    share = np.median((few.truth[0] + few.truth[2])[:38] / few.truth[1, :38])
+    message = f"not the sum of the 2 other locations, whose target data add up to {share:.0%} of it; .*--hierarchy"
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.hub.reconcile_locations(few.quantiles[:, :, 0], few, method="bottom_up")
+
+
 def test_the_command_writes_forecasts_that_add_up(tmp_path, capsys):
     hub = made()
     rows = [
