@@ -3,16 +3,18 @@
 import json
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import polars as pl
 import pytest
 
 import jaxcast
+from jaxcast.cli.hub.forecast import ForecastHub
 from jaxcast.cli.main import parse
 from jaxcast.hub.rounds.files import round_path, write_metadata, write_round
 from jaxcast.hub.rounds.pooling import newest_round, pool_round
-from jaxcast.hub.rounds.quantiles import RoundSettings
+from jaxcast.hub.rounds.quantiles import RoundSettings, pool_quantiles, scan_history
 from jaxcast.hub.tables.target_data import find_target_data
 from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import CATEGORIES, CATEGORY, COUNT, HORIZONS, LOCATIONS, MODELS, PEAK, RATE, WEEKS, write_hub
@@ -152,7 +154,7 @@ def test_nothing_of_later_rounds_or_releases_enters_a_round_that_is_replayed(hub
     before = pool_round(description, "2026-01-10", settings(folder, spy))
     for file in folder.glob("model-output/*/2026-01-[12]*"):
         if not file.name.startswith("2026-01-10"):
-            file.write_text(file.read_text().replace(",20", ",99"))
+            file.write_text(re.sub(r",(\d[\d.]*)$", r",9\1", file.read_text(), flags=re.M))
     truth = folder / "target-data/time-series.csv"
     lines = truth.read_text().splitlines()
     lines[1:] = [line if line < "2026-01-10" else line[: line.rindex(",")] + ",777" for line in lines[1:]]
@@ -169,6 +171,59 @@ def test_nothing_of_later_rounds_or_releases_enters_a_round_that_is_replayed(hub
             jaxcast.hub.known_truth(one.forecasts(), len(one.dates) - 1),
             jaxcast.hub.known_truth(other.forecasts(), len(other.dates) - 1),
         )
+
+
+def test_a_round_that_is_replayed_by_the_adaptive_pool_is_the_same_whatever_comes_later(hub, tmp_path, monkeypatch):
+    """Later rounds, later releases, and in these a value below the least one and another of the newest week."""
+    seen, newest = [], ForecastHub.newest
+    monkeypatch.setattr(ForecastHub, "newest", lambda self, each: seen.append((self.lower, each)) or newest(self, each))
+    files = []
+    for name in ("one", "other"):
+        shutil.copytree(hub, folder := tmp_path / name)
+        if files:
+            for file in folder.glob("model-output/*/2026-01-[12]*"):
+                if not file.name.startswith("2026-01-10"):
+                    file.write_text(re.sub(r",(\d[\d.]*)$", r",9\1", file.read_text(), flags=re.M))
+            truth = folder / "target-data/time-series.csv"
+            lines = truth.read_text().splitlines()
+            lines[1:] = [line if line < "2026-01-10" else line[: line.rindex(",")] + ",-777" for line in lines[1:]]
+            truth.write_text("\n".join(lines) + "\n")
+        parse(["hub", "forecast", str(folder), "--model", OURS, "--targets", COUNT, "--round", "2026-01-10"]).run()
+        files.append((folder / f"model-output/{OURS}/2026-01-10-{OURS}.csv").read_bytes())
+    assert files[0] == files[1]
+    assert len(seen) == 2 * len(HORIZONS)
+    for (lower, one), (other_lower, other) in zip(seen[: len(HORIZONS)], seen[len(HORIZONS) :], strict=True):
+        assert (lower, other_lower) == (0, 0)
+        assert not np.array_equal(one.truth, other.truth, equal_nan=True)
+        for time in range(len(one.dates)):
+            np.testing.assert_array_equal(one.known_truth(time), other.known_truth(time))
+
+
+def test_a_target_with_further_columns_leaves_the_others_as_they_are(hub, tmp_path):
+    """Of rows that differ in age, those of one target alone are pooled with equal weights, and the note says why."""
+    description = jaxcast.hub.describe_hub(hub)
+    group = description.find_round("2026-01-24")
+    rows = jaxcast.hub.read_outputs(hub / "model-output", round_id="2026-01-24").rows
+    rows = rows.filter(pl.col("output_type") == "quantile", pl.col("target") == COUNT)
+    aged = [rows.with_columns(target=pl.lit(RATE), age=pl.lit(age)) for age in ("0-4", "5+")]
+    undated = rows.with_columns(target=pl.lit(COUNT), horizon=pl.lit(None, rows.schema["horizon"]))
+    given, kind = settings(hub), group.model_tasks[0].output_type("quantile")
+
+    def pooled(*frames):
+        notes, hubs = [], {}
+        read = partial(scan_history, description, group, given)
+        pool_quantiles(description, group, kind, pl.concat(frames, how="diagonal"), given, read, notes, hubs)
+        return [note for note in notes if "equal weights" in note], {target for target, _ in hubs}
+
+    assert pooled(rows, *aged) == (
+        [f"{RATE}: quantiles pooled with equal weights, as its tasks also differ in age"], {COUNT}
+    )  # fmt: skip
+    assert pooled(undated) == (
+        [f"{COUNT}: quantiles pooled with equal weights, as its forecasts have no horizon"],
+        set(),
+    )
+    other = rows.with_columns(target=pl.lit(PEAK))
+    assert pooled(other) == ([f"{PEAK}: quantiles pooled with equal weights, as there are no target data of it"], set())
 
 
 def test_without_target_data_quantiles_are_pooled_equally(hub):

@@ -150,21 +150,22 @@ def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hu
         )
 
 
-def check_lower(lower: float | None, hub: Hub) -> None:
+def check_lower(lower: float | None, hub: Hub, truth: np.ndarray) -> None:
     """Checks that target data are not below their least value.
 
     Args:
         lower: The least value; None for any.
         hub: The hub.
+        truth: Those of its target data that are used (location, time).
 
     Raises:
         InputError: with the lowest value and where it is.
     """
-    if lower is None or not np.any(hub.truth < lower):
+    if lower is None or not np.any(truth < lower):
         return
-    place, time = np.unravel_index(np.nanargmin(hub.truth), hub.truth.shape)
+    place, time = np.unravel_index(np.nanargmin(truth), truth.shape)
     raise InputError(
-        f"the truth holds {hub.truth[place, time]:g} ({shown(hub.locations[place])} on {hub.dates[time]}), below the "
+        f"the truth holds {truth[place, time]:g} ({shown(hub.locations[place])} on {hub.dates[time]}), below the "
         f"pool's least value {lower:g}; train it with --lower None, or with a lower number"
     )
 

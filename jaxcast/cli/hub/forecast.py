@@ -198,7 +198,7 @@ class ForecastHub(HubTables):
         """
         pool = self.chosen()
         if isinstance(pool, AdaptivePool):
-            check_lower(pool.lower, hub)
+            check_lower(pool.lower, hub, hub.known_truth())
             return pool_padded(pool, hub)
         return np.asarray(pool_forecasts(pool, hub.forecasts()).forecast)
 

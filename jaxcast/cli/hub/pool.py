@@ -61,7 +61,7 @@ class PoolHub(HubTables):
             self.run_for_hub()
             return
         hub = self.load(1 if self.horizon is None else self.horizon)
-        check_lower(self.lower, hub)
+        check_lower(self.lower, hub, hub.truth)
         files = ("results.json", "pool.json", "arrays.npz", "weights.csv", "submissions.png", "weights.png")
         folder = open_folder(self, [hub], files)
         forecasts = hub.forecasts()

@@ -89,7 +89,7 @@ def _settings(command: Any, hub: HubDescription) -> RoundSettings:
 
     def newest(hub: Hub, kind: OutputType) -> np.ndarray:
         doing(f"pooling {hub.target}, horizon {hub.horizon}")
-        is_below = kind.minimum is not None and bool(np.any(hub.truth < kind.minimum))
+        is_below = kind.minimum is not None and bool(np.any(hub.known_truth() < kind.minimum))
         found: np.ndarray = dataclasses.replace(command, lower=None if is_below else kind.minimum).newest(hub)
         return found
 

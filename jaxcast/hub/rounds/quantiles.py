@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxcast.errors import shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.config.description import HubDescription, OutputType, Round
 from jaxcast.hub.config.windows import due_days_of
@@ -89,9 +90,8 @@ def pool_quantiles(
     pooled = []
     for (target,), of_target in rows.group_by("target", maintain_order=True):
         horizons = of_target["horizon"].drop_nulls().unique().sort().to_list()
-        has_truth = settings.truth is not None and target in _targets(settings.truth.truth)
-        if not has_truth or not horizons or not _is_plain(rows):
-            notes.append(f"{target}: quantiles pooled with equal weights, as there are no target data of it")
+        if why := _why_equal(of_target, target, settings.truth):
+            notes.append(f"{target}: quantiles pooled with equal weights, as {why}")
             pooled.append(equal_quantiles(_with_samples(of_target, levels), levels, settings.equal))
             continue
         found = load_horizons(hub, group, history(), target, horizons, levels, settings)
@@ -121,10 +121,15 @@ def _with_samples(rows: Any, levels: list[float]) -> Any:
     return pl.concat([own, made], how="diagonal")
 
 
-def _is_plain(rows: Any) -> bool:
-    """Returns whether tasks are told apart by location, horizon and target alone."""
-    others = [name for name in rows.columns if name not in (*KEYS, "model", TYPE, TYPE_ID, "value", "file", "row")]
-    return not any(rows[name].n_unique() > 1 for name in others)
+def _why_equal(rows: Any, target: str | None, truth: TargetFiles | None) -> str:
+    """Returns why the quantiles of a target cannot be pooled by what is learned from target data; "" if they can."""
+    if truth is None or target not in _targets(truth.truth):
+        return "there are no target data of it"
+    if not rows["horizon"].count():
+        return "its forecasts have no horizon"
+    known = (*KEYS, "model", TYPE, TYPE_ID, "value", "file", "row")
+    others = [name for name in rows.columns if name not in known and rows[name].n_unique() > 1]
+    return f"its tasks also differ in {shown(', '.join(others))}" if others else ""
 
 
 def _targets(path: Path) -> list[str | None]:

@@ -38,8 +38,8 @@ def write_submission(
         forecasts: For each horizon, as the hub counts it, the quantiles of every location, in the
             unit of the target; a row of NaN is left out.
         hub: Hub with the locations, levels and step of the forecasts.
-        reference_date: Day of the round. It is the target date of horizon 0, unless the hub's rounds
-            are of another day than its weeks (`Hub.rounds`).
+        reference_date: Day of the round. It is the target date of horizon 0, unless the hub's
+            rounds are of another day than its weeks (`Hub.rounds`).
         target: Name of the target; by default the hub's own.
         overwrite: Whether to replace a file that is there already, if jaxcast wrote it.
 
