@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +158,30 @@ def test_what_is_read_of_a_hub_is_copied(hub, address, tmp_path):
     assert files == {file.relative_to(hub) for file in hub.rglob("*") if file.is_file()}
     copy_hub(address, tmp_path / "one", models=MODELS[:1])
     assert [path.name for path in (tmp_path / "one/model-output").iterdir()] == [MODELS[0]]
+
+
+def test_a_copy_is_whole_or_not_there_and_replaces_nothing(address, tmp_path, monkeypatch):
+    (mine := tmp_path / "mine").mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(jaxcast.InputError, match=r"mine holds files, which a copy of memory:.* name a new folder"):
+        copy_hub(address, mine)
+    fsspec, copies = pytest.importorskip("fsspec"), []
+
+    def fail(self, path, target, **kwargs):
+        copies.append(path)
+        if len(copies) > 5:
+            raise OSError("the line is down")
+        Path(target).write_bytes(self.cat_file(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(fsspec.filesystem("memory")), "get_file", fail)
+        with pytest.raises(jaxcast.InputError, match=r"cannot be read \(the line is down\)"):
+            copy_hub(address, tmp_path / "copy")
+    assert len(copies) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert (mine / "notes.txt").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    assert (copy_hub(address, tmp_path / "empty") / "hub-config/tasks.json").is_file()
 
 
 def test_a_hub_can_be_given_by_its_address(hub, address, tmp_path, monkeypatch):

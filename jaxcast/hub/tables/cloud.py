@@ -1,5 +1,7 @@
 """Copies a hub from a bucket, or from wherever else fsspec reads."""
 
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -28,30 +30,45 @@ def copy_hub(address: str, folder: str | Path, *, models: Sequence[str] = ()) ->
     Args:
         address: Where the hub is, such as s3://covid19-forecast-hub or gs://bucket/hub. Buckets of
             S3 and Google Cloud are read without credentials.
-        folder: Folder to copy into.
+        folder: Folder of the copy, new or empty. It appears when the copy is whole.
         models: Models to copy; by default all.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: where fsspec or a package of the file system is not installed, and for an
-            address that cannot be read or holds no hub.
+        InputError: where fsspec or a package of the file system is not installed, for a folder that
+            holds anything, and for an address that cannot be read or holds no hub.
     """
     system, root = _open(address)
     folder = Path(folder)
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"{shown(folder)} holds files, which a copy of {shown(address)} could replace; name a new folder"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as growing:
+        whole = Path(growing) / "hub"
+        _copy_parts(address, system, root, whole, frozenset(models))
+        folder.mkdir(exist_ok=True)
+        for part in whole.iterdir():
+            part.rename(folder / part.name)
+    return folder
+
+
+def _copy_parts(address: str, system: Any, root: str, folder: Path, models: frozenset[str]) -> None:
+    """Copies the parts of a hub that are read."""
     try:
         _copy(system, root, "hub-config", folder, lambda path: path.suffix == ".json")
         hub = describe_hub(folder)
         _copy(system, root, "target-data", folder, lambda path: path.suffix in SUFFIXES)
         _copy(system, root, "model-metadata", folder, lambda path: path.suffix in (".yml", ".yaml"))
-        wanted = set(models)
         _copy(
             system,
             root,
             hub.output_folder,
             folder,
-            lambda path: path.suffix in SUFFIXES and (not wanted or path.parent.name in wanted),
+            lambda path: path.suffix in SUFFIXES and (not models or path.parent.name in models),
         )
     except (OSError, ImportError, ValueError) as error:
         if isinstance(error, InputError):
@@ -59,7 +76,6 @@ def copy_hub(address: str, folder: str | Path, *, models: Sequence[str] = ()) ->
         raise InputError(
             f"{shown(address)} cannot be read ({shown(error)}); copy the hub, and give the folder"
         ) from None
-    return folder
 
 
 def _open(address: str) -> tuple[Any, str]:
