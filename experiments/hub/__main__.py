@@ -37,7 +37,7 @@ def run(config: Config, tables: Tables, console: Console, began: float) -> None:
         console: Console to print on.
         began: Time at which the experiment began.
     """
-    hubs = load(config, tables)
+    hubs, names = load(config, tables), names_of_locations(tables.truth)
     first = min(hubs)
     windows = windows_of(config, hubs[first].hub)
     folder = open_folder(config, f"runs/hub-{config.hub}-{config.preset}", hub_pictures.NAMES)
@@ -54,7 +54,6 @@ def run(config: Config, tables: Tables, console: Console, began: float) -> None:
                 trained = blocked(config, hub, windows, folder, console)
                 rows += score(trained, trained, hub, windows, config, protocol="blocked", truth="final")
             weights = weights_of(folder, hub)
-            names = names_of_locations(tables.truth)
             pictures = hub_pictures.draw(hub, usual, weights, windows, config, names, best=BEST, equal=EQUAL)
             for name, figure in pictures.items():
                 folder.save_figure(f"{name}.png", figure)

@@ -12,6 +12,9 @@ import jaxcast
 from experiments.frame import Settings, with_data
 from jaxcast.checks import check_names
 from jaxcast.errors import InputError, shown
+from jaxcast.hub.tables.file_groups import scan_file
+from jaxcast.hub.tables.scan import collected
+from jaxcast.hub.tables.target_data import target_files
 from jaxcast.io.tables import polars
 
 NINE = (
@@ -409,16 +412,18 @@ def names_of_locations(truth: Path) -> dict[str, str]:
     """Reads the name of each location, where the target data have a column location_name.
 
     Args:
-        truth: Table of target data.
+        truth: Table of target data, or a folder of such tables.
 
     Returns:
         Names by location.
     """
-    pl = polars()
-    frame = pl.scan_csv(truth, infer_schema=False) if truth.suffix == ".csv" else pl.scan_parquet(truth)
-    if not {"location", "location_name"} <= set(frame.collect_schema()):
-        return {}
-    return dict(frame.select("location", "location_name").drop_nulls().unique().collect().cast(pl.String).iter_rows())
+    pl, names = polars(), dict[str, str]()
+    for file, keys in target_files(truth):
+        frame = scan_file(file).with_columns(pl.lit(value).alias(name) for name, value in keys.items())
+        if {"location", "location_name"} <= set(frame.collect_schema()):
+            rows = frame.select(pl.col("location", "location_name").cast(pl.String)).drop_nulls().unique()
+            names |= dict(collected(rows, file).iter_rows())
+    return names
 
 
 def write_synthetic_hub(folder: Path, *, seed: int = 0, num_weeks: int = 20, num_locations: int = 4) -> Tables:

@@ -10,7 +10,7 @@ import pytest
 import jaxcast
 from experiments import frame
 from experiments.hub import __main__ as experiment
-from experiments.hub.setup import PRESETS, Config, write_synthetic_hub
+from experiments.hub.setup import PRESETS, Config, names_of_locations, write_synthetic_hub
 from jaxcast.cli.main import parse
 from tests.hub.test_tables import write
 
@@ -279,3 +279,13 @@ def test_rounds_on_wednesdays_keep_their_day_when_tables_are_read(tmp_path, monk
             (str(day), "1", str(day + 4)),
             (str(day), "2", str(day + 11)),
         }
+
+
+def test_names_of_locations_are_read_from_tables_and_folders(tmp_path):
+    for day, name in (("2024-01-10", "Xanadu"), ("2024-01-17", "Xanadu")):
+        (folder := tmp_path / f"truth/as_of={day}").mkdir(parents=True)
+        write(folder / "a.csv", "location,location_name,date,value", [f"01,{name},2024-01-06,1", "02,,2024-01-06,1"])
+    write(tmp_path / "truth/b.csv", "location,date,value", ["03,2024-01-06,1"])
+    assert names_of_locations(tmp_path / "truth") == {"01": "Xanadu"}
+    assert names_of_locations(tmp_path / "truth/as_of=2024-01-10/a.csv") == {"01": "Xanadu"}
+    assert names_of_locations(tmp_path / "truth/b.csv") == {}
