@@ -37,8 +37,8 @@ def score_forecasters(
     Returns:
         Rows with method; wis, its parts dispersion, overprediction and underprediction; log_wis,
         the WIS of logarithms; coverage50 and so on, as far as the levels allow; relative_wis;
-        num_tasks; num_missing, the tasks with a target and no forecast; num_common, the tasks that
-        all have.
+        num_tasks; num_missing, the tasks with a target that only others forecast, of those that
+        count; num_common, the tasks that all have.
 
     Raises:
         InputError: for an unknown baseline, or without a task (of all, if only common ones count).
@@ -130,7 +130,7 @@ def _rows_by(
 ) -> list[dict[str, Any]]:
     """Returns the rows of one table."""
     keys = [np.concatenate([_key(hub, key) for hub in hubs]) for key in by]
-    groups, group = _grouped(keys, len(tasks.is_known))
+    groups, group = _grouped(keys, tasks.scores["wis"].shape[1])
     found = tasks.rows(group, baseline, common)
     if not by:
         return found[0]

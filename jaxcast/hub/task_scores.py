@@ -20,12 +20,10 @@ class TaskScores(NamedTuple):
     Args:
         names: Names of the forecasters.
         scores: Scores (forecaster, task) by their name, NaN where there is no task.
-        is_known: Whether the target of a task is known.
     """
 
     names: list[str]
     scores: dict[str, np.ndarray]
-    is_known: np.ndarray
 
     @classmethod
     def of(cls, names: list[str], arrays: np.ndarray, truth: np.ndarray, levels: np.ndarray) -> "TaskScores":
@@ -42,7 +40,7 @@ class TaskScores(NamedTuple):
         parts["log_wis"] = weighted_interval_score(arrays, truths, levels, scale="log").wis
         parts |= {f"coverage{nominal * 100:g}": _covered(arrays, truths, levels, nominal) for nominal in NOMINAL}
         scores = {name: np.asarray(values) for name, values in parts.items() if values is not None}
-        return cls(names, scores, ~np.isnan(truth))
+        return cls(names, scores)
 
     def rows(self, group: np.ndarray, baseline: str | None, common: bool) -> list[list[dict[str, Any]]]:
         """Returns the rows of every group of tasks.
@@ -77,7 +75,7 @@ class TaskScores(NamedTuple):
         relative = _relative(
             self.scores["wis"], there, group, size, None if baseline is None else names.index(baseline)
         )
-        counts = {"num_known": self.is_known, "num_common": shared}
+        counts = {"num_of_any": there.any(0), "num_common": shared}
         totals = {name: np.bincount(group, weights=mask, minlength=size).astype(int) for name, mask in counts.items()}
         num_tasks = np.stack([np.bincount(group, weights=mask, minlength=size) for mask in there]).astype(int)
         return [
@@ -87,7 +85,7 @@ class TaskScores(NamedTuple):
                 | {
                     "relative_wis": float(relative[g, m]) if np.isfinite(relative[g, m]) else None,
                     "num_tasks": int(num_tasks[m, g]),
-                    "num_missing": int(totals["num_known"][g] - num_tasks[m, g]),
+                    "num_missing": int(totals["num_of_any"][g] - num_tasks[m, g]),
                     "num_common": int(totals["num_common"][g]),
                 }
                 for m, name in enumerate(names)

@@ -41,7 +41,7 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     wis = jaxcast.scores.weighted_interval_score(hub.quantiles[:, weeks, 1], hub.truth[:, weeks], hub.levels).wis
     np.testing.assert_allclose(rows["fair"]["wis"], np.nanmean(wis))
     assert rows["fair"]["num_tasks"] + rows["fair"]["num_missing"] == weeks.sum() * 3
-    assert "common ones" in printed
+    assert "common to all" in " ".join(printed.split())
     assert all(f"{row['wis']:.2f}" in printed for row in rows.values())
     assert (tmp_path / "scores/submissions.png").exists()
 

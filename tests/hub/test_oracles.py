@@ -136,15 +136,15 @@ def test_a_comparison_is_both_tests_at_the_horizon():
 
 
 def test_rows_count_tasks_of_each_and_of_all():
-    truth = np.asarray([[1.0, 2.0, np.nan, 4.0]])
-    a = np.asarray([2.0, 4.0, 5.0, np.nan])[None, :, None]
-    b = np.asarray([1.5, np.nan, 5.0, 5.0])[None, :, None]
+    truth = np.asarray([[1.0, 2.0, np.nan, 4.0, 5.0]])  # nobody forecast the last one
+    a = np.asarray([2.0, 4.0, 5.0, np.nan, np.nan])[None, :, None]
+    b = np.asarray([1.5, np.nan, 5.0, 5.0, np.nan])[None, :, None]
     levels = np.asarray([0.5])
     rows = jaxcast.hub.score_forecasters({"a": a, "b": b}, truth, levels)
     assert [(r["num_tasks"], r["num_missing"], r["num_common"]) for r in rows] == [(2, 1, 1), (2, 1, 1)]
     np.testing.assert_allclose([r["wis"] for r in rows], [1.5, 0.75])
     assert "coverage50" not in rows[0]
     common = jaxcast.hub.score_forecasters({"a": a, "b": b}, truth, levels, common=True, baseline="b")
-    assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 2), (1, 2)]
+    assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 0), (1, 0)]
     np.testing.assert_allclose([r["wis"] for r in common], [1.0, 0.5])
     np.testing.assert_allclose([r["relative_wis"] for r in common], [2.0, 1.0])

@@ -1,25 +1,19 @@
-"""Printed tables and pictures of the commands of a forecast hub."""
+"""Printed lines and pictures of the commands of a forecast hub."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from jaxcast.cli.command import make_console
 from jaxcast.cli.figures import figure_of
-from jaxcast.errors import InputError, counted, shown
+from jaxcast.errors import InputError, counted
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.revisions import summarise_revisions
 from jaxcast.io.files import save_figure
 from jaxcast.numerics.levels import middle_of
 
 FINAL_TRUTH = "final truth: as the table has it now, revisions are not replayed"
-MOST_GROUPS = 100
 
 
 def truth_note(hub: Hub, *, is_pooled: bool = False) -> str:
@@ -75,119 +69,6 @@ def pending_note(hub: Hub) -> str:
     return (
         f"pending at horizon {hub.horizon}: {counted(int(hub.pending.sum()), 'task')} without truth yet, {dates[0]}{to}"
     )
-
-
-def show_scores(rows: list[dict[str, Any]], hubs: Sequence[Hub], dates: str, *, is_pooled: bool = False) -> None:
-    """Prints a table of scores.
-
-    Args:
-        rows: Rows of `score_forecasters`.
-        hubs: The hub at each horizon.
-        dates: The dates in words.
-        is_pooled: Whether these are scores of pools.
-    """
-    hub = hubs[0]
-    horizons = ", ".join(str(hub.horizon) for hub in hubs)
-    note = truth_note(hub, is_pooled=is_pooled)
-    covered = [name for name in rows[0] if name.startswith("coverage")]
-    table = Table(
-        title=f"Mean WIS at horizon{'s' if len(hubs) > 1 else ''} {horizons}, {dates}, {len(hub.locations)} locations, "
-        f"{len(hub.levels)} levels, {truth_note(hub).split(':')[0]}",
-        caption="WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. "
-        "Over a model's own tasks; WIS relative to the others over common ones, of which there are "
-        f"{rows[0]['num_common']}; miss.: tasks without a forecast. {note[0].upper()}{note[1:]}",
-        box=box.SIMPLE,
-    )
-    heads = (
-        "model",
-        "WIS",
-        "disp.",
-        "over",
-        "under",
-        "log",
-        *(f"{name[8:]} %" for name in covered),
-        "rel.",
-        "tasks",
-        "miss.",
-    )
-    for head in heads:
-        is_name = head == "model"
-        table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
-    largest = max((row["wis"] for row in rows if row["wis"] is not None), default=1.0)
-    decimals = 2 if largest >= 1 else int(2 - np.floor(np.log10(largest or 1.0)))  # of proportions
-    decimals = decimals_of(rows)
-    for row in sorted(rows, key=sort_key):
-        parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
-        table.add_row(
-            Text(shown(row["method"])),
-            *("" if part is None else f"{part:.{decimals}f}" for part in parts),
-            "" if row["log_wis"] is None else f"{row['log_wis']:.{max(3, decimals)}f}",
-            *("" if row[name] is None else f"{row[name]:.0%}" for name in covered),
-            "" if row["relative_wis"] is None else f"{row['relative_wis']:.3f}",
-            str(row["num_tasks"]),
-            str(row["num_missing"]),
-        )
-    make_console().print(table)
-
-
-def decimals_of(rows: list[dict[str, Any]]) -> int:
-    """Returns how many decimals show three digits of a usual WIS, at least two.
-
-    Args:
-        rows: Rows of `score_forecasters`.
-    """
-    scores = [row["wis"] for row in rows if row["wis"]]
-    return max(2, 2 - int(np.floor(np.log10(np.median(scores))))) if scores else 2
-
-
-def sort_key(row: dict[str, Any]) -> float:
-    """Orders rows of scores: the best relative WIS first, those without one last.
-
-    Args:
-        row: Row of `score_forecasters`.
-    """
-    relative = row["relative_wis"]
-    return np.inf if relative is None else float(relative)
-
-
-def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str], *, score: str = "WIS") -> None:
-    """Prints the mean WIS of each group, and the WIS relative to the other models there.
-
-    Args:
-        name: What the tasks of a group have in common, columns joined by "+".
-        rows: Rows of `score_hubs` by these columns.
-        order: Names of the models, the best first.
-        score: What else stands in place of the WIS, in words.
-    """
-    keys, console = name.split("+"), make_console()
-    groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys), {})[row["method"]] = row
-    num_columns = max(1, (console.width - 12 * len(keys) - 8) // 17)
-    names = list(order)[:num_columns]
-    left = f"; {counted(len(order) - len(names), 'other model')}" if len(order) > len(names) else ""
-    left += f"; {counted(len(groups) - MOST_GROUPS, 'further group')}" if len(groups) > MOST_GROUPS else ""
-    left += " in results.json with --out" if left else ""
-    table = Table(
-        title=f"Mean {score} by {' and '.join(keys)}",
-        caption=f"in brackets: relative to the other models on common tasks{left}",
-        box=box.SIMPLE,
-    )
-    for key in keys:
-        table.add_column(key, no_wrap=True)
-    for column in ("tasks", *names):
-        table.add_column(Text(shown(column)), justify="right", overflow="fold")
-    decimals = decimals_of(rows)
-    for values, of_models in itertools.islice(groups.items(), MOST_GROUPS):
-        cells = [_wis_cell(of_models.get(model), decimals) for model in names]
-        table.add_row(*(shown(value) for value in values), str(max(r["num_tasks"] for r in of_models.values())), *cells)
-    console.print(table)
-
-
-def _wis_cell(row: dict[str, Any] | None, decimals: int) -> str:
-    if row is None or row["wis"] is None:
-        return ""
-    return f"{row['wis']:.{decimals}f}" + ("" if row["relative_wis"] is None else f" ({row['relative_wis']:.2f})")
 
 
 def say(*lines: str) -> None:

@@ -5,14 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from jaxcast.checks import check_names
-from jaxcast.cli.command import make_console
-from jaxcast.cli.hub.output import show_groups
 from jaxcast.cli.hub.pool_types import pool_types
+from jaxcast.cli.hub.score_tables import common_note, show_columns, show_groups
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config.files import describe_hub, is_hub
 from jaxcast.hub.outputs.reading import OUTPUT_TYPES, read_outputs, scan_outputs
@@ -175,7 +170,6 @@ def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
         scores: The scores.
         horizons: The horizons that were scored.
     """
-    console = make_console()
     groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
     for row in scores.tables:
         groups.setdefault((row["output_type"], row["target"]), []).append(row)
@@ -188,28 +182,26 @@ def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
             if "energy" in names
             else ""
         )
-        table = Table(
-            title=f"Mean scores of {NOUNS[kind]}{of_target} at horizon{'s' if len(horizons) > 1 else ''} "
+        relative = {"rel.": "relative"} | ({"rel. en.": "relative_energy"} if "energy" in names else {})
+        columns = {HEADS[name]: ["" if row[name] is None else f"{row[name]:.4g}" for row in rows] for name in names}
+        columns |= {
+            head: ["" if row[name] is None else f"{row[name]:.3f}" for row in rows] for head, name in relative.items()
+        }
+        counts = {"tasks": "num_tasks", "miss.": "num_missing"}
+        columns |= {head: [str(row[name]) for row in rows] for head, name in counts.items()}
+        show_columns(
+            rows,
+            columns,
+            f"Mean scores of {NOUNS[kind]}{of_target} at horizon{'s' if len(horizons) > 1 else ''} "
             f"{', '.join(map(str, horizons))}",
-            caption=f"Over a model's own tasks; rel.: {HEADS[names[0]]} relative to the others over common ones, of which "
-            f"there are {rows[0]['num_common']}; miss.: tasks that only others forecast. Against final truth, or "
-            f"its newest release.{energy}",
-            box=box.SIMPLE,
+            f"Over a model's own tasks; rel.: {HEADS[names[0]]} {common_note(rows[0]['num_common'])}; miss.: tasks with "
+            f"a known target that only others forecast. Against final truth, or its newest release.{energy}",
+            _sort_key,
         )
-        relative = ["relative", *(["relative_energy"] if "energy" in names else [])]
-        rel = ["rel.", "rel. en."][: len(relative)]
-        for head in ("model", *(HEADS[name] for name in names), *rel, "tasks", "miss."):
-            is_name = head == "model"
-            table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
-        for row in sorted(rows, key=lambda row: (row["relative"] is None, row["relative"] or 0)):
-            table.add_row(
-                Text(shown(row["method"])),
-                *("" if row[name] is None else f"{row[name]:.4g}" for name in names),
-                *("" if row[name] is None else f"{row[name]:.3f}" for name in relative),
-                str(row["num_tasks"]),
-                str(row["num_missing"]),
-            )
-        console.print(table)
+
+
+def _sort_key(row: dict[str, Any]) -> tuple[bool, float]:
+    return row["relative"] is None, row["relative"] or 0.0
 
 
 def show_types_by(name: str, table: list[dict[str, Any]], order: list[dict[str, Any]]) -> None:
@@ -226,7 +218,7 @@ def show_types_by(name: str, table: list[dict[str, Any]], order: list[dict[str, 
     for (kind, target), rows in groups.items():
         first = next(score for score in HEADS if score in rows[0])
         models = [row for row in order if (row["output_type"], row["target"]) == (kind, target)]
-        models.sort(key=lambda row: (row["relative"] is None, row["relative"] or 0))
+        models.sort(key=_sort_key)
         score = f"{HEADS[first]} of {NOUNS[kind]}" + ("" if target is None else f" of {shown(target)}")
         as_wis = [row | {"wis": row.get(first), "relative_wis": row["relative"]} for row in rows]
         show_groups(name, as_wis, [row["method"] for row in models], score=score)

@@ -9,8 +9,9 @@ import numpy as np
 
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower, facts_of, open_folder
 from jaxcast.cli.hub.folder import commands_of, count_runs, refuse_nothing, tables_of_hub
-from jaxcast.cli.hub.output import draw_submissions, draw_weights, say, say_about_truth, show_scores, truth_note
+from jaxcast.cli.hub.output import draw_submissions, draw_weights, say, say_about_truth, truth_note
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
+from jaxcast.cli.hub.score_tables import scored_dates, show_scores
 from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.membership import membership_table
@@ -79,7 +80,7 @@ class PoolHub(HubTables):
         about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
         save_model(folder.path, pool, attributes=about)
         folder.write_json("results.json", {"rows": rows, "against_equal_mean": test} | facts_of([hub], is_pooled=True))
-        show_scores(rows, [hub], "rolling origin, all dates", is_pooled=True)
+        show_scores(rows, [hub], f"{scored_dates([hub])} from a rolling origin", is_pooled=True)
         say_about_truth([hub])
         ratio = "" if test is None else f"{test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); "
         say(

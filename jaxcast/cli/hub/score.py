@@ -10,8 +10,9 @@ from jaxcast.cli.hub.calibration import FILES as CALIBRATION
 from jaxcast.cli.hub.calibration import write_calibration
 from jaxcast.cli.hub.commands import HubTables, facts_of, open_folder
 from jaxcast.cli.hub.folder import run_for_hub
-from jaxcast.cli.hub.output import draw_submissions, say_about_truth, show_groups, show_scores, sort_key
+from jaxcast.cli.hub.output import draw_submissions, say_about_truth
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, show_types_by, types_in
+from jaxcast.cli.hub.score_tables import scored_dates, show_groups, show_scores, sort_key
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.outputs.reading import OUTPUT_TYPES
 from jaxcast.hub.outputs.scores import OutputScores
@@ -76,8 +77,7 @@ class ScoreHub(HubTables):
         if hubs:
             found = score_tables(hubs, [(), *keys.values()], baseline=self.baseline, common=self.common)
             rows, tables = found[0], dict(zip(keys, found[1:], strict=True))
-            dates = [date for hub in hubs for date in hub.dates]
-            show_scores(rows, hubs, f"{min(dates)} to {max(dates)}")
+            show_scores(rows, hubs, scored_dates(hubs, common=self.common))
             for name, table in tables.items():
                 show_groups(name, table, by_score(rows))
             say_about_truth(hubs)
