@@ -3,7 +3,6 @@
 The modules are those that the how-to pages show.
 """
 
-import dataclasses
 import importlib
 import json
 import os
@@ -222,21 +221,6 @@ def test_on_the_command_line_a_cell_takes_the_place_of_a_pool(mine, tmp_path):
     assert done[0] == 0, done[2]
     rows = json.loads((tmp_path / "scores/results.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["pool", "persistence"]
-
-
-def test_a_pool_of_ones_own_looks_at_no_absent_model(mine):
-    """Whose quantiles are zero, or any other number."""
-    values = np.arange(24.0).reshape(2, 2, 2, 3) + 1
-    values[0, 0, 1] = values[1, 1] = np.nan
-    forecasts = jaxcast.hub.HubForecasts.of(values, np.ones((2, 2)), np.asarray([0.25, 0.5, 0.75]))
-    absent = ~forecasts.present[..., None]
-    pool = mine["my_quantile_pool"].Widest()
-    found = jaxcast.hub.pool_forecasts(pool, forecasts).forecast
-    np.testing.assert_array_equal(found[0, 0], values[0, 0, 0])
-    assert np.isnan(found[1, 1]).all()
-    for huge in (1e9, -1e9):
-        other = dataclasses.replace(forecasts, quantiles=jnp.where(absent, huge, forecasts.quantiles))
-        np.testing.assert_array_equal(jaxcast.hub.pool_forecasts(pool, other).forecast, found)
 
 
 class Biased(jaxcast.DeterministicCell, jaxcast.FrozenPytree, name="biased"):

@@ -128,7 +128,12 @@ class Hub:
 
         Args:
             time: Index of the date; by default the last.
+
+        Raises:
+            InputError: for an index of no date.
         """
+        if not -len(self.dates) <= time < len(self.dates):
+            raise InputError(f"expected a time from {-len(self.dates)} to {len(self.dates) - 1}, got {shown(time)}")
         time = time % len(self.dates)
         release = self.truth
         if self.releases is not None and self.release_of is not None:

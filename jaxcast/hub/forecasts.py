@@ -195,6 +195,9 @@ def known_truth(forecasts: HubForecasts, time: Int[ArrayLike, ""]) -> Float[Arra
     Returns:
         The target data, NaN elsewhere and where no release was out.
 
+    Raises:
+        InputError: for an index, unless traced, of no time.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> releases = np.asarray([[[1.0, np.nan, np.nan]], [[1.5, 2.0, np.nan]], [[1.6, 2.5, 3.0]]])
@@ -204,9 +207,12 @@ def known_truth(forecasts: HubForecasts, time: Int[ArrayLike, ""]) -> Float[Arra
         >>> [jaxcast.hub.known_truth(forecasts, time)[0].tolist() for time in range(3)]
         [[nan, nan, nan], [1.0, nan, nan], [1.5, 2.0, nan]]
     """
+    num_times = forecasts.truth.shape[1]
+    if not is_traced(time) and not 0 <= int(np.asarray(time)) < num_times:
+        raise InputError(f"expected a time from 0 to {num_times - 1}, got {shown(time)}")
     release = forecasts.release_of[time]
     newest = jnp.asarray(time) - forecasts.horizon
-    is_known = (jnp.arange(forecasts.truth.shape[1]) <= newest) & (release >= 0)
+    is_known = (jnp.arange(num_times) <= newest) & (release >= 0)
     return jnp.where(is_known, forecasts.releases[jnp.maximum(release, 0)], jnp.nan)
 
 

@@ -16,7 +16,7 @@ from jaxcast.checks import check_choice, check_whole
 from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.pools.plain import QuantileMean
-from jaxcast.hub.pools.quantile_pool import QuantilePool
+from jaxcast.hub.pools.quantile_pool import QuantilePool, pool_once
 from jaxcast.hub.pools.rolling import task_scores
 
 Empty = Literal["mean_model", "left_out"]
@@ -187,7 +187,7 @@ def model_importance(
 def _score(pool: QuantilePool, forecasts: HubForecasts, mask: Bool[Array, " model"], nothing: Array) -> Array:
     """Returns the WIS of the pool of some models; that of no model where none of them is present."""
     subset = dataclasses.replace(forecasts, present=forecasts.present & mask)
-    scores = task_scores(pool(pool.observe(subset), subset).forecast, subset)
+    scores = task_scores(pool_once(pool, subset).forecast, subset)
     return jnp.where(subset.is_forecast, scores, nothing)
 
 

@@ -12,7 +12,7 @@ from jaxcast.cli.command import check_numbers
 from jaxcast.cli.hub.output import (
     truth_note,
 )
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.loading import load_hubs
 from jaxcast.hub.revisions import summarise_revisions
@@ -147,6 +147,26 @@ def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hu
             f"the pool {shown(name)} gives a forecast that is not finite at horizon {hub.horizon}, first for "
             f"{shown(hub.locations[place])} on {hub.dates[time]} ({int(bad.sum())} forecasts); "
             "look for candidates with huge values, or choose another pool"
+        )
+
+
+def check_order(pooled: np.ndarray, name: str, hub: Hub) -> None:
+    """Checks that pooled quantiles do not fall, but for rounding.
+
+    Args:
+        pooled: Forecasts of the last date (location, quantile).
+        name: Name of the pool.
+        hub: Hub with the locations, dates and horizon.
+
+    Raises:
+        InputError: for the first that cross, with pool, horizon, location and date.
+    """
+    falls = (np.diff(pooled) < -1e-4 * (1e-3 + np.abs(pooled).max(-1, keepdims=True))).any(-1)
+    if falls.any():
+        raise InputError(
+            f"the pool {shown(name)} gives quantiles that cross at horizon {hub.horizon}, first for "
+            f"{shown(hub.locations[int(np.argmax(falls))])} on {hub.dates[-1]} ({counted(int(falls.sum()), 'forecast')}"
+            "); sort them within the pool"
         )
 
 

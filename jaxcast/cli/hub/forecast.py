@@ -9,7 +9,7 @@ import tyro
 
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.figures import figure_of
-from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower
+from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower, check_order
 from jaxcast.cli.hub.output import draw_fan, newest_truth, say
 from jaxcast.cli.hub.rounds import forecast_round
 from jaxcast.errors import InputError, counted, shown
@@ -159,12 +159,13 @@ class ForecastHub(HubTables):
             hub: The hub.
 
         Raises:
-            InputError: for one that is not finite.
+            InputError: for one that is not finite, or whose quantiles cross.
         """
         is_forecast = np.asarray(hub.forecasts().is_forecast)
         pooled = np.where(is_forecast[..., None], self.pooled(hub), np.nan)
         method = self.method if self.pool is None else str(self.pool)
         check_finite(pooled[:, -1:], is_forecast[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
+        check_order(pooled[:, -1], method, hub)
         return pooled[:, -1] if self.reconciling is None else self.reconciled(pooled, hub)
 
     @property

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcast.arguments import checked
+from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
@@ -93,6 +94,9 @@ def pool_forecasts(pool: QuantilePool, forecasts: HubForecasts) -> Output:
     Returns:
         The forecast (location, time, quantile), NaN where no model forecast, and the pool's `info`.
 
+    Raises:
+        InputError: for a pool that returns no `Output`, or a forecast of another shape.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.asarray([0.5]))
@@ -102,9 +106,33 @@ def pool_forecasts(pool: QuantilePool, forecasts: HubForecasts) -> Output:
     return _pooled(pool, forecasts)
 
 
-@jax.jit
-def _pooled(pool: QuantilePool, forecasts: HubForecasts) -> Output:
-    return pool(pool.observe(forecasts), forecasts)
+def pool_once(pool: QuantilePool, forecasts: HubForecasts) -> Output:
+    """Pools the forecasts of a hub, within whatever JAX compiles.
+
+    Args:
+        pool: Any `QuantilePool`.
+        forecasts: Forecasts of the models, and the target data.
+
+    Raises:
+        InputError: as by `pool_forecasts`.
+    """
+    output: Any = pool(pool.observe(forecasts), forecasts)
+    name = type(pool).__name__
+    if not isinstance(output, Output):
+        raise InputError(
+            f"expected the pool {name} to return a jaxcast.Output, of the forecast and what else it reports, got "
+            f"{type(output).__name__}; return jaxcast.Output(forecast, {{}})"
+        )
+    num_locations, num_times, _, num_levels = forecasts.quantiles.shape
+    if jnp.shape(output.forecast) != (num_locations, num_times, num_levels):
+        raise InputError(
+            f"expected the pool {name} to return a forecast (location, time, quantile), "
+            f"{(num_locations, num_times, num_levels)}, got {jnp.shape(output.forecast)}; pool over the models, axis 2"
+        )
+    return output
+
+
+_pooled = jax.jit(pool_once)
 
 
 def equal_shares(present: Bool[Array, "*batch model"], dtype: Any) -> Float[Array, "*batch model"]:
