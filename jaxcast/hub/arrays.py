@@ -43,8 +43,8 @@ class Hub:
         rounds: Day of the round of each target date (time,), where that is not `horizon` steps
             before it, as for rounds on Wednesdays and weeks that end on Sundays; NaT, or None for
             all, where it is.
-        deadlines: Day before which a release must have come out for the round of each date to use it
-            (time,); None where there are no releases.
+        deadlines: Day before which a release must have come out, for the round of each date to use
+            it (time,); None where there are no releases.
 
     Raises:
         InputError: by `weeks` for what is no date, by `only` for no or unknown models.

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.hub.task_scores import stacked
 from jaxcast.scores.calibration import coverage_curve, quantile_bias
 from jaxcast.scores.quantiles import interval_coverage
 
@@ -30,8 +30,8 @@ def score_calibration(
         num_tasks. A forecaster without a task has None for its numbers.
 
     Raises:
-        InputError: for no forecaster, levels that are all on one side of 0.5, or quantiles that
-            cross.
+        InputError: for no forecaster, quantiles of another shape than target data and levels,
+            levels that are all on one side of 0.5, or quantiles that cross.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -40,10 +40,8 @@ def score_calibration(
         [{'method': 'a', 'bias': -0.75, 'coverage50': 0.5, 'num_tasks': 2}]
     """
     levels, truth = np.asarray(levels, float), np.asarray(truth, float)
-    if not forecasts:
-        raise InputError("expected at least one forecaster")
+    arrays = stacked(forecasts, truth, levels)
     widths = [float(2 * high - 1) for high in levels if high > 0.5 and np.isclose(levels, 1 - high, atol=1e-6).any()]
-    arrays = np.stack([np.asarray(values, float) for values in forecasts.values()])
     truths = np.broadcast_to(truth, arrays.shape[:-1])
     there = ~np.isnan(arrays).any(-1) & ~np.isnan(truths)
     found = {"bias": np.asarray(quantile_bias(arrays, truths, levels))}
@@ -74,6 +72,9 @@ def tabulate_coverage(
         Rows with method, level and the numbers of `jaxcast.scores.coverage_curve`; none for a
         forecaster without a task.
 
+    Raises:
+        InputError: for no forecaster, or quantiles of another shape than target data and levels.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = {"a": np.asarray([[[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]])}
@@ -83,8 +84,7 @@ def tabulate_coverage(
     """
     levels, truth = np.asarray(levels, float), np.asarray(truth, float)
     rows = []
-    for name, values in forecasts.items():
-        quantiles = np.asarray(values, float)
+    for name, quantiles in zip(forecasts, stacked(forecasts, truth, levels), strict=True):
         if (np.isnan(quantiles).any(-1) | np.isnan(truth)).all():
             continue
         curve = coverage_curve(quantiles, truth, levels)

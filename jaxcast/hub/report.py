@@ -11,7 +11,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_names
 from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
-from jaxcast.hub.task_scores import TaskScores
+from jaxcast.hub.task_scores import TaskScores, stacked
 from jaxcast.scores.quantiles import weighted_interval_score
 from jaxcast.scores.relative import block_bootstrap, diebold_mariano
 
@@ -41,7 +41,8 @@ def score_forecasters(
         count; num_common, the tasks that all have.
 
     Raises:
-        InputError: for an unknown baseline, or without a task (of all, if only common ones count).
+        InputError: for no forecaster, quantiles of another shape than target data and levels, an
+            unknown baseline, or without a task (of all, if only common ones count).
 
     Example:
         >>> import jaxcast, numpy as np
@@ -52,10 +53,10 @@ def score_forecasters(
         >>> [(row["method"], round(row["wis"], 3), round(row["relative_wis"], 3), row["num_tasks"]) for row in rows]
         [('a', 0.333, 1.0, 1), ('b', 0.667, 2.0, 1)]
     """
-    names, truth = list(forecasts), np.asarray(truth, float).ravel()
-    arrays = np.stack([np.asarray(forecasts[name], float) for name in names])
-    tasks = TaskScores.of(names, arrays.reshape(len(names), -1, arrays.shape[-1]), truth, np.asarray(levels, float))
-    return tasks.rows(np.zeros(len(truth), int), baseline, common)[0]
+    truth, levels = np.asarray(truth, float), np.asarray(levels, float)
+    arrays = stacked(forecasts, truth, levels)
+    tasks = TaskScores.of(list(forecasts), arrays.reshape(len(arrays), -1, len(levels)), truth.ravel(), levels)
+    return tasks.rows(np.zeros(truth.size, int), baseline, common)[0]
 
 
 KEYS = ("location", "horizon", "reference_date", "target_end_date")
@@ -193,6 +194,9 @@ def compare_forecasters(
         The ratio of their mean WIS, its bootstrap interval (low, high) and p-value over blocks of
         four weeks, the p-value of the Diebold-Mariano test, and the numbers of weeks and tasks.
 
+    Raises:
+        InputError: for no common task whose target is known.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> truth = np.random.default_rng(0).normal(size=(2, 20))
@@ -205,6 +209,8 @@ def compare_forecasters(
         np.asarray(weighted_interval_score(np.asarray(f), np.asarray(truth), levels).wis).T for f in (first, second)
     ]
     num_weeks = int((~np.isnan(scores[0]) & ~np.isnan(scores[1])).any(1).sum())
+    if not num_weeks:
+        raise InputError("the two forecasters have no task in common whose target is known; choose other dates")
     test = diebold_mariano(*scores, horizon=horizon)
     resampled = block_bootstrap(
         *scores, key=jax.random.key(0), block_size=min(max(4, horizon), num_weeks), num_resamples=num_resamples

@@ -1,5 +1,6 @@
 """Scores of forecasters task by task, and their means over groups of tasks."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +13,30 @@ from jaxcast.scores.quantiles import interval_coverage, weighted_interval_score
 from jaxcast.scores.relative import relative_of_sums
 
 NOMINAL = (0.5, 0.9, 0.95)
+
+
+def stacked(forecasts: Mapping[str, Any], truth: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Returns the quantiles of forecasters as one array, (forecaster, location, time, quantile).
+
+    Args:
+        forecasts: Quantiles of each forecaster by name.
+        truth: Target data (location, time).
+        levels: Levels of the quantiles.
+
+    Raises:
+        InputError: for no forecaster, or quantiles of other shapes than target data and levels.
+    """
+    if not forecasts:
+        raise InputError("expected at least one forecaster, got none; name its forecasts")
+    expected = (*truth.shape, len(levels))
+    arrays = {name: np.asarray(values, float) for name, values in forecasts.items()}
+    for name, values in arrays.items():
+        if values.shape != expected:
+            raise InputError(
+                f"expected forecasts {expected} of {shown(repr(name))}, as the target data are {truth.shape} and there "
+                f"are {len(levels)} levels, got {values.shape}"
+            )
+    return np.stack(list(arrays.values()))
 
 
 class TaskScores(NamedTuple):

@@ -234,3 +234,27 @@ def test_equal_forecasts_are_their_own_mixture():
     weights = np.asarray([[[0.2, 0.3, 0.5]]])
     found = weighted_mixtures(*map(jnp.asarray, (np.tile(one, (1, 3, 1)), np.ones((1, 3), bool), weights, LEVELS)))
     np.testing.assert_allclose(found[0, 0], one, rtol=1e-12)
+
+
+def test_an_expert_without_a_forecast_leaves_its_weight_to_the_others():
+    rng = np.random.default_rng(3)
+    levels = np.asarray([0.25, 0.5, 0.75])
+    truth = rng.normal(10, 1, (3, 12))
+    forecasts = jaxcast.hub.HubForecasts.of(np.sort(rng.normal(10, 1, (3, 12, 2, 3)), -1), truth, levels)
+    experts = np.sort(rng.normal(10, 1, (3, 3, 12, 3)), -1)
+    experts[2, 1, 4:] = np.nan
+    experts[:, 2, 6] = np.nan
+    found = jaxcast.hub.aggregate_experts(jnp.asarray(experts), forecasts)
+    weights, forecast = np.asarray(found.weights), np.asarray(found.forecast)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
+    assert np.isfinite(weights).all()
+    assert (weights[-1] > 0).all()
+    expected = np.einsum("te,etq->tq", weights[4:, :2], experts[:2, 1, 4:]) / weights[4:, :2].sum(1)[:, None]
+    np.testing.assert_allclose(forecast[1, 4:], expected, rtol=1e-6)
+    np.testing.assert_allclose(forecast[0], np.einsum("te,etq->tq", weights, experts[:, 0]), rtol=1e-6)
+    assert np.isnan(forecast[2, 6]).all()
+    assert np.isfinite(np.delete(forecast[2], 6, 0)).all()
+    awake = experts.copy()
+    awake[2, 1, 4:] = experts[:2, 1, 4:].mean(0)  # its loss is that of the average of the others
+    awake = jaxcast.hub.aggregate_experts(jnp.asarray(awake), forecasts)
+    np.testing.assert_allclose(found.weights, awake.weights, rtol=1e-5)

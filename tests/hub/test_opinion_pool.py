@@ -104,7 +104,13 @@ def test_the_opinion_pool_is_saved_with_its_weights(tmp_path):
 def test_bad_mixtures_are_refused():
     with pytest.raises(jaxcast.InputError, match="tails"):
         hub.LinearOpinionPool("cauchy")
-    with pytest.raises(jaxcast.InputError, match="must not be negative"):
+    with pytest.raises(jaxcast.InputError, match="numbers of at least 0"):
         hub.mixture_quantiles([[1.0], [2.0]], [1.0, -1.0], [0.5])
+    with pytest.raises(jaxcast.InputError, match="numbers of at least 0"):
+        hub.mixture_quantiles([[1.0], [2.0]], [1.0, np.nan], [0.5])
+    with pytest.raises(jaxcast.InputError, match="not finite; give it the weight 0"):
+        hub.mixture_quantiles([[1.0, np.nan], [2.0, 3.0]], [0.5, 0.5], [0.25, 0.5])
+    absent = hub.mixture_quantiles([[1.0, np.nan], [2.0, 3.0]], [0.0, 0.5], [0.25, 0.5])
+    np.testing.assert_allclose(absent, [2.0, 3.0], atol=1e-9)
     with pytest.raises(jaxcast.InputError, match="1 along the axis quantile, where quantiles has 2"):
         hub.mixture_quantiles([[1.0, 2.0]], [1.0], [0.5])

@@ -124,6 +124,9 @@ def test_pmf_are_pooled_linearly_and_bad_ones_left_out():
         jaxcast.hub.pool_pmf(frame("pmf", bad), categories=categories)
     with pytest.raises(jaxcast.InputError, match="unknown model 'z'"):
         jaxcast.hub.pool_pmf(frame("pmf", good), weights={"z": 1})
+    for wrong in ([], ["low", "low", "mid"]):
+        with pytest.raises(jaxcast.InputError, match="expected different categories, at least one"):
+            jaxcast.hub.pool_pmf(frame("pmf", good), categories=wrong)
     with pytest.raises(jaxcast.InputError, match="there is no cdf to pool"):
         jaxcast.hub.pool_cdf(frame("pmf", good))
 

@@ -153,3 +153,17 @@ def test_without_other_files_the_first_target_date_is_the_next_of_the_target_dat
     parse(command).run()
     assert file.read_text() == expected
     assert (tmp_path / "flat.png").exists()
+
+
+def test_tables_refuse_no_forecaster_and_other_shapes():
+    levels, truth = np.asarray([0.25, 0.5, 0.75]), np.ones((2, 3))
+    right, wrong = np.ones((2, 3, 3)), np.ones((2, 2, 3))
+    for table in (jaxcast.hub.score_forecasters, jaxcast.hub.score_calibration, jaxcast.hub.tabulate_coverage):
+        with pytest.raises(jaxcast.InputError, match="expected at least one forecaster, got none"):
+            table({}, truth, levels)
+        with pytest.raises(jaxcast.InputError, match=r"expected forecasts \(2, 3, 3\) of 'b', .* got \(2, 2, 3\)"):
+            table({"a": right, "b": wrong}, truth, levels)
+    with pytest.raises(jaxcast.InputError, match="second of compare_forecasters has 2 along the axis time"):
+        jaxcast.hub.compare_forecasters(right, wrong, truth, levels)
+    with pytest.raises(jaxcast.InputError, match="no task in common"):
+        jaxcast.hub.compare_forecasters(right, right * np.nan, truth, levels)

@@ -38,7 +38,8 @@ def pool_pmf(
         have an unknown one, a negative value, or a sum other than 1.
 
     Raises:
-        InputError: where nothing can be pooled, or for weights of unknown models or below 0.
+        InputError: where nothing can be pooled, for no categories or one twice, or for weights of
+            unknown models or below 0.
 
     Example:
         >>> import jaxcast, polars as pl
@@ -223,6 +224,8 @@ def _categories(rows: Any, categories: Sequence[str] | None) -> Any:
     if categories is None:
         found = rows.select("target", "output_type_id").unique(maintain_order=True)
         return found.with_columns(rank=pl.int_range(pl.len()).over("target"))
+    if not len(categories) or len(set(categories)) < len(categories):
+        raise InputError(f"expected different categories, at least one, got {shown(list(categories))}")
     ranks = pl.DataFrame({"output_type_id": list(categories)}).with_row_index("rank")
     return rows.select("target").unique().join(ranks, how="cross")
 

@@ -45,10 +45,11 @@ def aggregate_experts(
     expert over `prior_steps` * `horizon` steps. An expert is any forecaster of the same tasks: a
     pool, one with other settings, or the hub's own ensemble. The average of all good ones is safer
     than the one that leads. All losses are taken again, at each time, against the release of the
-    target data that a forecast of that time may use.
+    target data that a forecast of that time may use. Where an expert has no forecast, the others
+    share its weight, and its loss counts as that of their average.
 
     Args:
-        experts: Forecasts of each expert, for all tasks that any model forecast.
+        experts: Forecasts of each expert, NaN where it has none.
         forecasts: The target data, and where any model forecast; elsewhere the result is NaN.
         rate: What remains of a loss after one time step.
         power: Power of past losses at one step ahead.
@@ -69,9 +70,11 @@ def aggregate_experts(
         >>> weights[0].tolist(), bool(weights[-1, 1] > 0.99)
         ([0.5, 0.5], True)
     """
-    is_forecast = forecasts.is_forecast
     rate, power, prior_steps = (jnp.asarray(a, experts.dtype) for a in (rate, power, prior_steps))
-    experts = jnp.where(is_forecast[..., None], experts, 0)
+    has = jnp.isfinite(experts).all(-1, keepdims=True)
+    is_forecast = forecasts.is_forecast & has.any((0, -1))
+    others = jnp.where(has, experts, 0).sum(0) / jnp.maximum(has.sum(0), 1)
+    experts = jnp.where(is_forecast[..., None], jnp.where(has, experts, others), 0)
     tiny = jnp.finfo(experts.dtype).tiny ** 0.5
 
     def at(time: Array) -> Array:
@@ -87,7 +90,9 @@ def aggregate_experts(
         return jax.nn.softmax(-power / forecasts.horizon * jnp.log(total + prior + tiny))
 
     weights = jax.lax.map(at, jnp.arange(experts.shape[2]))
-    return AggregateForecast(where_forecast(jnp.einsum("te,eltq->ltq", weights, experts), forecasts), weights)
+    share = jnp.where(has.all(0), 1, jnp.einsum("te,elt->lt", weights, has[..., 0])[..., None])
+    averaged = jnp.einsum("te,eltq->ltq", weights, jnp.where(has.all(0) | has, experts, 0)) / share
+    return AggregateForecast(where_forecast(averaged, forecasts), weights)
 
 
 MISSED_MOST = 8.0  # A single time counts as at most this many times more misses than there should be.

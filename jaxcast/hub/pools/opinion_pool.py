@@ -84,10 +84,11 @@ def mixture_quantiles(
         F(x) = sum_i a_i F_i(x),    q_tau = inf {x: F(x) >= tau}
 
     With tails, each F_i(x) = Phi(z(x)), where z is linear between the points (q_i, z of its level)
-    and goes on beyond the outermost two as it came: F_i is normal there, and everywhere if it was
-    normal. "lognormal" does so with log x instead of x beyond the outermost two quantiles, where
-    they are positive. Without tails F_i is linear between its quantiles, and the probability
-    outside of the outermost is put on these. Equal quantiles are a point of probability.
+    and continues in a straight line beyond the outermost two: F_i is normal there, and everywhere
+    if it was normal. "lognormal" does so with log x instead of x beyond the outermost two
+    quantiles, where they are positive. Without tails F_i is linear between its quantiles, and the
+    probability outside of the outermost is put on these. Equal quantiles are a point of
+    probability.
 
     Without tails the inverse is exact. With tails it is found by bisection between the least and
     the largest of the models' own quantiles of that level, to 3e-14 of their distance.
@@ -102,7 +103,8 @@ def mixture_quantiles(
         The quantiles; NaN where all weights are zero.
 
     Raises:
-        InputError: for shapes that do not match, unknown tails, or negative weights.
+        InputError: for shapes that do not match, unknown tails, weights that are negative or no
+            numbers, or quantiles that are not finite and have a weight.
 
     Source:
         The tails are those of distfromq (Ray and Gerding). In between it takes a monotone spline.
@@ -117,7 +119,9 @@ def mixture_quantiles(
     quantiles, weights, levels = (jnp.asarray(a, float) for a in (quantiles, weights, levels))
     check_choice("tails", tails, TAILS)
     if not (weights >= 0).all():
-        raise InputError("weights must not be negative")
+        raise InputError("weights of a mixture must be numbers of at least 0; give an absent model the weight 0")
+    if not (jnp.isfinite(quantiles).all(-1) | (weights == 0)).all():
+        raise InputError("a distribution has quantiles that are not finite; give it the weight 0")
     total = weights.sum(-1, keepdims=True)
     shares = weights / jnp.where(total > 0, total, 1)
     counted = jnp.where(shares[..., None] > 0, quantiles, 0)
