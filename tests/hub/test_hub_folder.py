@@ -141,6 +141,32 @@ def test_windows_as_dates_and_groups_that_differ_choose_the_releases(hub, tmp_pa
         np.testing.assert_array_equal(each.release_of, [0, 1, 2, 2])
 
 
+def test_pool_runs_to_its_end_for_the_quantiles_of_a_hub(hub, tmp_path, capsys):
+    """Its scores are those of the same tables, loaded and pooled here, and each round's release is its own."""
+    parse(["hub", "pool", str(hub), "--target", COUNT, "--horizon", "1", "--out", str(tmp_path)]).run()
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "adaptive / equal_mean" in printed
+    assert "truth of the newest release, 2026-01-28, of 5 since 2025-12-31" in printed
+    folder = tmp_path / "wk-inc-x/horizon1"
+    results = json.loads((folder / "results.json").read_text())
+    loaded = jaxcast.load_hub(
+        hub / "model-output", hub / "target-data/time-series.csv", target=COUNT, first_horizon=0, due_days=-3
+    )
+    np.testing.assert_array_equal(loaded.release_of, np.arange(4))
+    pools = {"adaptive": jaxcast.hub.AdaptivePool(lower=0.0), "equal_median": jaxcast.hub.QuantileMedian()}
+    rows = {row["method"]: row for row in results["rows"]}
+    for name, pool in pools.items():
+        forecast = np.asarray(jaxcast.hub.pool_forecasts(pool, loaded.forecasts()).forecast)
+        wis = jaxcast.scores.weighted_interval_score(forecast, loaded.truth, loaded.levels).wis
+        assert rows[name]["wis"] == pytest.approx(np.nanmean(wis), rel=1e-5)
+        assert rows[name]["num_tasks"] == np.isfinite(wis).sum()
+    assert results["pending"] == {"1": 2}
+    weights = (folder / "weights.csv").read_text().splitlines()
+    assert weights[0] == "location,reference_date,target_end_date,horizon,model,status,weight"
+    assert len(weights) == 1 + 4 * 2 * len(MODELS)
+    assert {path.name for path in folder.glob("*.png")} == {"submissions.png", "weights.png"}
+
+
 @pytest.fixture
 def address(hub):
     fsspec = pytest.importorskip("fsspec")
