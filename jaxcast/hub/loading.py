@@ -1,5 +1,6 @@
 """Reads the tables of a hub into arrays."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import signature
@@ -26,6 +27,7 @@ from jaxcast.hub.tables.choosing import (
     unused_types,
 )
 from jaxcast.hub.tables.deadlines import deadlines_of, due_dates
+from jaxcast.hub.tables.file_groups import hub_files
 from jaxcast.hub.tables.grid import ROW_COLUMNS, fill_grid, is_or_null
 from jaxcast.hub.tables.releases import lags_of, place_targets, read_targets, release_of
 from jaxcast.hub.tables.scan import collected, scan_forecasts
@@ -80,7 +82,7 @@ def load_hub(
         target: Target to read, where there are several.
         models: Names of the models, or how many: those with the most forecasts; by default all.
             Those without the horizon are left out.
-        exclude: Names of models to leave out.
+        exclude: Names of models to leave out; their files in a folder are not opened.
         locations: Locations to keep; by default all.
         levels: Levels of the quantiles to keep; by default all.
         first: First target date to read, such as 2024-01-06; by default all.
@@ -88,8 +90,8 @@ def load_hub(
         truth_source: Text in the column of sources of the target data; see `scan_truth`.
         step_days: Days between two dates: 7 for a weekly hub, 1 for a daily one.
         num_lags: Number of newest targets in `observed`.
-        bad: Whether to raise on, or to drop, what cannot be used: cells that cannot be read, dates
-            off the grid, missing levels and crossing quantiles (the whole forecast of that model,
+        bad: Whether to raise on, or to drop, what cannot be used: files of a folder and cells that
+            cannot be read, dates off the grid, missing levels and crossing quantiles (the whole forecast of that model,
             date and location), and the first of two duplicate rows. `dropped` counts them.
 
     Returns:
@@ -151,7 +153,26 @@ def _load(forecasts: str | Path, truth: str | Path, horizons: Sequence[int] | No
     check_choice("bad", choice.bad, ("raise", "drop"))
     for horizon in (0,) if horizons is None else horizons:
         check_steps(choice.step_days, choice.num_lags, horizon, choice.first_horizon)
-    return load_scanned(scan_forecasts(forecasts, step_days=choice.step_days), forecasts, truth, horizons, choice)
+    choice, gone = _without_files(forecasts, choice)
+    unreadable: list[str] = []
+    frame = scan_forecasts(
+        forecasts,
+        step_days=choice.step_days,
+        exclude=gone,
+        unreadable=unreadable if choice.bad == "drop" else None,
+    )
+    hubs = load_scanned(frame, forecasts, truth, horizons, choice)
+    if not unreadable:
+        return hubs
+    return {horizon: dataclasses.replace(hub, dropped=(*unreadable, *hub.dropped)) for horizon, hub in hubs.items()}
+
+
+def _without_files(forecasts: str | Path, choice: Choice) -> tuple[Choice, Sequence[str]]:
+    """Returns the models of a folder whose files are not opened, and the choice without their exclusion."""
+    if not choice.exclude or not Path(forecasts).is_dir():
+        return choice, ()
+    known = {model for _, model in hub_files(Path(forecasts)) if model is not None}
+    return choice._replace(exclude=()), check_names("model", choice.exclude, known)
 
 
 def load_scanned(

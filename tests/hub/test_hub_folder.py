@@ -224,3 +224,39 @@ def test_addresses_that_cannot_be_read_are_refused(address, tmp_path):
         copy_hub("memory://bucket/none", tmp_path)
     with pytest.raises(jaxcast.InputError, match=r"nosuch://x cannot be opened .*pip install 'jaxcast\[cloud\]'"):
         copy_hub("nosuch://x", tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_dropped_named_and_counted(hub, tmp_path, capsys):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    bad = folder / f"model-output/{MODELS[2]}/2026-01-10-{MODELS[2]}.csv"
+    bad.write_text(bad.read_text().replace("location", "place"))
+    damaged = folder / f"model-output/{MODELS[2]}/2026-01-03-{MODELS[2]}.csv"
+    damaged.write_text('a,"b\n')
+    truth = folder / "target-data/time-series.csv"
+    message = rf"2026-01-03-{MODELS[2]}\.csv.*; or leave its model out \(--exclude {MODELS[2]}\)"
+    with pytest.raises(jaxcast.InputError, match=message) as caught:
+        jaxcast.load_hub(folder, truth, target=COUNT, horizon=0)
+    assert "\n" not in str(caught.value)
+    damaged.unlink()
+    with pytest.raises(jaxcast.InputError, match=f"no column location.*--exclude {MODELS[2]}"):
+        jaxcast.hub.read_outputs(folder)
+    given = {"target": COUNT, "horizon": 0}
+    without = jaxcast.load_hub(folder, truth, exclude=[MODELS[2]], **given)
+    assert without.models == MODELS[:2]
+    assert not any(each.startswith("1 file") for each in without.dropped)
+    dropped = jaxcast.load_hub(folder, truth, bad="drop", **given)
+    line = f"1 file that cannot be read: {bad} has no column location"
+    assert dropped.models == MODELS
+    assert [each.startswith(line) for each in dropped.dropped][:2] == [True, False]
+    assert jaxcast.hub.read_outputs(folder, bad="drop").dropped[0].startswith(line)
+    assert not jaxcast.hub.read_outputs(folder, exclude=[MODELS[2]]).dropped
+    with pytest.raises(jaxcast.InputError, match="unknown model 'gamma'; did you mean gamma-three"):
+        jaxcast.load_hub(folder, truth, exclude=["gamma"], **given)
+    with pytest.raises(jaxcast.InputError, match="no file of forecasts is left"):
+        jaxcast.load_hub(folder, truth, exclude=MODELS, **given)
+    for extra, is_named in (((), True), (("--exclude", MODELS[2]), False)):
+        out = str(tmp_path / "out" / str(len(extra)))
+        command = ["hub", "forecast", str(folder), "--targets", COUNT, "--method", "equal_mean", "--out", out]
+        parse([*command, *extra]).run()
+        printed = " ".join(capsys.readouterr().out.split())
+        assert ("1 file that cannot be read" in printed) == is_named

@@ -146,7 +146,8 @@ def commands_of(
         each_horizon: Whether it runs for one horizon at a time.
     """
     pl = polars()
-    frame = scan_outputs(hub.model_output, step_days=shared.step_days)
+    unreadable = [] if shared.bad == "drop" else None  # each command tells which
+    frame = scan_outputs(hub.model_output, step_days=shared.step_days, exclude=shared.exclude, unreadable=unreadable)
     frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
     known = collected(frame, hub.model_output).sort("target", "horizon", nulls_last=True)
     targets = [shared.target] if shared.target is not None else known["target"].unique(maintain_order=True).to_list()

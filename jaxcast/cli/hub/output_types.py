@@ -70,13 +70,17 @@ class TypeChoice:
     bad: Literal["raise", "drop"] | None
 
 
-def types_in(forecasts: Path, target: str | None, wanted: Sequence[str]) -> list[str]:
+def types_in(
+    forecasts: Path, target: str | None, wanted: Sequence[str], *, exclude: Sequence[str] = (), bad: str | None = None
+) -> list[str]:
     """Finds the output types of a hub that are to be scored.
 
     Args:
         forecasts: The tables of forecasts.
         target: The only target to score; by default all.
         wanted: Types that were asked for; by default all.
+        exclude: Models to leave out.
+        bad: "drop" to leave out files that cannot be read.
 
     Returns:
         Those that the tables hold.
@@ -86,7 +90,7 @@ def types_in(forecasts: Path, target: str | None, wanted: Sequence[str]) -> list
     """
     check_names("output type", wanted, OUTPUT_TYPES)
     pl = polars()
-    frame = scan_outputs(forecasts)
+    frame = scan_outputs(forecasts, exclude=exclude, unreadable=[] if bad == "drop" else None)
     if target is not None:
         frame = frame.filter(pl.col("target") == target)
     there = collected(frame.select(pl.col("output_type").unique()), forecasts)["output_type"].to_list()
@@ -109,9 +113,14 @@ def score_types(
     pl = polars()
     targets = None if choice.target is None else [choice.target]
     read = read_outputs(
-        choice.forecasts, output_types=kinds, targets=targets, step_days=choice.step_days, bad=choice.bad or "raise"
+        choice.forecasts,
+        output_types=kinds,
+        targets=targets,
+        exclude=choice.exclude,
+        step_days=choice.step_days,
+        bad=choice.bad or "raise",
     )
-    rows = read.rows.filter(~pl.col("model").is_in(list(choice.exclude)))
+    rows = read.rows
     for name, names in (("model", choice.models), ("location", choice.locations)):
         rows = rows.filter(pl.col(name).is_in(list(names))) if names else rows
     date = pl.col("target_end_date").cast(pl.String)

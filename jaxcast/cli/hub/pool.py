@@ -97,7 +97,8 @@ class PoolHub(HubTables):
         assert self.hub is not None
         with tables_of_hub(self) as (shared, hub):
             count = count_runs(commands_of(shared, hub, ("quantile", "sample"), each_horizon=True))
-            kinds = types_in(shared.forecasts, self.target, [kind for kind in OUTPUT_TYPES if kind != "quantile"])
+            others = [kind for kind in OUTPUT_TYPES if kind != "quantile"]
+            kinds = types_in(shared.forecasts, self.target, others, exclude=self.exclude, bad=shared.bad)
             count += len(kinds) and self.score_types(shared, kinds)
         refuse_nothing(bool(count), self.hub)
 

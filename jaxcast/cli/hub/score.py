@@ -64,7 +64,7 @@ class ScoreHub(HubTables):
             dataclasses.replace(self, horizons=(1,)).run()
             return
         keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
-        kinds = types_in(self.paths()[0], self.target, self.output_types)
+        kinds = types_in(self.paths()[0], self.target, self.output_types, exclude=self.exclude, bad=self.bad)
         has_quantiles = not self.output_types or "quantile" in self.output_types
         has_quantiles = has_quantiles and (not kinds or bool({"quantile", "sample"} & set(kinds)))
         hubs = list(self.load_all(self.horizons).values()) if has_quantiles else []

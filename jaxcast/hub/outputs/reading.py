@@ -1,13 +1,14 @@
 """Reads forecasts of all output types of a hub in one form."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxcast.checks import check_choice, check_names
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.tables.checks import refuse_missing
-from jaxcast.hub.tables.file_groups import FILE, ROW, FileGroup, hub_files, scan_groups
+from jaxcast.hub.tables.file_groups import FILE, ROW, FileGroup, hub_files, open_files
 from jaxcast.hub.tables.scan import collected, is_off, task_cells
 from jaxcast.io.tables import polars
 
@@ -62,8 +63,8 @@ def read_outputs(
         round_id: The only round whose files are read, in a hub's folder; by default all.
         exclude: Models to leave out; their files in a hub's folder are not read.
         step_days: Days of one step, where a table gives only one of target and reference date.
-        bad: Whether to raise on, or to drop, cells that cannot be read and the first of two
-            duplicate rows. `dropped` counts them.
+        bad: Whether to raise on, or to drop, files and cells that cannot be read and the first of
+            two duplicate rows. `dropped` counts them.
 
     Returns:
         The rows in one form, and what was left out: rows of types that are not known here, such as
@@ -85,8 +86,9 @@ def read_outputs(
     """
     check_choice("bad", bad, ("raise", "drop"))
     chosen = {"output_type": output_types, "target": targets, "model": models, "location": locations}
-    frame = scan_outputs(path, step_days=step_days, round_id=round_id, exclude=exclude)
     pl, dropped = polars(), list[str]()
+    unreadable = dropped if bad == "drop" else None
+    frame = scan_outputs(path, step_days=step_days, round_id=round_id, exclude=exclude, unreadable=unreadable)
     frame = frame.filter(~pl.col("model").is_in(list(exclude)).fill_null(False)) if exclude else frame
     for name, wanted in chosen.items():
         if wanted is not None:
@@ -107,7 +109,12 @@ def read_outputs(
 
 
 def scan_outputs(
-    path: str | Path, *, step_days: int = 7, round_id: str | None = None, exclude: Collection[str] = ()
+    path: str | Path,
+    *,
+    step_days: int = 7,
+    round_id: str | None = None,
+    exclude: Collection[str] = (),
+    unreadable: list[str] | None = None,
 ) -> Any:
     """Returns a lazy frame of the forecasts of all output types of a file or a hub folder, in one form.
 
@@ -116,6 +123,7 @@ def scan_outputs(
         step_days: Days of one step, where a table gives only one of target and reference date.
         round_id: The only round whose files are read; by default all.
         exclude: Models of a folder whose files are not read.
+        unreadable: As for `scan_forecasts`.
 
     Returns:
         The columns of `Outputs.rows`, file, row, and `fault`, the name of a column that cannot be
@@ -131,7 +139,7 @@ def scan_outputs(
     ]
     if not files:
         raise InputError(f"{shown(path)} holds no file of the round {shown(round_id)}; ask for another round")
-    return polars().concat([_outputs(group, step_days) for group in scan_groups(files)], how="diagonal")
+    return polars().concat(open_files(files, partial(_outputs, step_days=step_days), unreadable), how="diagonal")
 
 
 def task_columns(rows: Any) -> list[str]:

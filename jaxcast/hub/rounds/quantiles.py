@@ -138,19 +138,22 @@ def _targets(path: Path) -> list[str | None]:
     return [*found, *([] if any(found) else [None])]
 
 
-def scan_history(hub: HubDescription, group: Round, settings: RoundSettings) -> Any:
+def scan_history(hub: HubDescription, group: Round, settings: RoundSettings, notes: list[str]) -> Any:
     """Reads the quantiles of all rounds, once for all targets and horizons; a lazy frame of them.
 
     Args:
         hub: Description of the hub.
         group: Description of the round that is pooled.
         settings: How to pool.
+        notes: List to which a line is added on files that are dropped.
 
     Raises:
-        InputError: for a file that cannot be read.
+        InputError: for a file that cannot be read, unless dropped.
     """
     pl, step_days = polars(), step_days_of(group) or 7
-    frame = scan_forecasts(hub.model_output, step_days=step_days, exclude=(settings.model, *settings.exclude))
+    unreadable = notes if settings.bad == "drop" else None
+    left_out = (settings.model, *settings.exclude)
+    frame = scan_forecasts(hub.model_output, step_days=step_days, exclude=left_out, unreadable=unreadable)
     frame = frame.with_columns(pl.col("model", "location", "file", "fault").cast(pl.Categorical))
     return collected(frame, hub.model_output, step_days=step_days).lazy()
 

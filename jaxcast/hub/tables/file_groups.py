@@ -1,11 +1,11 @@
 """Scans the files of a hub lazily, those of the same columns together."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.tables.csv_structure import check_csv
 from jaxcast.io.files import check_name
 from jaxcast.io.tables import polars, without_reports
@@ -21,14 +21,19 @@ class FileGroup(NamedTuple):
 
     Args:
         frame: Lazy frame of their rows; FILE is the file of a row, and ROW its number there.
-        path: The first of them.
+        paths: The files.
         model: Expression of the model of a row, by the folder of its file; None where the rows name
             it themselves.
     """
 
     frame: Any
-    path: Path
+    paths: list[Path]
     model: Any
+
+    @property
+    def path(self) -> Path:
+        """The first of the files."""
+        return self.paths[0]
 
 
 def hub_files(path: Path, exclude: Collection[str] = ()) -> Iterator[tuple[Path, str | None]]:
@@ -62,32 +67,57 @@ def hub_files(path: Path, exclude: Collection[str] = ()) -> Iterator[tuple[Path,
             yield file, file.parent.name
 
 
-def scan_groups(files: Iterable[tuple[Path, str | None]]) -> list[FileGroup]:
-    """Scans files, each run of files with the same columns as one.
+def open_files(
+    files: Iterable[tuple[Path, str | None]], open_group: Callable[[FileGroup], Any], unreadable: list[str] | None
+) -> list[Any]:
+    """Opens files, each run of files with the same columns as one.
 
     Args:
         files: The files, and their models, as from `hub_files`.
+        open_group: Makes a lazy frame of a group; raises InputError where a column is missing.
+        unreadable: List to which a line is added on files that are left out as they cannot be
+            read; None to refuse them.
 
     Returns:
-        The groups, in the order of the files.
+        The frames, in the order of the files; at least one.
 
     Raises:
-        InputError: for a file that cannot be read, or whose structure is damaged.
+        InputError: for a file that cannot be read, whose structure is damaged, or that lacks a
+            column; and where no file is left.
     """
-    known = [(file, model, _columns_of(file)) for file, model in files]
-    groups = []
+    known, errors = [], list[str]()
+
+    def leave_out(error: InputError, model: str | None, number: int) -> None:
+        if unreadable is None:
+            other = "" if model is None else f"; or leave its model out (--exclude {shown(model)})"
+            raise InputError(f"{error}{other}") from None
+        errors.append(f"{counted(number, 'file')} that cannot be read: {error}")
+
+    for file, model in files:
+        try:
+            known.append((file, model, _columns_of(file)))
+        except InputError as error:
+            leave_out(error, model, 1)
+    frames = []
     for key, run in itertools.groupby(known, key=lambda each: (each[0].suffix, each[1] is None, each[2])):
         paths, models, _ = zip(*run, strict=True)
-        groups.append(_group(list(paths), models, key[2]))
-    return groups
+        try:
+            frames.append(open_group(_group(list(paths), models, key[2])))
+        except InputError as error:
+            leave_out(error, models[0], len(paths))
+    if not frames:
+        raise InputError(f"no file of forecasts is left ({errors[0] if errors else 'all models are left out'})")
+    if unreadable is not None:
+        unreadable += errors
+    return frames
 
 
 def _group(paths: list[Path], models: Sequence[str | None], columns: Columns) -> FileGroup:
     pl, names = polars(), [str(path) for path in paths]
     frame = _without_blanks(_scanned(names), columns, paths[0])
     if models[0] is None:
-        return FileGroup(frame, paths[0], None)
-    return FileGroup(frame, paths[0], pl.col(FILE).replace_strict(names, models, return_dtype=pl.String))
+        return FileGroup(frame, paths, None)
+    return FileGroup(frame, paths, pl.col(FILE).replace_strict(names, models, return_dtype=pl.String))
 
 
 def _scanned(names: list[str]) -> Any:

@@ -1,12 +1,13 @@
 """Reads hub tables lazily: tidy files, legacy and hubverse hub folders."""
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.tables.cells import Cells
-from jaxcast.hub.tables.file_groups import FILE, ROW, FileGroup, hub_files, scan_file, scan_groups
+from jaxcast.hub.tables.file_groups import FILE, ROW, FileGroup, hub_files, open_files, scan_file
 from jaxcast.io.tables import polars as polars
 from jaxcast.io.tables import without_reports
 
@@ -26,7 +27,9 @@ NAMES = {
 }
 
 
-def scan_forecasts(path: str | Path, *, step_days: int = 7, exclude: Collection[str] = ()) -> Any:
+def scan_forecasts(
+    path: str | Path, *, step_days: int = 7, exclude: Collection[str] = (), unreadable: list[str] | None = None
+) -> Any:
     """Returns a lazy frame of the forecasts of a file or a hub folder, in one form, for quantiles.
 
     Args:
@@ -35,6 +38,8 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7, exclude: Collection[
             .parquet); or a folder of such model folders.
         step_days: Days of one step, where a table gives only one of target and reference date.
         exclude: Models of a folder whose files are not read.
+        unreadable: List to which a line is added on files that are left out as they cannot be read;
+            by default they are refused.
 
     Returns:
         Columns model, location, reference_date, round_date, forecast_date, target_end_date,
@@ -47,7 +52,8 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7, exclude: Collection[
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
     """
-    return polars().concat([_canonical(group, step_days) for group in scan_groups(hub_files(Path(path), exclude))])
+    read = partial(_canonical, step_days=step_days)
+    return polars().concat(open_files(hub_files(Path(path), exclude), read, unreadable))
 
 
 def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> Any:
@@ -69,8 +75,11 @@ def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> 
         return failure
     if step_days is not None and Path(path).is_dir():
         for file, model in hub_files(Path(path)):
-            (group,) = scan_groups([(file, model)])
-            if isinstance(_failure_of(_canonical(group, step_days)), str):
+            try:
+                (frame,) = open_files([(file, model)], partial(_canonical, step_days=step_days), None)
+            except InputError:  # it was left out
+                continue
+            if isinstance(_failure_of(frame), str):
                 path = file
                 break
     raise InputError(f"{shown(path)} is not a table that can be read ({shown(failure)}); write it again")
