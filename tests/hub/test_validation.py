@@ -70,7 +70,7 @@ def test_submissions_of_the_hub_pass(hub):
     for model in MODELS:
         found = validate_submission(hub / f"model-output/{model}/{ROUND}-{model}.csv", hub)
         assert found.failures == ()
-        assert len(found.checks) == 28
+        assert len(found.checks) == 29
     inside = validate_submission(f"{MODEL}/{NAME}", hub, now=datetime.datetime(2026, 1, 6, tzinfo=datetime.UTC))
     assert inside.failures == inside.warnings == ()
 
@@ -193,6 +193,7 @@ BROKEN = {
     "quantiles that cross": (changed((*QUANTILE, "0.75"), value="3"), "value_col_non_desc", "rows 3, 4: expected quantile 0.75 of .*to be at least quantile 0.5, 20.0, got 3"),
     "a cdf that falls": (changed(CDF, value="0.1"), "value_col_non_desc", "expected cdf 2.5 of .*to be at least cdf 1, 0.2, got 0.1"),
     "a pmf of 1.1": (changed(PMF, value="0.6"), "value_col_sum1", "rows 15, 16, 17: expected the pmf of .*to sum to 1, got 1.1"),
+    "a sample of two locations": (shared_sample, "spl_compound_tid", "expected sample 0 to have one location, got US, 01"),
     "a sample of a location alone": (shared_sample, "spl_compound_taskid_set", "expected sample 0 to have one value of each of reference_date, location and several of the others, as most have, got one of reference_date$"),
     "samples of single horizons": (finer_samples, "spl_compound_taskid_set", "joint over horizon"),
     "a sample without a horizon": (lambda f: without_rows(f, "-1", "US", *SAMPLE), "spl_non_compound_tid", "expected sample 2 to have the 3 rows by .*horizon that most samples have, got 2"),
@@ -216,7 +217,7 @@ def test_the_command_prints_failures_and_a_table_of_checks(copy, capsys):
     assert re.search(r"spl_n .* passed", capsys.readouterr().out)
     with_row(copy, 1, value="-1")
     with_row(copy, row_of(copy, *PMF), value="0.6")
-    with pytest.raises(jaxcast.InputError, match=r"alpha-one.csv fails 2 checks of 28; fix what"):
+    with pytest.raises(jaxcast.InputError, match=r"alpha-one.csv fails 2 checks of 29; fix what"):
         parse(["hub", "validate", "--file", f"{MODEL}/{NAME}", "--hub", str(copy)]).run()
     printed = capsys.readouterr().out
     assert f"{NAME}, row 1: expected the value of quantile to be at least 0, got '-1'\n" in printed

@@ -179,14 +179,18 @@ def _pool_kind(
     group: Round, task: ModelTask, kind: OutputType, rows: Any, settings: RoundSettings, notes: list[str]
 ) -> Any:
     """Pools the rows of an output type other than quantiles; None where too few can be."""
+    plain = {"cdf": pool_cdf, "mean": pool_means, "median": pool_medians}
+    if kind.name not in ("pmf", "sample", *plain):
+        notes.append(f"{kind.name}: not pooled, as it is no output type that can be")
+        return None
     try:
         if kind.name == "pmf":
             pooled = pool_pmf(rows, categories=[text_of(each) for each in kind.ids + kind.optional_ids])
         elif kind.name == "sample":
             pooled = _pool_samples(group, kind, rows, settings)
         else:
-            pooled = {"cdf": pool_cdf, "mean": pool_means, "median": pool_medians}[kind.name](rows)
-    except (InputError, KeyError) as error:
+            pooled = plain[kind.name](rows)
+    except InputError as error:
         notes.append(f"{kind.name}: not pooled ({error})")
         return None
     notes += pooled.dropped

@@ -52,7 +52,7 @@ class Validation:
         >>> import pathlib
         >>> from jaxcast.hub.validation.report import Check, Validation
         >>> path = pathlib.Path("2026-01-10-team-a.csv")
-        >>> done = Check("rows_unique", "no row stands there twice"), Check("spl_n", "", ("row 3: ...",))
+        >>> done = Check("rows_unique", "no row is there twice"), Check("spl_n", "", ("row 3: ...",))
         >>> Validation(path, done).failures
         ('row 3: ...',)
     """
@@ -226,7 +226,7 @@ def _check_structure(checks: _Checks, path: Path, name: of_file.FileName, group:
 def _check_rows(checks: _Checks, table: SubmittedTable, usual_days: int | None) -> None:
     checks.add("valid_vals", "every row is of a task, output type and id of the hub", of_table.check_tasks(table))
     checks.add("derived_task_id_vals", "derived task ids have values of the hub", of_table.check_derived(table))
-    checks.add("rows_unique", "no row stands there twice", of_table.check_unique(table))
+    checks.add("rows_unique", "no row is there twice", of_table.check_unique(table))
     if checks.done[-3].failures:
         raise _Stop
     tests: Iterator[tuple[str, str, Callable[[SubmittedTable], list[str]], bool]] = iter(
@@ -236,6 +236,12 @@ def _check_rows(checks: _Checks, table: SubmittedTable, usual_days: int | None) 
             ("value_col_non_desc", "quantiles and cdfs do not fall", of_values.check_ascending, False),
             ("value_col_sum1", "pmfs sum to 1", of_values.check_sums, False),
             ("spl_mt_unique", "each sample is of one model task", of_samples.check_sample_tasks, True),
+            (
+                "spl_compound_tid",
+                "samples have one value of each compound task id",
+                of_samples.check_compound_values,
+                False,
+            ),
             ("spl_compound_taskid_set", "samples are joint over the right tasks", of_samples.check_compound_sets, True),
             ("spl_non_compound_tid", "samples have the same joint tasks", of_samples.check_joint_tasks, True),
             ("spl_n", "tasks have the right number of samples", of_samples.check_sample_counts, False),

@@ -31,6 +31,32 @@ def check_sample_tasks(table: SubmittedTable) -> list[str]:
     return first_lines(lines, len(spans))
 
 
+def check_compound_values(table: SubmittedTable) -> list[str]:
+    """Returns the samples that have several values of a compound task id.
+
+    The compound task ids are those of the hub of which most samples of the model task have one
+    value, as samples may be joint over more task ids than the hub asks for.
+
+    Args:
+        table: The submission, with numbers.
+    """
+    pl, lines = polars(), []
+    for task, rows in _samples(table):
+        allowed = compound_names(table, task)
+        usual = _spanned(table, rows, allowed)[SPANNED].mode().sort()[0].split(",")
+        names = [name for name in allowed if name in usual]
+        for name in names:
+            values = rows.group_by(TYPE_ID, maintain_order=True).agg(pl.col(name).unique(maintain_order=True), ROW)
+            several = values.filter(pl.col(name).list.len() > 1)
+            found = [
+                f"{table.where(row[ROW])}: expected sample {shown(row[TYPE_ID])} to have one {name}, got "
+                f"{shown(', '.join(map(str, row[name][:4])))}"
+                for row in several.head(MOST_LINES).iter_rows(named=True)
+            ]
+            lines += first_lines(found, len(several))
+    return lines
+
+
 def check_compound_sets(table: SubmittedTable) -> list[str]:
     """Returns the samples that are joint over other task ids than the hub asks for.
 
