@@ -11,7 +11,17 @@ from experiments.hub import pictures as hub_pictures
 from experiments.hub.blocked import blocked
 from experiments.hub.methods import BEST, EQUAL, rolling, weights_of
 from experiments.hub.rows import compare, score, table
-from experiments.hub.setup import PRESETS, Config, Tables, load, names_of_locations, settled, tables_of, windows_of
+from experiments.hub.setup import (
+    PRESETS,
+    Config,
+    Tables,
+    default_folder,
+    load,
+    names_of_locations,
+    settled,
+    tables_of,
+    windows_of,
+)
 from jaxcast.cli.command import make_console
 
 
@@ -40,7 +50,7 @@ def run(config: Config, tables: Tables, console: Console, began: float) -> None:
     hubs, names = load(config, tables), names_of_locations(tables.truth)
     first = min(hubs)
     windows = windows_of(config, hubs[first].hub)
-    folder = open_folder(config, f"runs/hub-{config.hub}-{config.preset}", hub_pictures.NAMES)
+    folder = open_folder(config, default_folder(config), hub_pictures.NAMES)
     rows, tests = [], []
     for horizon, loaded in hubs.items():
         hub = loaded.hub

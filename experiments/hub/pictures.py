@@ -164,10 +164,12 @@ def model_weights(hub: jaxcast.hub.Hub, weights: np.ndarray, place: int) -> Figu
         weights: The weights.
         place: Index of the location.
     """
+    # Over the locations that have a pool.
+    mean = weights.sum(0) / np.maximum((weights.sum(-1) > 0).sum(0), 1)[:, None]
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     for ax, values, name in zip(
         figure.subplots(2, 1, sharex=True),
-        (weights.mean(0), weights[place]),
+        (mean, weights[place]),
         ("mean over all locations", hub.locations[place]),
         strict=True,
     ):

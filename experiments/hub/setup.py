@@ -309,6 +309,17 @@ class Tables:
     vintages: Path | None = None
 
 
+def default_folder(config: Config) -> str:
+    """Returns the output folder of a run that names none: by the hub whose tables are read.
+
+    Args:
+        config: Settings, as `settled` returns them.
+    """
+    if config.forecasts is not None:
+        return f"runs/hub-own-{config.preset}"
+    return f"runs/hub-{config.preset}" if config.data is None else f"runs/hub-{config.hub}-{config.preset}"
+
+
 def tables_of(config: Config, folder: Path) -> Tables:
     """Returns the tables of forecasts and target data.
 

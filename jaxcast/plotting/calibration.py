@@ -116,11 +116,21 @@ def plot_coverage_by_horizon(ax: "Axes", horizons: Sequence[int], coverage: Mapp
     for i, (nominal, values) in enumerate(coverage.items()):
         color = COLORS[1:][i % (len(COLORS) - 1)]
         ax.axhline(nominal, color=color, lw=1, ls="--", label="_nolegend_" if i else "nominal")
+        shown = np.asarray(values, float)
         ax.plot(
-            horizons, np.asarray(values, float), color=color, marker="o", ms=4, lw=1.4, label=f"{nominal * 100:g} %"
+            horizons,
+            shown,
+            color=color,
+            marker="o",
+            ms=4,
+            lw=1.4,
+            label=f"{nominal * 100:g} %",
+            clip_on=False,
+            zorder=3,
         )
-    ax.set(xlabel="horizon", ylabel="coverage", ylim=(0, 1))
+    ends = min(horizons) - 0.2, max(horizons) + 0.2
+    ax.set(xlabel="horizon", ylabel="coverage", xlim=ends, ylim=(0, 1.02))
     ax.set_xticks(list(horizons))
-    ax.legend(frameon=False, fontsize=9, loc="lower left")
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return ax

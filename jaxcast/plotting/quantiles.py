@@ -19,7 +19,12 @@ COLORS = ("black", BLUE, ORANGE, "#5a9a4a", "#8e5aa8")
 
 
 def plot_submissions(
-    ax: "Axes", dates: Shaped[ArrayLike, " time"], models: Sequence[str], share: Shaped[ArrayLike, "time model"]
+    ax: "Axes",
+    dates: Shaped[ArrayLike, " time"],
+    models: Sequence[str],
+    share: Shaped[ArrayLike, "time model"],
+    *,
+    label: str = "share of locations",
 ) -> "Axes":
     """Draws the share of locations that each model forecast at each time, the largest on top.
 
@@ -28,6 +33,7 @@ def plot_submissions(
         dates: of the forecasts.
         models: their names.
         share: of the locations, from 0 to 1.
+        label: of the colour bar.
 
     Returns:
         The axes.
@@ -52,7 +58,7 @@ def plot_submissions(
         vmin=0,
         vmax=1,
     )
-    ax.figure.colorbar(mesh, ax=ax, label="share of locations", pad=0.015)
+    ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.015)
     ax.set_yticks(range(len(models)), [label_of(models[i]) for i in order])
     ax.set_xlabel("date")
     date_axis(ax, dates)
@@ -165,12 +171,13 @@ def plot_model_weights(
 ) -> "Axes":
     """Draws each model's share of a pool over time, stacked, the largest at the bottom.
 
-    A model's colour follows from its place in `models`, so that several pictures agree.
+    A model's colour follows from its place in `models`, so that several pictures agree. Dates
+    without any weight are gaps.
 
     Args:
         ax: to draw on.
         dates: of the weights.
-        weights: of each model at each date.
+        weights: of each model at each date; all 0 or NaN where there is no pool.
         models: their names.
 
     Returns:
@@ -188,15 +195,31 @@ def plot_model_weights(
     from matplotlib import colormaps
 
     dates, weights = np.asarray(dates), np.asarray(weights, float)
-    order = np.argsort(-weights.mean(0), kind="stable")
+    order = np.argsort(-np.nan_to_num(weights).mean(0), kind="stable")
     colors = colormaps["tab20"](order % 20)
-    ax.stackplot(dates, weights[:, order].T, labels=[label_of(models[i]) for i in order], colors=colors, lw=0)
-    ax.set(ylim=(0, 1), xlim=(dates[0], dates[-1]), xlabel="date", ylabel="weight")
+    places, stacked = _with_gaps(dates, weights)
+    ax.stackplot(places, stacked[:, order].T, labels=[label_of(models[i]) for i in order], colors=colors, lw=0)
+    ax.set(ylim=(0, 1), xlim=(places[0], places[-1]), xlabel="date", ylabel="weight")
     date_axis(ax, dates)
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _with_gaps(dates: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns dates and weights that end half a step beyond each run of dates with weights, then NaN."""
+    dates = dates.astype("datetime64[h]")
+    half = (np.diff(dates).min() if len(dates) > 1 else np.timedelta64(7 * 24, "h")) // 2
+    is_there = np.nan_to_num(weights).sum(1) > 0
+    places, rows = [], []
+    for i, date in enumerate(dates):
+        begins, ends = i == 0 or not is_there[i - 1], i == len(dates) - 1 or not is_there[i + 1]
+        row = weights[i] if is_there[i] else np.full(weights.shape[1], np.nan)
+        found = [date - half] * begins + [date] + [date + half] * ends
+        places += found
+        rows += [row] * len(found)
+    return np.asarray(places), np.asarray(rows)
 
 
 def plot_coverage(ax: "Axes", nominal: Sequence[float], coverage: Mapping[str, Sequence[float]]) -> "Axes":

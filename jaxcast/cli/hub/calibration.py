@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxcast.cli.figures import figure_of
+from jaxcast.cli.hub.output import over_horizons
 from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.calibration import score_calibration, tabulate_coverage
@@ -30,7 +31,7 @@ INTERVALS = ("coverage50", "coverage90", "coverage95")
 def write_calibration(folder: RunFolder, hubs: Sequence[Hub], models: Sequence[str]) -> None:
     """Writes the calibration of a hub's models: tables of all horizons, and pictures.
 
-    Pictures of the PIT and of quantiles are of the first horizon; where there are several, one
+    Pictures of the PIT and of quantiles are of all horizons together; where there are several, one
     shows the coverage by horizon. They are left out where matplotlib is not installed.
 
     Args:
@@ -47,35 +48,57 @@ def write_calibration(folder: RunFolder, hubs: Sequence[Hub], models: Sequence[s
         forecasts = {name: hub.quantiles[:, :, i] for i, name in enumerate(hub.models)}
         rows += [at | row for row in score_calibration(forecasts, hub.truth, hub.levels)]
         curves += [at | row for row in tabulate_coverage(forecasts, hub.truth, hub.levels)]
-        bins += [at | row for row in _bins(forecasts, hub)]
+        bins += [at | row for row in _bins(forecasts, hub.truth, hub.levels)]
     for name, table in (("calibration", rows), ("quantile_coverage", curves), ("pit", bins)):
         frame = pl.DataFrame(table, infer_schema_length=None)
         folder.write_text(f"{name}.csv", frame.rename({"method": "model"} if table else {}).write_csv())
-    _draw_pit(folder, hubs[0], models)
-    _draw_quantiles(folder, hubs[0], curves, models)
+    forecasts, truth = _together(hubs, models)
+    _draw_pit(folder, hubs, forecasts, truth)
+    _draw_quantiles(folder, hubs, forecasts, truth)
     if len(hubs) > 1:
         _draw_horizons(folder, hubs, rows, models)
 
 
-def _bins(forecasts: dict[str, np.ndarray], hub: Hub, num_bins: int | None = None) -> list[dict[str, Any]]:
+def _together(hubs: Sequence[Hub], models: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Puts the horizons below each other, as if they were locations, so that target dates agree.
+
+    Returns:
+        Quantiles (location and horizon, time, quantile) of each model, and the truth.
+    """
+    dates = np.unique(np.concatenate([hub.dates for hub in hubs]))
+    size = sum(len(hub.locations) for hub in hubs)
+    truth = np.full((size, len(dates)), np.nan)
+    forecasts = {name: np.full((size, len(dates), len(hubs[0].levels)), np.nan) for name in models}
+    begin = 0
+    for hub in hubs:
+        at = np.ix_(np.arange(begin, begin + len(hub.locations)), np.searchsorted(dates, hub.dates))
+        truth[at] = hub.truth
+        for i, name in enumerate(hub.models):
+            forecasts[name][at] = hub.quantiles[:, :, i]
+        begin += len(hub.locations)
+    return forecasts, truth
+
+
+def _bins(
+    forecasts: dict[str, np.ndarray], truth: np.ndarray, levels: np.ndarray, num_bins: int | None = None
+) -> list[dict[str, Any]]:
     """Returns the bins of the PIT histogram of each model that has a task."""
     rows = []
     for name, values in forecasts.items():
-        if np.isnan(values + hub.truth[..., None]).any(-1).all():
+        if np.isnan(values + truth[..., None]).any(-1).all():
             continue
-        histogram = pit_histogram(values, hub.truth, hub.levels, num_bins=num_bins)
+        histogram = pit_histogram(values, truth, levels, num_bins=num_bins)
         edges = np.asarray(histogram.edges)
         for low, high, density in zip(edges[:-1], edges[1:], np.asarray(histogram.density), strict=True):
             rows.append({"method": name, "low": float(low), "high": float(high), "density": float(density)})
     return rows
 
 
-def _draw_pit(folder: RunFolder, hub: Hub, models: Sequence[str]) -> None:
+def _draw_pit(folder: RunFolder, hubs: Sequence[Hub], forecasts: dict[str, np.ndarray], truth: np.ndarray) -> None:
     """Draws ten bins: those between the levels differ in width, and the outermost in height."""
     from jaxcast.plotting.calibration import plot_pit_histogram
 
-    forecasts = {name: hub.quantiles[:, :, i] for i, name in enumerate(hub.models)}
-    rows = [{"horizon": hub.horizon} | row for row in _bins(forecasts, hub, PIT_BINS)]
+    rows = _bins(forecasts, truth, hubs[0].levels, PIT_BINS)
     highest = max((row["density"] for row in rows), default=1.0)
 
     def draw(ax: Any, found: list[dict[str, Any]]) -> None:
@@ -83,11 +106,13 @@ def _draw_pit(folder: RunFolder, hub: Hub, models: Sequence[str]) -> None:
         plot_pit_histogram(ax, edges, np.asarray([row["density"] for row in found]))
         ax.set_ylim(0, max(2.0, 1.05 * highest))
 
-    title = f"PIT at horizon {hub.horizon}: flat where forecasts are calibrated"
-    _draw_panels(folder, "pit.png", title, _by_model(rows, models, hub.horizon), draw)
+    title = f"PIT {over_horizons(hubs)}: flat where forecasts are calibrated"
+    _draw_panels(folder, "pit.png", title, _by_model(rows, list(forecasts)), draw)
 
 
-def _draw_quantiles(folder: RunFolder, hub: Hub, rows: list[dict[str, Any]], models: Sequence[str]) -> None:
+def _draw_quantiles(
+    folder: RunFolder, hubs: Sequence[Hub], forecasts: dict[str, np.ndarray], truth: np.ndarray
+) -> None:
     from jaxcast.plotting.calibration import plot_quantile_coverage
 
     def draw(ax: Any, found: list[dict[str, Any]]) -> None:
@@ -95,8 +120,9 @@ def _draw_quantiles(folder: RunFolder, hub: Hub, rows: list[dict[str, Any]], mod
         ends = (column["low"], column["high"])
         plot_quantile_coverage(ax, column["level"], column["share"], interval=ends)
 
-    title = f"Share of truths at or below each quantile at horizon {hub.horizon}, with its 90 % interval over weeks"
-    _draw_panels(folder, "quantile_coverage.png", title, _by_model(rows, models, hub.horizon), draw)
+    title = f"Share of truths at or below each quantile {over_horizons(hubs)}, with its 90 % interval over weeks"
+    rows = tabulate_coverage(forecasts, truth, hubs[0].levels)
+    _draw_panels(folder, "quantile_coverage.png", title, _by_model(rows, list(forecasts)), draw)
 
 
 def _draw_horizons(folder: RunFolder, hubs: Sequence[Hub], rows: list[dict[str, Any]], models: Sequence[str]) -> None:
@@ -115,13 +141,9 @@ def _draw_horizons(folder: RunFolder, hubs: Sequence[Hub], rows: list[dict[str, 
     _draw_panels(folder, "coverage_by_horizon.png", title, _by_model(rows, models), draw)
 
 
-def _by_model(
-    rows: list[dict[str, Any]], models: Sequence[str], horizon: int | None = None
-) -> dict[str, list[dict[str, Any]]]:
+def _by_model(rows: list[dict[str, Any]], models: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Returns the rows of each model that has any, in the order of the models."""
-    of_models = {
-        name: [row for row in rows if row["method"] == name and horizon in (None, row["horizon"])] for name in models
-    }
+    of_models = {name: [row for row in rows if row["method"] == name] for name in models}
     return {name: found for name, found in of_models.items() if found}
 
 
@@ -152,8 +174,8 @@ def _draw_panels(
         draw(ax, panels[shown[i]])
         ax.set_title(label_of(shown[i], 30), fontsize=8)
         ax.tick_params(labelsize=7)
-        if i and ax.get_legend() is not None:
-            ax.get_legend().remove()
+        if i != min(num_columns, len(shown)) - 1 and ax.get_legend() is not None:
+            ax.get_legend().remove()  # one is enough, at the right
         if i % num_columns:
             ax.set_ylabel("")
         if i + num_columns < len(shown):

@@ -80,21 +80,41 @@ def say(*lines: str) -> None:
     make_console().print("\n".join(lines), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def draw_submissions(path: Path, hub: Hub) -> None:
+def over_horizons(hubs: Sequence[Hub]) -> str:
+    """Returns the horizons that a picture shows together, in words.
+
+    Args:
+        hubs: The hub at each horizon.
+    """
+    horizons = ", ".join(str(hub.horizon) for hub in hubs)
+    return f"over the horizons {horizons} together" if len(hubs) > 1 else f"at horizon {horizons}"
+
+
+def draw_submissions(path: Path, hubs: Sequence[Hub]) -> None:
     """Draws who submitted when, where matplotlib is installed.
 
     Args:
         path: Name of the picture.
-        hub: The hub.
+        hubs: The hub at each horizon.
     """
     from jaxcast.plotting.quantiles import plot_submissions
 
+    models = list(dict.fromkeys(name for hub in hubs for name in hub.models))
     try:
-        figure = figure_of(height=0.9 + 0.32 * len(hub.models))
+        figure = figure_of(height=0.9 + 0.32 * len(models))
     except InputError:
         return
-    plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0)).set_title(
-        "Share of locations forecast by each model"
+    dates = np.unique(np.concatenate([hub.reference_dates for hub in hubs]))
+    share = np.zeros((len(dates), len(models)))
+    for hub in hubs:
+        at = np.searchsorted(dates, hub.reference_dates), [models.index(name) for name in hub.models]
+        share[np.ix_(*at)] += hub.present.mean(0) / len(hubs)
+    what = "locations and horizons" if len(hubs) > 1 else "locations"
+    horizons = ", ".join(str(hub.horizon) for hub in hubs)
+    ax = plot_submissions(figure.subplots(), dates, models, share, label=f"share of {what}")
+    ax.set(
+        title=f"Share of {what}{f' ({horizons})' if len(hubs) > 1 else ''} forecast by each model",
+        xlabel="reference date",
     )
     save_figure(path, figure)
 
@@ -105,7 +125,7 @@ def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
     Args:
         path: Name of the picture.
         hub: The hub.
-        weights: Weight of each model at each date.
+        weights: Weight of each model (location, time, model).
     """
     from jaxcast.plotting.quantiles import plot_model_weights
 
@@ -113,8 +133,10 @@ def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
         figure = figure_of()
     except InputError:
         return
-    ax = plot_model_weights(figure.subplots(), hub.dates, weights, hub.models)
-    ax.set_title("Weights of the adaptive pool, mean over locations, learned from earlier dates")
+    sums, num_pooled = weights.sum(0), (weights.sum(-1) > 0).sum(0)
+    mean = sums / np.maximum(num_pooled, 1)[:, None]  # over the locations that have a pool
+    ax = plot_model_weights(figure.subplots(), hub.dates, mean, hub.models)
+    ax.set(title="Weights of the adaptive pool, mean over locations, learned from earlier dates", xlabel="target date")
     save_figure(path, figure)
 
 

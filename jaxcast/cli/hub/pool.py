@@ -87,10 +87,10 @@ class PoolHub(HubTables):
             f"adaptive / equal_mean: {ratio or 'too few weeks to compare; '}"
             f"{truth_note(hub, is_pooled=True)}; pool and scores in {folder.path}/"
         )
-        draw_submissions(folder.path / "submissions.png", hub)
+        draw_submissions(folder.path / "submissions.png", [hub])
         weights = np.asarray(output.info["weights"])
         folder.write_text("weights.csv", membership_table(hub, weights).write_csv())
-        draw_weights(folder.path / "weights.png", hub, weights.mean(0))
+        draw_weights(folder.path / "weights.png", hub, weights)
 
     def run_for_hub(self) -> None:
         """Pools every target, horizon and output type of a hub's folder."""

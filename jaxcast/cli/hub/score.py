@@ -94,7 +94,7 @@ class ScoreHub(HubTables):
         if folder is not None:
             folder.write_json("results.json", results)
             if hubs:
-                draw_submissions(folder.path / "submissions.png", hubs[0])
+                draw_submissions(folder.path / "submissions.png", hubs)
                 write_calibration(folder, hubs, by_score(rows))
 
     def score_types(self, kinds: Sequence[str]) -> OutputScores | None:
