@@ -173,24 +173,29 @@ def test_nothing_of_later_rounds_or_releases_enters_a_round_that_is_replayed(hub
         )
 
 
-def test_a_round_that_is_replayed_by_the_adaptive_pool_is_the_same_whatever_comes_later(hub, tmp_path, monkeypatch):
+def test_a_round_that_is_replayed_by_the_adaptive_pool_is_the_same_whatever_comes_later(
+    hub, tmp_path, monkeypatch, capsys
+):
     """Later rounds, later releases, and in these a value below the least one and another of the newest week."""
     seen, newest = [], ForecastHub.newest
     monkeypatch.setattr(ForecastHub, "newest", lambda self, each: seen.append((self.lower, each)) or newest(self, each))
-    files = []
+    files, printed = [], []
     for name in ("one", "other"):
         shutil.copytree(hub, folder := tmp_path / name)
         if files:
             for file in folder.glob("model-output/*/2026-01-[12]*"):
                 if not file.name.startswith("2026-01-10"):
-                    file.write_text(re.sub(r",(\d[\d.]*)$", r",9\1", file.read_text(), flags=re.M))
+                    text = re.sub(r",(\d[\d.]*)$", r",9\1", file.read_text(), flags=re.M)
+                    file.write_text(re.sub(r",0.1,[\d.]+$", ",0.1,NA", text, flags=re.M))
             truth = folder / "target-data/time-series.csv"
             lines = truth.read_text().splitlines()
             lines[1:] = [line if line < "2026-01-10" else line[: line.rindex(",")] + ",-777" for line in lines[1:]]
             truth.write_text("\n".join(lines) + "\n")
         parse(["hub", "forecast", str(folder), "--model", OURS, "--targets", COUNT, "--round", "2026-01-10"]).run()
         files.append((folder / f"model-output/{OURS}/2026-01-10-{OURS}.csv").read_bytes())
+        printed.append("".join(capsys.readouterr()).replace(str(folder), ""))
     assert files[0] == files[1]
+    assert printed[0] == printed[1]
     assert len(seen) == 2 * len(HORIZONS)
     for (lower, one), (other_lower, other) in zip(seen[: len(HORIZONS)], seen[len(HORIZONS) :], strict=True):
         assert (lower, other_lower) == (0, 0)
@@ -211,7 +216,7 @@ def test_a_target_with_further_columns_leaves_the_others_as_they_are(hub, tmp_pa
 
     def pooled(*frames):
         notes, hubs = [], {}
-        read = partial(scan_history, description, group, given)
+        read = partial(scan_history, description, group, given, [], None)
         pool_quantiles(description, group, kind, pl.concat(frames, how="diagonal"), given, read, notes, hubs)
         return [note for note in notes if "equal weights" in note], {target for target, _ in hubs}
 

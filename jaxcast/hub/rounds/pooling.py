@@ -85,7 +85,8 @@ def pool_round(hub: HubDescription, round_id: str, settings: RoundSettings) -> R
     if unknown := table.frame[TASK].null_count():
         notes.append(f"{counted(unknown, 'row')} of tasks, output types or ids that the hub does not have")
     pooled = []
-    history = cache(partial(scan_history, hub, group, settings, notes))
+    newest = outputs.rows["reference_date"].max()
+    history = cache(partial(scan_history, hub, group, settings, notes, newest))
     for i, task in enumerate(group.model_tasks):
         index = table.frame.filter(polars().col(TASK) == i)["index"]
         pooled += _pool_task(hub, group, task, outputs.rows[index], settings, history, notes, hubs)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,14 +139,18 @@ def _targets(path: Path) -> list[str | None]:
     return [*found, *([] if any(found) else [None])]
 
 
-def scan_history(hub: HubDescription, group: Round, settings: RoundSettings, notes: list[str]) -> Any:
-    """Reads the quantiles of all rounds, once for all targets and horizons; a lazy frame of them.
+def scan_history(
+    hub: HubDescription, group: Round, settings: RoundSettings, notes: list[str], last: date | None
+) -> Any:
+    """Reads the quantiles of all rounds up to one, once for all targets and horizons; a lazy frame of them.
 
     Args:
         hub: Description of the hub.
         group: Description of the round that is pooled.
         settings: How to pool.
         notes: List to which a line is added on files that are dropped.
+        last: Day of the last round that is read, so that a replay reports nothing of later ones;
+            None for all rounds.
 
     Raises:
         InputError: for a file that cannot be read, unless dropped.
@@ -154,6 +159,9 @@ def scan_history(hub: HubDescription, group: Round, settings: RoundSettings, not
     unreadable = notes if settings.bad == "drop" else None
     left_out = (settings.model, *settings.exclude)
     frame = scan_forecasts(hub.model_output, step_days=step_days, exclude=left_out, unreadable=unreadable)
+    if last is not None:
+        day = pl.coalesce("round_date", "reference_date")
+        frame = frame.filter(day.is_null() | (day <= last))
     frame = frame.with_columns(pl.col("model", "location", "file", "fault").cast(pl.Categorical))
     return collected(frame, hub.model_output, step_days=step_days).lazy()
 
