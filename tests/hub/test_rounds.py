@@ -394,7 +394,7 @@ def test_damaged_files_of_models_that_are_left_out_do_not_matter(hub, tmp_path):
     damaged.write_text(damaged.read_text() + "1,2\n")
     description = jaxcast.hub.describe_hub(folder)
     with pytest.raises(jaxcast.InputError, match=rf"2026-01-24-{MODELS[2]}.csv, row .* has 2 cells, the header 8"):
-        pool_round(description, "2026-01-24", settings(folder))
+        pool_round(description, "2026-01-24", settings(folder, bad="raise"))
     with pytest.raises(jaxcast.InputError, match=r"unknown model 'gamma-thre'; did you mean gamma-three"):
         pool_round(description, "2026-01-24", settings(folder, exclude=("gamma-thre",)))
     forecast = pool_round(description, "2026-01-24", settings(folder, exclude=MODELS[2:]))
