@@ -71,13 +71,18 @@ def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypa
     assert {each.lower for each in runs} == {0}
     assert [each.out for each in runs] == [tmp_path / f"wk-inc-x/horizon{horizon}" for horizon in (-1, 0, 1)]
     runs.clear()
-    parse(["hub", "pool", str(hub), "--horizon", "1", "--target", COUNT, "--bad", "raise"]).run()
+    parse(
+        ["hub", "pool", str(hub), "--horizon", "1", "--target", COUNT, "--bad", "raise", "--out", str(tmp_path / "b")]
+    ).run()
     assert [(each.horizon, each.bad) for each in runs] == [(1, "raise")]
     runs.clear()
     parse(["hub", "score", str(hub)]).run()
     assert [(each.target, each.horizons, each.first_horizon) for each in runs] == [
         (target, (-1, 0, 1), -1) for target in sorted((COUNT, RATE, CATEGORY))
     ]
+    runs.clear()
+    parse(["hub", "score", str(hub), "--target", COUNT, "--out", str(tmp_path)]).run()
+    assert [each.out for each in runs] == [tmp_path / "wk-inc-x"]  # as where there are several
     with pytest.raises(jaxcast.InputError, match="give the folder of a hub or --forecasts, not both"):
         parse(["hub", "score", str(hub), "--forecasts", str(hub)]).run()
     monkeypatch.setattr(of_folder, "_run", lambda command, name: False)
@@ -149,6 +154,9 @@ def test_pool_runs_to_its_end_for_the_quantiles_of_a_hub(hub, tmp_path, capsys):
     assert "truth of the newest release, 2026-01-28, of 5 since 2025-12-31" in printed
     folder = tmp_path / "wk-inc-x/horizon1"
     results = json.loads((folder / "results.json").read_text())
+    others = json.loads((folder.parent / "results.json").read_text())["output_types"]
+    pools = [row["output_type"] for row in others if row["method"] == "equal_weights"]
+    assert sorted(pools) == ["mean", "median", "sample"]
     loaded = jaxcast.load_hub(
         hub / "model-output", hub / "target-data/time-series.csv", target=COUNT, first_horizon=0, due_days=-3
     )

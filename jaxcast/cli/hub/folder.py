@@ -165,11 +165,19 @@ def commands_of(
             named = {"horizon": chosen[0]} if each_horizon else {"horizons": tuple(chosen)}
             first = min(usual or 0, *chosen) if min(chosen) < 0 else usual
             name = f"{target}, horizon{'s' * (len(chosen) > 1)} {', '.join(map(str, chosen))}"
-            out = shared.out
-            if out is not None and (len(targets) > 1 or each_horizon):
-                out = out / re.sub(r"[^A-Za-z0-9]+", "-", str(target)).strip("-")
-                out = out / f"horizon{chosen[0]}" if each_horizon else out
+            out = None if shared.out is None else folder_of(shared.out, target)
+            out = out / f"horizon{chosen[0]}" if out is not None and each_horizon else out
             yield dataclasses.replace(shared, target=target, first_horizon=first, out=out, **named, **least), name
+
+
+def folder_of(out: Path, target: str | None) -> Path:
+    """Returns the folder of a target's results.
+
+    Args:
+        out: Folder of all targets.
+        target: Its name; None in a hub without names of targets.
+    """
+    return out if target is None else out / re.sub(r"[^A-Za-z0-9]+", "-", target).strip("-")
 
 
 def _least(hub: HubDescription, target: str | None) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower, facts_of, open_folder
-from jaxcast.cli.hub.folder import commands_of, count_runs, refuse_nothing, tables_of_hub
+from jaxcast.cli.hub.folder import commands_of, count_runs, folder_of, refuse_nothing, tables_of_hub
 from jaxcast.cli.hub.output import draw_submissions, draw_weights, say, say_about_truth, truth_note
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
 from jaxcast.cli.hub.score_tables import scored_dates, show_scores
@@ -32,7 +32,8 @@ class PoolHub(HubTables):
     newest that its round could know. It is scored beside the equally weighted mean and median.
 
     Of a hub's folder, every target and horizon is pooled, each in a folder of its own within --out;
-    and pools with equal weights of its samples, pmf, cdf, means and medians are scored.
+    as TARGET/horizonH; and pools with equal weights of its samples, pmf, cdf, means and medians are
+    scored, in TARGET/results.json.
 
     Example: jaxcast hub pool hub/ --out pool
     """
@@ -119,6 +120,12 @@ class PoolHub(HubTables):
         for line in scores.dropped:
             announce(f"not scored: {line}")
         show_types(scores, horizons or scores.tasks["horizon"].drop_nulls().unique().sort().to_list())
+        for target in dict.fromkeys(row["target"] for row in scores.tables):
+            own = dataclasses.replace(shared, target=target, out=folder_of(shared.out, target))
+            rows = [row for row in scores.tables if row["target"] == target]
+            open_folder(own, [], ("results.json",)).write_json("results.json", {"output_types": rows})
+        if scores.tables:
+            say(f"scores of these pools in {shared.out}/, results.json of each target")
         return len(scores.tables)
 
 

@@ -51,7 +51,7 @@ class ScoreHub(HubTables):
     """Target whose values are cut into categories."""
     out: Path | None = None
     """Folder for results.json, tables and pictures of calibration, and a picture of who submitted
-    when."""
+    when; of a hub's folder, one for each target within it."""
     overwrite: bool = False
     """Start afresh where the folder holds other results."""
 
