@@ -91,8 +91,9 @@ def load_hub(
         step_days: Days between two dates: 7 for a weekly hub, 1 for a daily one.
         num_lags: Number of newest targets in `observed`.
         bad: Whether to raise on, or to drop, what cannot be used: files of a folder and cells that
-            cannot be read, dates off the grid, missing levels and crossing quantiles (the whole forecast of that model,
-            date and location), and the first of two duplicate rows. `dropped` counts them.
+            cannot be read, dates off the grid, missing levels and crossing quantiles (the whole
+            forecast of that model, date and location), and the first of two duplicate rows.
+            `dropped` counts them.
 
     Returns:
         Forecasts and target data on a grid of dates without holes, and what was left out, in words.

@@ -100,7 +100,7 @@ def test_bad_input_is_one_line(tables, tmp_path):
         run("importance", tables, "--baseline", "none", "--out", tmp_path / "out")
     with pytest.raises(jaxcast.InputError, match="--method must be one of equal_mean"):
         run("importance", tables, "--method", "adaptive", "--out", tmp_path / "out")
-    with pytest.raises(jaxcast.InputError, match="at least one horizon, each once"):
+    with pytest.raises(jaxcast.InputError, match="must name each horizon once"):
         run("baseline", tables, "--horizons", 1, 1, "--out", tmp_path)
 
 

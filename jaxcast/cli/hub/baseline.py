@@ -37,8 +37,8 @@ class HubBaseline(HubTables):
     """Round to forecast, such as 2026-01-10; by default the newest that any model forecast. An
     older one is replayed from what was known at its time. The next one can be written before any
     model has forecast it."""
-    horizons: tuple[int, ...] = (1,)
-    """With --forecasts: horizons in steps, as the tables count them."""
+    horizons: tuple[int, ...] = ()
+    """With --forecasts: horizons in steps, as the tables count them, by default 1."""
     target_name: str | None = None
     """Hub's name of the target, where its tables have none."""
     lower: float | None = 0.0
@@ -54,8 +54,9 @@ class HubBaseline(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
-        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
-            raise InputError("--horizons must name at least one horizon, each once")
+        horizons = self.horizons or (1,)
+        if len(set(horizons)) < len(horizons):
+            raise InputError("--horizons must name each horizon once")
         if self.plot is not None:
             check_place(self.plot, PICTURE)
             figure_of()
@@ -64,7 +65,7 @@ class HubBaseline(HubTables):
             return
         out = self.out or Path("model-output")
         num_lags = max(1, HISTORY_DAYS // max(1, self.step_days))
-        hubs = self.load_all(self.horizons, num_lags=num_lags)
+        hubs = self.load_all(horizons, num_lags=num_lags)
         reference = self.reference_date(hubs)
         path = submission_path(out, self.model, reference)
         with Outputs(
@@ -118,7 +119,7 @@ class HubBaseline(HubTables):
         steps = np.flatnonzero(np.isfinite(known).any(0))
         newest = date - (first.steps_ahead + steps[0]) * first.step
         say(
-            f"{path}: {counted(len(first.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from "
+            f"{path}: {counted(len(first.locations), 'location')}, horizons {', '.join(map(str, hubs))} from "
             f"{reference}{note}",
             f"made from truth up to {newest}",
         )

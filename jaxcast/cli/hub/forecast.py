@@ -53,8 +53,9 @@ class ForecastHub(HubTables):
     An older one is replayed from what was known at its time."""
     targets: tuple[str, ...] = ()
     """Targets to forecast; by default all of the hub."""
-    horizons: tuple[int, ...] = (1,)
-    """With --forecasts: horizons in steps, as the tables count them; a pool is made for each."""
+    horizons: tuple[int, ...] = ()
+    """With --forecasts: horizons in steps, as the tables count them, by default 1; a pool is made for
+    each."""
     method: Method = "adaptive"
     """Pool of the forecasts. adaptive weighs the models by all that is known. A pool of your own is
     named with --import."""
@@ -86,8 +87,9 @@ class ForecastHub(HubTables):
         """Runs the command."""
         if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
             raise InputError("--follow-newest applies to the adaptive pool; leave it out, or --pool and --method")
-        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
-            raise InputError("--horizons must name at least one horizon, each once")
+        horizons = self.horizons or (1,)
+        if len(set(horizons)) < len(horizons):
+            raise InputError("--horizons must name each horizon once")
         if self.pool is not None and self.method != "adaptive":
             raise InputError("give --pool or --method, not both")
         if self.plot is not None:
@@ -99,7 +101,7 @@ class ForecastHub(HubTables):
         if self.round is not None or self.targets:
             raise InputError("--round and --targets are for a hub's folder; leave them out, or name the folder")
         out = self.out or Path("model-output")
-        hubs = {horizon: self.candidates(hub) for horizon, hub in self.load_all(self.horizons).items()}
+        hubs = {horizon: self.candidates(hub) for horizon, hub in self.load_all(horizons).items()}
         reference, hub = _round_of(hubs), hubs[min(hubs)]
         path = submission_path(out, self.model, reference)
         with Outputs(
@@ -137,7 +139,7 @@ class ForecastHub(HubTables):
         note = f"; {missing} have no candidate and no forecast" if missing else ""
         note += f"; reconciled by {self.reconciling}" if self.reconciling else ""
         say(
-            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from "
+            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, hubs))} from "
             f"{reference}{note}",
             newest_truth(hub),
         )
