@@ -20,6 +20,8 @@ from jaxcast.hub.pools.quantile_pool import QuantilePool, pool_once
 from jaxcast.hub.pools.rolling import task_scores
 
 Empty = Literal["mean_model", "left_out"]
+MOST_EXACT = 20
+"""Most models of which all subsets are pooled: a million pools."""
 
 
 class ModelImportance(NamedTuple):
@@ -113,7 +115,7 @@ def model_importance(
             LASOMO of the source; these values do not add up.
         empty_score: Instead, the score s(empty) of each task, such as the WIS of a baseline. Tasks
             of a single model then count, too.
-        max_exact: Number of models up to which all subsets are pooled.
+        max_exact: Number of models, at most 20, up to which all their subsets are pooled.
         num_permutations: Number of random orders of more models than that; half of them are the
             reverse of the other half.
         key: For these orders; by default the one of seed 0.
@@ -122,8 +124,8 @@ def model_importance(
         The importance of each model at each task; `rows` averages it.
 
     Raises:
-        InputError: without a task, for scores of no model with another shape, or for permutations
-            that are not an even number.
+        InputError: without a task, for scores of no model with another shape, for permutations that
+            are not an even number, or for more than 20 models of which all subsets are asked for.
 
     Source:
         Kim, Ray and Reich, Int. J. Forecasting (2026), doi:10.1016/j.ijforecast.2025.12.006, on
@@ -141,10 +143,13 @@ def model_importance(
         [1.83, -0.17, -1.67]
     """
     check_choice("empty", empty, ("mean_model", "left_out"))
-    check_whole("max_exact", max_exact)
+    check_whole("max_exact", max_exact, most=MOST_EXACT)
     check_whole("num_permutations", num_permutations, least=2)
     if num_permutations % 2:
-        raise InputError(f"num_permutations must be even, got {num_permutations}")
+        raise InputError(
+            f"num_permutations must be even, as each order comes with its reverse, got {num_permutations}; give "
+            f"{num_permutations + 1}"
+        )
     pool = QuantileMean() if pool is None else pool
     num_models = forecasts.present.shape[2]
     single, others, everyone = _one_by_one(pool, forecasts)
@@ -156,7 +161,10 @@ def model_importance(
     else:
         nothing = jnp.asarray(empty_score, single.dtype)
         if nothing.shape != everyone.shape:
-            raise InputError(f"expected empty_score {everyone.shape}, one for each task, got {nothing.shape}")
+            raise InputError(
+                f"expected empty_score {everyone.shape}, one for each task, got {nothing.shape}; give one number for "
+                "each location and time"
+            )
         tasks = (size > 0) & jnp.isfinite(nothing)
     if not tasks.any():
         raise InputError("no task has a target and two models or more; importance needs such tasks")

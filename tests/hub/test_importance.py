@@ -157,8 +157,10 @@ def test_importance_refuses_what_it_cannot_share_out():
         hub.model_importance(hub.HubForecasts.of(np.where([[1]] + 3 * [[0]], values, np.nan), np.ones((2, 5)), LEVELS))
     with pytest.raises(jaxcast.InputError, match=r"\(2, 5\), one for each task, got \(5, 2\)"):
         hub.model_importance(forecasts, empty_score=np.ones((5, 2)))
-    with pytest.raises(jaxcast.InputError, match="must be even, got 3"):
+    with pytest.raises(jaxcast.InputError, match=r"must be even, .* got 3; give 4"):
         hub.model_importance(forecasts, num_permutations=3)
+    with pytest.raises(jaxcast.InputError, match=r"max_exact .*20.*25"):
+        hub.model_importance(forecasts, max_exact=25)
 
 
 @pytest.mark.parametrize("num_models", [1, 5, 31, 40])

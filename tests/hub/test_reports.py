@@ -167,3 +167,13 @@ def test_tables_refuse_no_forecaster_and_other_shapes():
         jaxcast.hub.compare_forecasters(right, wrong, truth, levels)
     with pytest.raises(jaxcast.InputError, match="no task in common"):
         jaxcast.hub.compare_forecasters(right, right * np.nan, truth, levels)
+
+
+def test_importance_says_what_pools_knew_only_of_pools_that_learn(tmp_path, capsys):
+    folder = write_hub(tmp_path / "hub", num_rounds=4, as_of=True)
+    command = ["hub", "importance", str(folder), "--horizon", "-1", "--target", COUNT]
+    for method, is_said in (("equal_mean", False), ("inverse_score", True)):
+        parse([*command, "--method", method, "--out", str(tmp_path / method)]).run()
+        note = json.loads(next((tmp_path / method).rglob("results.json")).read_text())["note"]
+        printed = " ".join(capsys.readouterr().out.split())
+        assert ("could know" in note) == ("could know" in printed) == is_said

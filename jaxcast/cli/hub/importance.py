@@ -21,7 +21,7 @@ from jaxcast.cli.hub.output import say, say_about_truth, truth_note
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.importance import ModelImportance, model_importance
-from jaxcast.hub.pools.quantile_pool import QuantilePool
+from jaxcast.hub.pools.quantile_pool import MemorylessPool, QuantilePool
 from jaxcast.hub.pools.rolling import task_scores
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.io.tables import polars
@@ -70,17 +70,19 @@ class HubImportance(HubTables):
         pooled = hub.only([name for name in hub.models if name != self.baseline])
         folder = open_folder(self, [hub], FILES)
         doing("pooling subsets of the models")
+        pool = make_pool(self.method)
+        has_memory = not isinstance(pool, MemorylessPool)
         importance = model_importance(
             pooled.forecasts(),
-            pool=make_pool(self.method),
+            pool=pool,
             empty_score=self.empty_score(hub),
             num_permutations=self.num_permutations,
             key=jax.random.key(self.seed),
         )
         rows = importance.rows(pooled.models)
-        _write(folder, importance, rows, pooled)
+        _write(folder, importance, rows, pooled, has_memory)
         _show(rows, importance, f"{self.method}, horizon {hub.horizon}", self.baseline)
-        say(truth_note(hub, is_pooled=True))
+        say(truth_note(hub, is_pooled=has_memory))
         say_about_truth([hub])
         _draw(folder, rows)
 
@@ -104,7 +106,9 @@ class HubImportance(HubTables):
         return np.where(alone.is_scorable, scores, np.nan)
 
 
-def _write(folder: RunFolder, importance: ModelImportance, rows: list[dict[str, Any]], hub: Hub) -> None:
+def _write(
+    folder: RunFolder, importance: ModelImportance, rows: list[dict[str, Any]], hub: Hub, has_memory: bool
+) -> None:
     """Writes the tables and the results."""
     pl = polars()
     shapley, left = np.asarray(importance.shapley), np.asarray(importance.leave_one_out)
@@ -123,7 +127,8 @@ def _write(folder: RunFolder, importance: ModelImportance, rows: list[dict[str, 
     ).with_columns(pl.col("target_end_date").cast(pl.Date))
     folder.write_text("importance.csv", pl.DataFrame(rows).write_csv())
     folder.write_text("importance_by_date.csv", by_date.write_csv())
-    folder.write_json("results.json", {"rows": rows, "num_pools": importance.num_pools} | facts_of([hub]))
+    facts = facts_of([hub], is_pooled=has_memory)
+    folder.write_json("results.json", {"rows": rows, "num_pools": importance.num_pools} | facts)
 
 
 def _show(rows: list[dict[str, Any]], importance: ModelImportance, what: str, baseline: str | None) -> None:
