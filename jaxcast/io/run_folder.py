@@ -72,7 +72,7 @@ class RunFolder:
         check_name(self.path)
         record = {"settings": settings, **environment(), "code": code, "files": self._files}
         record = json.loads(json.dumps(record if commit is None else record | {"commit": commit}))
-        made = [folder for folder in (self.path, *self.path.absolute().parents) if not folder.exists()]
+        self._made = [folder for folder in (self.path, *self.path.absolute().parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self.path, folder=True)
@@ -86,10 +86,14 @@ class RunFolder:
                 f"cannot write to --out {shown(self.path)} ({error.strerror}); choose a folder you can write to"
             ) from None
         except InputError:
-            with suppress(OSError):  # of a folder with something in it
-                for folder in made:
-                    folder.rmdir()
+            self._remove_folders()
             raise
+
+    def _remove_folders(self) -> None:
+        """Removes the folders that the run has made, but for those with something in them."""
+        with suppress(OSError):
+            for folder in self._made or [self.path]:
+                folder.rmdir()
 
     @classmethod
     def of(
@@ -230,8 +234,7 @@ class RunFolder:
             if not (self.path / "results.json").exists():
                 self.remove_checkpoints()
                 (self.path / "config.json").unlink(missing_ok=True)
-                with suppress(OSError):  # of a folder with something in it
-                    self.path.rmdir()
+                self._remove_folders()
             raise
 
     def remove_checkpoints(self) -> None:

@@ -55,7 +55,7 @@ def test_score_tells_every_target_and_output_type(hub, tmp_path, capsys):
 
 def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypatch, capsys):
     runs = []
-    monkeypatch.setattr(of_folder, "_run", lambda command, name: runs.append(command) or True)
+    monkeypatch.setattr(of_folder, "_run", lambda command, name: runs.append(command))
     parse(["hub", "pool", str(hub), "--out", str(tmp_path)]).run()
     printed = capsys.readouterr().out
     for title in ("samples of wk inc x", "means of wk inc x", "medians of wk inc x", "cdf of wk rate x"):
@@ -85,9 +85,29 @@ def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypa
     assert [each.out for each in runs] == [tmp_path / "wk-inc-x"]  # as where there are several
     with pytest.raises(jaxcast.InputError, match="give the folder of a hub or --forecasts, not both"):
         parse(["hub", "score", str(hub), "--forecasts", str(hub)]).run()
-    monkeypatch.setattr(of_folder, "_run", lambda command, name: False)
-    with pytest.raises(jaxcast.InputError, match=r"nothing in .* can be used"):
+    monkeypatch.setattr(of_folder, "_run", lambda command, name: "why" if COUNT in name else "another reason")
+    with pytest.raises(jaxcast.InputError, match=r"another reason \(and 1 other reason, in the lines above\)"):
         parse(["hub", "score", str(hub)]).run()
+
+
+@pytest.mark.parametrize("command", ["score", "pool", "importance"])
+def test_what_is_true_of_all_runs_is_the_one_error(command, hub, tmp_path):
+    given = ["hub", command, str(hub), "--out", str(tmp_path / "out"), "--horizon" + "s" * (command == "score"), "0"]
+    cases = [
+        (["--target", "wk inc"], "^unknown target 'wk inc'; did you mean wk inc x"),
+        (["--locations", "99"], "^unknown location '99'; did you mean"),
+        (["--baseline", "none-there"], "^[^(]*none-there"),  # the folder is open by then
+    ]
+    for extra, message in cases[: 2 if command == "pool" else 3]:
+        with pytest.raises(jaxcast.InputError, match=message) as caught:
+            parse([*given, *["--target", COUNT][: 2 * ("--target" not in extra)], *extra]).run()
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_columns_of_further_tables_are_listed(hub):
+    with pytest.raises(jaxcast.InputError, match=r"expected --by location, .* or target_end_date, .*, got 'state'"):
+        parse(["hub", "score", str(hub), "--by", "location+state"]).run()
 
 
 def described(*groups):

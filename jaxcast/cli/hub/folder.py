@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcast.checks import check_names
 from jaxcast.cli.hub.output import say
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.config.description import HubDescription, of_target
 from jaxcast.hub.config.files import describe_hub
 from jaxcast.hub.config.windows import due_days_of
@@ -57,22 +58,28 @@ def run_for_hub(command: Any, *, types: Sequence[str], each_horizon: bool) -> No
         InputError: where the hub cannot be read, or nothing in it can be used.
     """
     with tables_of_hub(command) as (shared, hub):
-        count = count_runs(commands_of(shared, hub, types, each_horizon=each_horizon))
-    refuse_nothing(bool(count), command.hub)
+        count, reasons = run_all(commands_of(shared, hub, types, each_horizon=each_horizon))
+    refuse_nothing(bool(count), command.hub, reasons)
 
 
-def refuse_nothing(is_any: bool, hub: str) -> None:
+def refuse_nothing(is_any: bool, hub: str, reasons: Sequence[str]) -> None:
     """Refuses a hub in which nothing could be used.
 
     Args:
         is_any: Whether anything could.
         hub: The hub.
+        reasons: Why each run could not be made.
 
     Raises:
-        InputError: where nothing could.
+        InputError: where nothing could, with the first reason.
     """
-    if not is_any:
-        raise InputError(f"nothing in {shown(hub)} can be used; see the lines above")
+    if is_any:
+        return
+    if not reasons:
+        raise InputError(f"{shown(hub)} holds nothing that this command uses; look into its model output")
+    others = len(set(reasons)) - 1
+    more = f" (and {counted(others, 'other reason')}, in the lines above)" if others else ""
+    raise InputError(f"{reasons[0]}{more}")
 
 
 @contextlib.contextmanager
@@ -114,24 +121,28 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
         )
 
 
-def count_runs(commands: Iterable[tuple[Any, str]]) -> int:
-    """Runs commands, tells which could not be, and counts the others.
+def run_all(commands: Iterable[tuple[Any, str]]) -> tuple[int, list[str]]:
+    """Runs commands, and tells which could not be.
 
     Args:
         commands: Commands of tables, each with a name.
+
+    Returns:
+        The number of those that ran, and why each of the others did not.
     """
-    return sum(_run(each, name) for each, name in commands)
+    reasons = [_run(each, name) for each, name in commands]
+    return reasons.count(None), [reason for reason in reasons if reason is not None]
 
 
-def _run(command: Any, name: str) -> bool:
-    """Runs one of the commands; what cannot be used is told."""
+def _run(command: Any, name: str) -> str | None:
+    """Runs one of the commands; tells and returns why it cannot be."""
     say(name)
     try:
         command.run()
     except InputError as error:
         announce(f"{name}: left out, as {error}")
-        return False
-    return True
+        return str(error)
+    return None
 
 
 def commands_of(
@@ -150,6 +161,9 @@ def commands_of(
     frame = scan_outputs(hub.model_output, step_days=shared.step_days, exclude=shared.exclude, unreadable=unreadable)
     frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
     known = collected(frame, hub.model_output).sort("target", "horizon", nulls_last=True)
+    names = known["target"].drop_nulls().unique().to_list()
+    if shared.target is not None and names:
+        check_names("target", [shared.target], names)
     targets = [shared.target] if shared.target is not None else known["target"].unique(maintain_order=True).to_list()
     usual_bounds = {field.name: field.default for field in dataclasses.fields(shared)}
     has_bound = "lower" in usual_bounds and shared.lower == usual_bounds["lower"]

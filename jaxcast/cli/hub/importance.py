@@ -69,6 +69,17 @@ class HubImportance(HubTables):
         hub = self.load(1 if self.horizon is None else self.horizon)
         pooled = hub.only([name for name in hub.models if name != self.baseline])
         folder = open_folder(self, [hub], FILES)
+        with folder.leaving_nothing():
+            self.measure(hub, pooled, folder)
+
+    def measure(self, hub: Hub, pooled: Hub, folder: RunFolder) -> None:
+        """Pools subsets of the models, and writes, prints and draws what each contributes.
+
+        Args:
+            hub: The hub at a horizon.
+            pooled: The hub without the baseline.
+            folder: Folder of the command.
+        """
         doing("pooling subsets of the models")
         pool = make_pool(self.method)
         has_memory = not isinstance(pool, MemorylessPool)

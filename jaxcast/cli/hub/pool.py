@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower, facts_of, open_folder
-from jaxcast.cli.hub.folder import commands_of, count_runs, folder_of, refuse_nothing, tables_of_hub
+from jaxcast.cli.hub.folder import commands_of, folder_of, refuse_nothing, run_all, tables_of_hub
 from jaxcast.cli.hub.output import draw_submissions, draw_weights, say, say_about_truth, truth_note
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
 from jaxcast.cli.hub.score_tables import scored_dates, show_scores
@@ -20,6 +20,7 @@ from jaxcast.hub.pools.adaptive_pool import AdaptivePool
 from jaxcast.hub.pools.plain import QuantileMean, QuantileMedian
 from jaxcast.hub.pools.quantile_pool import pool_forecasts
 from jaxcast.hub.report import compare_forecasters, score_forecasters
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
 from jaxcast.saving.models import save_model
 
@@ -66,6 +67,16 @@ class PoolHub(HubTables):
         check_lower(self.lower, hub, hub.truth)
         files = ("results.json", "pool.json", "arrays.npz", "weights.csv", "submissions.png", "weights.png")
         folder = open_folder(self, [hub], files)
+        with folder.leaving_nothing():
+            self.pool(hub, folder)
+
+    def pool(self, hub: Hub, folder: RunFolder) -> None:
+        """Runs, scores, saves and draws the pool.
+
+        Args:
+            hub: The hub at a horizon.
+            folder: Folder of the command.
+        """
         forecasts = hub.forecasts()
         pool = AdaptivePool(lower=self.lower, follow_newest=self.follow_newest)
         doing("running the adaptive pool from a rolling origin")
@@ -97,11 +108,15 @@ class PoolHub(HubTables):
         """Pools every target, horizon and output type of a hub's folder."""
         assert self.hub is not None
         with tables_of_hub(self) as (shared, hub):
-            count = count_runs(commands_of(shared, hub, ("quantile", "sample"), each_horizon=True))
+            count, reasons = run_all(commands_of(shared, hub, ("quantile", "sample"), each_horizon=True))
             others = [kind for kind in OUTPUT_TYPES if kind != "quantile"]
             kinds = types_in(shared.forecasts, self.target, others, exclude=self.exclude, bad=shared.bad)
-            count += len(kinds) and self.score_types(shared, kinds)
-        refuse_nothing(bool(count), self.hub)
+            try:
+                count += len(kinds) and self.score_types(shared, kinds)
+            except InputError as error:
+                announce(f"{', '.join(kinds)}: left out, as {error}")
+                reasons.append(str(error))
+        refuse_nothing(bool(count), self.hub, reasons)
 
     def score_types(self, shared: "PoolHub", kinds: Sequence[str]) -> int:
         """Scores pools of output types other than quantiles beside the models.

@@ -1,5 +1,6 @@
 """`jaxcast hub score`: scores a hub's models."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from jaxcast.cli.hub.output import draw_submissions, say_about_truth
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, show_types_by, types_in
 from jaxcast.cli.hub.score_tables import scored_dates, show_groups, show_scores, sort_key
 from jaxcast.errors import InputError, shown
+from jaxcast.hub.arrays import Hub
 from jaxcast.hub.outputs.reading import OUTPUT_TYPES
 from jaxcast.hub.outputs.scores import OutputScores
 from jaxcast.hub.report import KEYS, score_tables
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce
 
 
@@ -57,13 +60,13 @@ class ScoreHub(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
+        keys = {name: _columns_of(name) for name in self.by}
         if self.hub is not None:
             run_for_hub(self, types=self.output_types or OUTPUT_TYPES, each_horizon=False)
             return
         if not self.horizons:
             dataclasses.replace(self, horizons=(1,)).run()
             return
-        keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
         kinds = types_in(self.paths()[0], self.target, self.output_types, exclude=self.exclude, bad=self.bad)
         has_quantiles = not self.output_types or "quantile" in self.output_types
         has_quantiles = has_quantiles and (not kinds or bool({"quantile", "sample"} & set(kinds)))
@@ -73,6 +76,24 @@ class ScoreHub(HubTables):
             raise InputError(f"nothing could be scored: {shown('; '.join(others.dropped))}")
         files = ("results.json", "submissions.png", *CALIBRATION)
         folder = None if self.out is None else open_folder(self, hubs, files)
+        with contextlib.nullcontext() if folder is None else folder.leaving_nothing():
+            self.score(hubs, others, keys, folder)
+
+    def score(
+        self,
+        hubs: list[Hub],
+        others: OutputScores | None,
+        keys: dict[str, list[str]],
+        folder: RunFolder | None,
+    ) -> None:
+        """Scores quantiles, and prints, writes and draws all scores.
+
+        Args:
+            hubs: The hub at each horizon; empty without quantiles.
+            others: Scores of other output types.
+            keys: Columns of each further table, by its name.
+            folder: Folder of the command; None to write nothing.
+        """
         results: dict[str, Any] = {}
         if hubs:
             found = score_tables(hubs, [(), *keys.values()], baseline=self.baseline, common=self.common)
@@ -114,6 +135,16 @@ class ScoreHub(HubTables):
         for line in scores.dropped:
             announce(f"not scored: {line}")
         return scores
+
+
+def _columns_of(name: str) -> list[str]:
+    """Returns the columns that a name of --by joins."""
+    columns = name.split("+")
+    if unknown := [each for each in columns if each not in KEYS]:
+        raise InputError(
+            f"expected --by {', '.join(KEYS[:-1])} or {KEYS[-1]}, or several joined by a plus, got {shown(unknown[0])!r}"
+        )
+    return check_names("column", columns, KEYS)
 
 
 def by_score(rows: list[dict[str, Any]]) -> list[str]:
