@@ -151,7 +151,7 @@ def test_a_pool_of_the_user_is_named_on_the_command_line(tables, tmp_path):
         (("score", "--baseline", "none"), "baseline 'none' is not among"),
         (("score", "--first", "2030-01-01"), "no quantile forecast is left"),
         (("score", "--last", "soon"), "a date like 2024-01-06, got 'soon'"),
-        (("score", "--by", "week"), "unknown column 'week'; did you mean"),
+        (("score", "--by", "week"), "expected --by location, horizon, .* got 'week'"),
         (("score", "--exclude", "sharpe"), "unknown model 'sharpe'; did you mean sharp"),
         (("score", "--horizons", "1", "1"), "expected different horizons"),
         (("score", "--vintages", "nowhere.csv"), "no truth table nowhere.csv"),
