@@ -63,9 +63,9 @@ def load_hub(
     the round's date is the newest observed one, at most two days after it, unless `due_days` or a
     column `forecast_date` says when forecasts are made. Without a column `as_of`, or with one day
     alone in it, the target data are final, and revisions are not replayed. Forecasts of
-    dates after the newest target data are pending: they are read, and `Hub.pending` tells them.
+    dates after the newest target data are pending: they are read, and `Hub.pending` marks them.
     Where a model gives samples and no quantiles, their quantiles are read; see
-    `quantiles_of_samples`. What is used in place of what, `dropped` tells.
+    `quantiles_of_samples`. `dropped` lists what is used in place of what.
 
     Args:
         forecasts: A table, or the folder of a hub.

@@ -161,7 +161,7 @@ def _key(hub: Hub, key: str) -> np.ndarray:
 
 
 def _grouped(keys: list[np.ndarray], size: int) -> tuple[list[tuple[Any, ...]], np.ndarray]:
-    """Returns the values that tell the groups, in order, and the group of each task."""
+    """Returns the values that distinguish the groups, in order, and the group of each task."""
     codes = np.zeros(size, int)
     for key in keys:
         values, index = np.unique(key, return_inverse=True)

@@ -122,7 +122,7 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
 
 
 def run_all(commands: Iterable[tuple[Any, str]]) -> tuple[int, list[str]]:
-    """Runs commands, and tells which could not be.
+    """Runs commands, and reports which could not be run.
 
     Args:
         commands: Commands of tables, each with a name.
@@ -135,7 +135,7 @@ def run_all(commands: Iterable[tuple[Any, str]]) -> tuple[int, list[str]]:
 
 
 def _run(command: Any, name: str) -> str | None:
-    """Runs one of the commands; tells and returns why it cannot be."""
+    """Runs one of the commands; reports and returns why it cannot be run."""
     say(name)
     try:
         command.run()

@@ -46,8 +46,8 @@ class TypeChoice:
         locations: Locations to score; by default all.
         first: First target date.
         last: Last target date.
-        categories: Categories of a pmf in their order, where no hub-config/ tells them.
-        cut_points: Cut points between them, where no oracle output tells the category that came.
+        categories: Categories of a pmf in their order, where no hub-config/ lists them.
+        cut_points: Cut points between them, where no oracle output names the observed category.
         cut_target: Target whose values are cut.
         step_days: Days of one step.
         bad: Whether to raise on, or to drop, bad rows; None to raise.

@@ -51,8 +51,8 @@ class PoolHub(HubTables):
     categories: tuple[str, ...] = ()
     """Of a hub's folder: categories of a pmf in their order; by default those of hub-config/."""
     cut_points: tuple[float, ...] = ()
-    """Of a hub's folder: cut points between the categories, where no oracle output tells the one
-    that came."""
+    """Of a hub's folder: cut points between the categories, where no oracle output names the one
+    that was observed."""
     cut_target: str | None = None
     """Of a hub's folder: target whose values are cut into categories."""
     overwrite: bool = False

@@ -49,7 +49,7 @@ class ScoreHub(HubTables):
     categories: tuple[str, ...] = ()
     """Categories of a pmf in their order; by default those of hub-config/."""
     cut_points: tuple[float, ...] = ()
-    """Cut points between the categories, where no oracle output tells the one that came."""
+    """Cut points between the categories, where no oracle output names the observed one."""
     cut_target: str | None = None
     """Target whose values are cut into categories."""
     out: Path | None = None

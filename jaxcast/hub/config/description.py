@@ -83,8 +83,6 @@ class Target:
 
     Args:
         name: Its identifier, target_id.
-        title: Its name in words.
-        units: Its unit.
         keys: The task ids that name it, with their values; empty where no column names it.
         kind: target_type: continuous, discrete, ordinal, nominal, binary, date or compositional.
         is_step_ahead: Whether it is forecast some steps ahead.
@@ -92,8 +90,6 @@ class Target:
     """
 
     name: str
-    title: str = ""
-    units: str = ""
     keys: tuple[tuple[str, Value], ...] = ()
     kind: str = "continuous"
     is_step_ahead: bool = True
@@ -185,12 +181,10 @@ class TargetDataSettings:
     """What target-data.json says (from schema version 6).
 
     Args:
-        observable_unit: Columns that name one observation.
         date_column: Column of the date.
         is_versioned: Whether there is a column as_of of releases.
     """
 
-    observable_unit: tuple[str, ...] = ()
     date_column: str | None = None
     is_versioned: bool | None = None
 

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +242,6 @@ def _target(file: _File, content: Any, where: str) -> Target:
     named = {name: file.values(value, f"{where}.target_keys.{name}") for name, value in keys.items()}
     return Target(
         name=str(found.get("target_id", "")),
-        title=str(found.get("target_name", "")),
-        units=str(found.get("target_units", "")),
         keys=tuple((name, values[0]) for name, values in named.items() if values),
         kind=str(found.get("target_type", "continuous")),
         is_step_ahead=bool(found.get("is_step_ahead", True)),
@@ -267,12 +265,10 @@ def read_target_settings(hub: str | Path) -> TargetDataSettings | None:
     if not path.is_file():
         return None
     file = _File(path)
-    unit: Sequence[str] = file.names(file.content.get("observable_unit"), "observable_unit")
     versioned = file.content.get("versioned")
     series = file.mapping(file.content.get("time-series") or {}, "time-series")
     date = file.content.get("date_col")
     return TargetDataSettings(
-        file.names(series.get("observable_unit"), "time-series.observable_unit") or tuple(unit),
         None if date is None else str(date),
         bool(series.get("versioned", versioned)) if versioned is not None or "versioned" in series else None,
     )

@@ -145,7 +145,7 @@ def pool_means(rows: Any, *, weights: Mapping[str, float | int] | None = None, m
 
 
 def pool_medians(rows: Any, *, weights: Mapping[str, float | int] | None = None, model: str = "pool") -> Outputs:
-    """Pools medians: their weighted median, on which an outlier has no hold.
+    """Pools medians: their weighted median, which an outlier hardly moves.
 
     It is the value that has half of the weight on either side, and the middle of two where half of
     the weight is exactly below. With equal weights it is the ordinary median.
@@ -192,7 +192,7 @@ def rows_to_pool(rows: Any, kind: str, weights: Mapping[str, float | int] | None
 
     Returns:
         Those with a value, with a column weight, of models with a positive one; the names of the
-        columns that tell tasks apart; and a list of what is not used.
+        columns that distinguish tasks; and a list of what is not used.
 
     Raises:
         InputError: where there are no rows, and for weights of unknown models, below 0, or all 0.
@@ -231,7 +231,7 @@ def _categories(rows: Any, categories: Sequence[str] | None) -> Any:
 
 
 def _usable(rows: Any, forecast: list[str], is_good: Any, fault: str, dropped: list[str]) -> Any:
-    """Returns the rows of good forecasts; tells of which models others were left out."""
+    """Returns the rows of good forecasts; counts those of each model that are left out."""
     pl = polars()
     rows = rows.with_columns(is_good=is_good.fill_null(False))
     bad = rows.filter(~pl.col("is_good")).select(forecast).unique()

@@ -143,7 +143,7 @@ def scan_outputs(
 
 
 def task_columns(rows: Any) -> list[str]:
-    """Returns the names of the columns that tell tasks apart.
+    """Returns the names of the columns that distinguish tasks.
 
     Args:
         rows: Rows of `Outputs`.
@@ -236,7 +236,7 @@ def _dated(frame: Any, found: dict[str, str], step_days: int, *, is_submission: 
 
 
 def _known_types(rows: Any, dropped: list[str]) -> Any:
-    """Leaves out the types of legacy hubs, and tells which."""
+    """Leaves out the types of legacy hubs, and reports which."""
     pl = polars()
     legacy = rows.filter(pl.col("output_type").is_in(("point", "bin", "mode")))
     for model, kind, number in legacy.group_by("model", "output_type").len().sort("model", "output_type").rows():

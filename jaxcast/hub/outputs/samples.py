@@ -107,7 +107,7 @@ def compound_columns(tasks: list[str], compound: Sequence[str]) -> list[str]:
     """Returns the columns of a compound task.
 
     Args:
-        tasks: Names of the columns that tell tasks apart.
+        tasks: Names of the columns that distinguish tasks.
         compound: Task ids that are the same in a trajectory.
 
     Raises:
@@ -161,7 +161,7 @@ def _common_tasks(rows: Any, unit: list[str], within: list[str], dropped: list[s
 
 
 def _kept(rows: Any, is_good: Any, unit: list[str], noun: str, fault: str, dropped: list[str]) -> Any:
-    """Returns the good rows; tells how many trajectories or compound tasks of which model are left out."""
+    """Returns the good rows; counts the trajectories or compound tasks of each model that are left out."""
     bad = rows.filter(~is_good)
     key = ["model", *unit, *(["output_type_id"] if noun == "trajectory" else [])]
     for name, number in bad.select(key).unique().group_by("model").len().sort("model").rows():

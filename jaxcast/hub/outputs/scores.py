@@ -108,7 +108,7 @@ def score_outputs(
     | mean | squared error |
     | median | absolute error |
 
-    Tasks without truth wait for it, and are counted. A compound task is scored once the truth of
+    Tasks without truth are pending, and are counted. A compound task is scored once the truth of
     all its tasks is known.
 
     Args:
@@ -176,7 +176,7 @@ def score_outputs(
 
 
 def _known(rows: Any, kind: str, tasks: list[str], what: str, dropped: list[str]) -> Any:
-    """Returns the rows whose truth is known; tells how many tasks wait for it."""
+    """Returns the rows whose truth is known; counts the tasks that are pending."""
     pl = polars()
     known = rows.filter(pl.col("category" if kind == "pmf" else "truth").is_not_null())
     waiting = rows.select(tasks).n_unique() - (known.select(tasks).n_unique() if len(known) else 0)

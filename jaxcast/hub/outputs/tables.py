@@ -54,7 +54,7 @@ def mean_scores(scores: Any, energy: Any, tasks: list[str], baseline: str | None
     Args:
         scores: Scores of the tasks of one output type and target.
         energy: Energy scores of its compound tasks; None where there are none.
-        tasks: Names of the columns that tell tasks apart.
+        tasks: Names of the columns that distinguish tasks.
         baseline: Model whose relative score is 1, where it is among them.
     """
     pl = polars()

@@ -7,15 +7,14 @@ import jax
 import numpy as np
 
 from jaxcast.errors import counted, shown
+from jaxcast.hub.outputs.pools import TOLERANCE
 from jaxcast.hub.outputs.samples import compound_columns, whole_trajectories
+from jaxcast.hub.task_scores import NOMINAL
 from jaxcast.io.tables import polars
 from jaxcast.scores.crps import crps_samples
 from jaxcast.scores.paths import energy_score
 from jaxcast.scores.probabilities import crps_cdf, log_score, ranked_probability_score
 from jaxcast.scores.quantiles import interval_coverage, weighted_interval_score
-
-NOMINAL = (0.5, 0.9, 0.95)
-TOLERANCE = 1e-3
 
 # Compiled, as the operations one by one would be for every number of tasks.
 _crps_samples, _crps_cdf, _energy = jax.jit(crps_samples), jax.jit(crps_cdf), jax.jit(energy_score)
@@ -32,7 +31,7 @@ def quantile_scores(rows: Any, tasks: list[str], dropped: list[str]) -> Any:
 
     Args:
         rows: Rows of one target and of the type quantile, with column truth.
-        tasks: Names of the columns that tell tasks apart.
+        tasks: Names of the columns that distinguish tasks.
         dropped: List to which a line on what is left out is added.
 
     Returns:
@@ -62,7 +61,7 @@ def sample_scores(rows: Any, tasks: list[str]) -> Any:
 
     Args:
         rows: Rows of one target and of the type sample, with column truth.
-        tasks: Names of the columns that tell tasks apart.
+        tasks: Names of the columns that distinguish tasks.
 
     Returns:
         Columns model, the task's, score (its name) and value.
@@ -82,8 +81,8 @@ def pmf_scores(
     Forecasts that lack a category or do not sum to 1 are left out.
 
     Args:
-        rows: Rows of one target and of the type pmf, with the column category, the one that came.
-        tasks: Names of the columns that tell tasks apart.
+        rows: Rows of one target and of the type pmf, with the column category, the one that was observed.
+        tasks: Names of the columns that distinguish tasks.
         dropped: List to which a line on what is left out is added.
         categories: Names of the categories in their order; None where they have none.
         floor: Least probability that the logarithmic score takes into account.
@@ -129,7 +128,7 @@ def cdf_scores(rows: Any, tasks: list[str], dropped: list[str]) -> Any:
 
     Args:
         rows: Rows of one target and of the type cdf, with column truth.
-        tasks: Names of the columns that tell tasks apart.
+        tasks: Names of the columns that distinguish tasks.
         dropped: List to which a line on what is left out is added.
 
     Returns:
@@ -157,7 +156,7 @@ def point_scores(rows: Any, tasks: list[str], score: str) -> Any:
 
     Args:
         rows: Rows of one target and type, with column truth.
-        tasks: Names of the columns that tell tasks apart.
+        tasks: Names of the columns that distinguish tasks.
         score: "squared_error", which means minimise, or "absolute_error", which medians do.
 
     Returns:
@@ -175,7 +174,7 @@ def energy_scores(rows: Any, tasks: list[str], compound: Sequence[str], dropped:
     Args:
         rows: Rows of one target and of the type sample, with column truth, null where it is not
             known.
-        tasks: Names of the columns that tell tasks apart.
+        tasks: Names of the columns that distinguish tasks.
         compound: Task ids that are the same in a trajectory; see `pool_samples`.
         dropped: List to which a line on trajectories that are left out is added.
 
@@ -234,7 +233,7 @@ def _usual_labels(forecasts: Any, noun: str, dropped: list[str]) -> Any:
 
 
 def _good(forecasts: Any, is_good: Any, fault: str, dropped: list[str]) -> Any:
-    """Returns the good forecasts; tells of which models others are left out."""
+    """Returns the good forecasts; counts those of each model that are left out."""
     pl = polars()
     forecasts = forecasts.with_columns(is_good=is_good)
     bad = forecasts.filter(~pl.col("is_good"))

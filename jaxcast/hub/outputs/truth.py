@@ -1,4 +1,4 @@
-"""Target data of all output types: numbers, and the categories that came."""
+"""Target data of all output types: numbers, and the observed categories."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def read_output_truth(path: str | Path, *, source: str | None = None) -> Any:
 
     Args:
         path: A .csv or .parquet file, or a folder of such files: a hub's time series, or its oracle
-            output, whose rows for a pmf tell the category that came.
+            output, whose rows for a pmf name the category that was observed.
         source: Text in the column of sources, as in `load_hub`.
 
     Returns:
@@ -79,7 +79,7 @@ def _observations(path: Path, keys: Mapping[str, str], source: str | None) -> An
 
 
 def _categorised(rows: Any) -> Any:
-    """Returns rows of values and of the categories that came; an oracle's rows of a cdf are left aside."""
+    """Returns rows of values and of the observed categories; an oracle's rows of a cdf are left aside."""
     pl = polars()
     is_pmf, came = pl.col("output_type") == "pmf", pl.col("value") == 1
     rows = rows.filter((pl.col("output_type") != "cdf") & (~is_pmf | came))
@@ -151,7 +151,7 @@ def cut_into_categories(
 
 
 def with_truth(rows: Any, truth: Any) -> Any:
-    """Adds to each row its truth and the category that came, null where they are not known (yet).
+    """Adds to each row its truth and the observed category, null where they are not known (yet).
 
     Args:
         rows: Rows of `Outputs`.

@@ -1,4 +1,4 @@
-"""The linear opinion pool: the mixture of the models' distributions, whose quantiles tell them."""
+"""The linear opinion pool: the mixture of the models' distributions, which their quantiles describe."""
 
 from functools import partial
 from typing import Any, Literal

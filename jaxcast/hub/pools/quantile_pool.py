@@ -263,22 +263,6 @@ def clip_outliers(
     return jnp.where(forecasts.present[..., None], clipped, 0), credible
 
 
-def model_scores(
-    quantiles: Float[Array, "location time model quantile"], forecasts: HubForecasts
-) -> tuple[Float[Array, "location time model"], Float[Array, "location time model"]]:
-    """Scores every model by its weighted interval score (WIS).
-
-    Args:
-        quantiles: Quantiles of each model.
-        forecasts: Which models are present, and the target data.
-
-    Returns:
-        The WIS of every model, and the mean WIS of the models present. Both are zero where a model
-        is absent or the target is not known.
-    """
-    return scores_against(forecasts.truth, quantiles, forecasts.present, forecasts.levels)
-
-
 def scores_against(
     truth: Float[Array, "location time"],
     quantiles: Float[Array, "location time model quantile"],
@@ -294,7 +278,8 @@ def scores_against(
         levels: Levels of the quantiles.
 
     Returns:
-        Scores as by `model_scores`.
+        The WIS of every model, and the mean WIS of the models present. Both are zero where a model
+        is absent or the target is not known.
     """
     known = present & jnp.isfinite(truth)[..., None]
     truth = jnp.where(jnp.isfinite(truth), truth, 0)[..., None]

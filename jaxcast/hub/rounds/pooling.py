@@ -10,9 +10,9 @@ from jaxcast.checks import check_names
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.config.description import HubDescription, ModelTask, OutputType, Round
 from jaxcast.hub.outputs.pools import pool_cdf, pool_means, pool_medians, pool_pmf
-from jaxcast.hub.outputs.reading import Outputs, read_outputs, task_columns
+from jaxcast.hub.outputs.reading import TASK_COLUMNS, Outputs, read_outputs, task_columns
 from jaxcast.hub.outputs.samples import pool_samples
-from jaxcast.hub.rounds.quantiles import KEYS, Pooled, RoundSettings, pool_quantiles, scan_history
+from jaxcast.hub.rounds.quantiles import Pooled, RoundSettings, pool_quantiles, scan_history
 from jaxcast.hub.tables.file_groups import SUFFIXES
 from jaxcast.hub.tables.scan import NAMES
 from jaxcast.hub.validation.file import parse_name
@@ -127,7 +127,7 @@ def columns_of(group: Round) -> dict[str, str]:
         group: Description of a round.
     """
     names = group.task_id_names
-    found = {ours: next((name for name in NAMES[ours] if name in names), None) for ours in KEYS}
+    found = {ours: next((name for name in NAMES[ours] if name in names), None) for ours in TASK_COLUMNS}
     if group.is_from_variable:
         found["reference_date"] = group.round_id
     return {ours: name for ours, name in found.items() if name is not None}
@@ -220,7 +220,7 @@ def _pool_samples(group: Round, kind: OutputType, rows: Any, settings: RoundSett
 def _medians(medians: Any, quantiles: Any) -> Any:
     """Replaces medians by the pooled quantile 0.5 of the same task, where there is one."""
     pl = polars()
-    tasks = [name for name in KEYS if name in medians.columns]
+    tasks = [name for name in TASK_COLUMNS if name in medians.columns]
     of_pool = quantiles.filter(pl.col(TYPE_ID) == "0.5").select(*tasks, pl.col("value").alias("(pooled)"))
     joined = medians.join(of_pool, on=tasks, how="left", nulls_equal=True)
     return joined.with_columns(pl.coalesce("(pooled)", "value").alias("value")).drop("(pooled)")

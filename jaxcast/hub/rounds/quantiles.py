@@ -13,6 +13,7 @@ from jaxcast.hub.arrays import Hub
 from jaxcast.hub.config.description import HubDescription, OutputType, Round
 from jaxcast.hub.config.windows import due_days_of
 from jaxcast.hub.loading import load_scanned
+from jaxcast.hub.outputs.reading import TASK_COLUMNS
 from jaxcast.hub.outputs.sample_quantiles import quantiles_of_samples
 from jaxcast.hub.tables.choosing import Choice
 from jaxcast.hub.tables.scan import collected, scan_forecasts
@@ -25,7 +26,6 @@ from jaxcast.io.tables import polars
 PoolQuantiles = Callable[[Hub, OutputType], np.ndarray]
 # The hub of each target and horizon, and the newest pooled quantiles.
 Pooled = dict[tuple[str | None, int], tuple[Hub, np.ndarray]]
-KEYS = ("location", "reference_date", "horizon", "target_end_date", "target")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _why_equal(rows: Any, target: str | None, truth: TargetFiles | None) -> str:
         return "there are no target data of it"
     if not rows["horizon"].count():
         return "its forecasts have no horizon"
-    known = (*KEYS, "model", TYPE, TYPE_ID, "value", "file", "row")
+    known = (*TASK_COLUMNS, "model", TYPE, TYPE_ID, "value", "file", "row")
     others = [name for name in rows.columns if name not in known and rows[name].n_unique() > 1]
     return f"its tasks also differ in {shown(', '.join(others))}" if others else ""
 

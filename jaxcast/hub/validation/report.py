@@ -27,7 +27,7 @@ class Check:
     Args:
         name: Name of the check, as hubValidations has it.
         title: What is checked.
-        failures: A line for each failure, with the file, the rows, what was expected and what came.
+        failures: A line for each failure, with the file, the rows, what was expected and what is there.
         skipped: Why the check was not made; None where it was.
         is_warning: Whether a hub may accept the submission in spite of a failure.
     """
