@@ -112,16 +112,17 @@ def track_coverage(
 ) -> Float[Array, "location time quantile"]:
     """Widens or narrows quantile forecasts until two central intervals have their nominal coverage.
 
-        log factor = (rate / horizon) S(sum over past times of 0.99^age (share missed / nominal - 1))
+        log factor = (rate / horizon)
+            S(sum over past times of 0.99^age (share missed / nominal - 1))
 
-    for both ends of each interval; shares are of the locations, and S takes `slack` from the size of
-    a sum, so that a few surprising times change nothing. A time counts as at most 8, and the sum
-    stays where the factor is within e and 1 / e, so that a surge is forgotten after it. A target at the very end of an interval,
-    such as zero where zero is forecast, counts as missed as often as it should be. Increments
-    between quantiles within the inner interval are multiplied by the inner factor of their side,
-    those outside by the outer factor, so quantiles never cross. Times of the last year of steps are
-    judged, anew at each time, against the release of the target data that a forecast may use; the
-    newest one is left out, as it is revised most.
+    for both ends of each interval; shares are of the locations, and S takes `slack` from the size
+    of a sum, so that a few surprising times change nothing. A time counts as at most 8, and the sum
+    stays where the factor is within e and 1 / e, so that a surge is forgotten after it. A target at
+    the very end of an interval, such as zero where zero is forecast, counts as missed as often as
+    it should be. Increments between quantiles within the inner interval are multiplied by the inner
+    factor of their side, those outside by the outer factor, so quantiles never cross. Times of the
+    last year of steps are judged, anew at each time, against the release of the target data that a
+    forecast may use; the newest one is left out, as it is revised most.
 
     Args:
         pooled: Forecasts of any pool, in the unit of the target.

@@ -26,7 +26,7 @@ class QuantilePool(Saveable):
     The call turns this memory and the models' forecasts into the pool's own. Neither step looks
     ahead.
 
-    The quantiles of a model that did not forecast are 0: no forecast of zero, and none to be pooled.
+    The quantiles of a model that did not forecast are 0: no forecast of zero, none to be pooled.
     `forecasts.present` (location, time, model) tells which these are, and a pool masks them by it.
 
     A subclass is a `FrozenPytree`. One with a name, and defaults for all its fields, can be named
