@@ -288,3 +288,22 @@ def test_a_file_that_cannot_be_read_is_dropped_named_and_counted(hub, tmp_path, 
         parse([*command, *extra]).run()
         printed = " ".join(capsys.readouterr().out.split())
         assert ("1 file that cannot be read" in printed) == is_named
+
+
+def test_ensembles_and_baselines_among_the_pooled_models_are_told(hub, tmp_path, capsys):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    for old, new in ((MODELS[1], "Hub-Baseline"), (MODELS[2], "Hub-mix")):
+        (folder / f"model-output/{old}").rename(folder / f"model-output/{new}")
+        for file in list((folder / f"model-output/{new}").iterdir()):
+            file.rename(file.with_name(file.name.replace(old, new)))
+    (folder / "model-metadata").mkdir()
+    (folder / "model-metadata/Hub-mix.yml").write_text("ensemble_of_hub_models: true\n")
+    (folder / f"model-metadata/{MODELS[0]}.yml").write_text("ensemble_of_hub_models: false\n")
+    forecast = ["hub", "forecast", str(folder), "--targets", COUNT, "--method", "equal_mean"]
+    pool = ["hub", "pool", str(folder), "--target", COUNT, "--horizon", "0"]
+    for command in (forecast, pool):
+        for i, (exclude, told) in enumerate((((), "Hub-Baseline Hub-mix"), (("Hub-mix", "Hub-Baseline"), None))):
+            out = str(tmp_path / command[1] / str(i))
+            parse([*command, "--out", out, *(["--exclude", *exclude] if exclude else [])]).run()
+            lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: pooled")]
+            assert [line.split("--exclude ")[1] for line in lines] == [told] * (told is not None)

@@ -10,6 +10,7 @@ import tyro
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower, check_order
+from jaxcast.cli.hub.ensembles import warn_of_ensembles
 from jaxcast.cli.hub.output import draw_fan, newest_truth, say
 from jaxcast.cli.hub.rounds import forecast_round
 from jaxcast.errors import InputError, counted, shown
@@ -103,6 +104,7 @@ class ForecastHub(HubTables):
         out = self.out or Path("model-output")
         hubs = {horizon: self.candidates(hub) for horizon, hub in self.load_all(horizons).items()}
         reference, hub = _round_of(hubs), hubs[min(hubs)]
+        warn_of_ensembles(list(dict.fromkeys(name for each in hubs.values() for name in each.models)))
         path = submission_path(out, self.model, reference)
         with Outputs(
             vars(self),

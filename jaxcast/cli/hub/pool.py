@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower, facts_of, open_folder
+from jaxcast.cli.hub.ensembles import models_of, warn_of_ensembles
 from jaxcast.cli.hub.folder import commands_of, folder_of, refuse_nothing, run_all, tables_of_hub
 from jaxcast.cli.hub.output import draw_submissions, draw_weights, say, say_about_truth, truth_note
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
 from jaxcast.cli.hub.score_tables import scored_dates, show_scores
 from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
+from jaxcast.hub.config.files import is_hub
 from jaxcast.hub.membership import membership_table
 from jaxcast.hub.outputs.reading import OUTPUT_TYPES
 from jaxcast.hub.pools.adaptive_pool import AdaptivePool
@@ -64,6 +66,8 @@ class PoolHub(HubTables):
             self.run_for_hub()
             return
         hub = self.load(1 if self.horizon is None else self.horizon)
+        if not is_hub(self.paths()[0].parent):  # else it was said of all targets and horizons
+            warn_of_ensembles(hub.models)
         check_lower(self.lower, hub, hub.truth)
         files = ("results.json", "pool.json", "arrays.npz", "weights.csv", "submissions.png", "weights.png")
         folder = open_folder(self, [hub], files)
@@ -108,6 +112,7 @@ class PoolHub(HubTables):
         """Pools every target, horizon and output type of a hub's folder."""
         assert self.hub is not None
         with tables_of_hub(self) as (shared, hub):
+            warn_of_ensembles(models_of(hub.model_output, self.models, self.exclude), hub)
             count, reasons = run_all(commands_of(shared, hub, ("quantile", "sample"), each_horizon=True))
             others = [kind for kind in OUTPUT_TYPES if kind != "quantile"]
             kinds = types_in(shared.forecasts, self.target, others, exclude=self.exclude, bad=shared.bad)

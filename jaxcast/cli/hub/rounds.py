@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcast.cli.hub.ensembles import warn_of_ensembles
 from jaxcast.cli.hub.folder import local_hub
 from jaxcast.cli.hub.output import draw_fan, newest_truth, say
 from jaxcast.errors import InputError, counted
@@ -58,6 +59,7 @@ def forecast_round(command: Any) -> None:
             methods = f"Pool of the hub's models by jaxcast ({command.method})."
             metadata = write_metadata(beside / METADATA, command.model, hub, methods)
             _report(path, forecast, missing, metadata)
+            warn_of_ensembles(forecast.models, hub)
             if command.plot is not None:
                 draw_round(command.plot, forecast)
 
