@@ -93,7 +93,7 @@ def test_the_command_writes_the_file_that_the_hub_wants(hub, tmp_path, capsys):
     options = ("--method", "equal_mean", "--model", "us-pool", "--horizons", 0, 1, 2, 3, "--out", tmp_path)
     parse(["hub", "forecast", *map(str, (*tables, *options))]).run()
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"1 location, horizons 0, 1, 2, 3 from {REFERENCES[-1]}" in printed
+    assert f"1 location, horizons 0, 1, 2, 3 of the round of {REFERENCES[-1]}" in printed
     assert "made from truth up to 2024-01-27" in printed
     assert "though" not in printed
     _, *rows = (tmp_path / "us-pool" / f"{REFERENCES[-1]}-us-pool.csv").read_text().splitlines()
@@ -134,7 +134,9 @@ def test_truth_that_is_late_is_reported(hub, tmp_path, capsys):
     (tmp_path / "truth.csv").write_text("\n".join(lines[:-1]) + "\n")
     command = ("forecast", "--forecasts", hub, "--truth", tmp_path / "truth.csv", "--target", TARGET, "--horizons", 0)
     parse(["hub", *map(str, command), "--method", "equal_mean", "--out", str(tmp_path)]).run()
-    assert "truth up to 2024-01-20, though it could be of 2024-01-27" in " ".join(capsys.readouterr().out.split())
+    assert "truth up to 2024-01-20, though it could be of 2024-01-27 if horizons count from 0" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_an_oracle_output_table_counts_once(hub, tmp_path):

@@ -153,6 +153,7 @@ def shared_sample(folder):
 
 
 QUANTILE, CDF, PMF, SAMPLE = (COUNT, "-1", "US", "quantile"), ("cdf", "2.5"), ("pmf", "moderate"), ("sample,2",)
+META = "team_name: A\nteam_abbr: alpha\nmodel_abbr: one\nlicense: x\n"
 BROKEN = {
     "no file": (no_file, "file_exists", "expected a file .*there is none"),
     "a name without a team": (lambda f: moved(f, f"{ROUND}-alpha.csv"), "file_name", "a name like 2026-01-10-TEAM-MODEL.csv, got 2026-01-10-alpha.csv"),
@@ -164,6 +165,13 @@ BROKEN = {
     "no metadata": (lambda f: metadata(f), "metadata_exists", "model-metadata/alpha-one.yml, got no such file"),
     "metadata without a field": (lambda f: metadata(f, "team_name: A\nteam_abbr: alpha\nmodel_abbr: one\n"), "metadata_matches_schema", "expected the fields license in"),
     "metadata of another model": (lambda f: metadata(f, "team_name: A\nteam_abbr: alpha\nmodel_abbr: two\nlicense: x\n"), "metadata_matches_schema", "to be of alpha-one, got alpha-two"),
+    "metadata with an open bracket": (lambda f: metadata(f, f"{META}methods: [a, b\n"), "metadata_matches_schema", "expected YAML in model-metadata/alpha-one.yml, but line 5 has a bracket that is not closed"),
+    "metadata with an open quote": (lambda f: metadata(f, f"{META}methods: \"a\n"), "metadata_matches_schema", "line 5 has a quote"),
+    "metadata with two colons": (lambda f: metadata(f, f"{META}methods: a: b\n"), "metadata_matches_schema", "line 5 has a second colon"),
+    "metadata with a tab": (lambda f: metadata(f, f"{META}methods:\n\t- a\n"), "metadata_matches_schema", "line 5 is followed by a line that begins with a tab"),
+    "metadata that are no fields": (lambda f: metadata(f, f"{META}nonsense\n"), "metadata_matches_schema", "line 5 is no field like name: value"),
+    "a horizon with a point": (changed(QUANTILE, horizon="-1.0"), "col_types", "row 1: expected horizon like -1, got '-1.0'"),
+    "NA as horizon": (changed(QUANTILE, horizon="NA"), "valid_vals", "row 1: expected horizon to be .* got an empty cell or NA"),
     "a short row": (cut, "file_read", "row 4 has 2 cells, the header 8"),
     "no column of the round": (headed("reference_date", "origin_date"), "valid_round_id_col", "expected a column reference_date"),
     "a missing column": (headed(",horizon,", ",step,"), "colnames", "got no horizon"),
@@ -210,6 +218,31 @@ def test_broken_copies_fail_with_the_right_line(name, copy):
     failed = {each.name: each.failures for each in found.checks if each.failures and not each.is_warning}
     assert check in failed
     assert any(re.search(line, each) for each in failed[check]), failed
+
+
+ONE_LINE = ("a value below zero", "a probability above one", "a row twice", "a horizon with a point", "NA as horizon")
+
+
+@pytest.mark.parametrize("name", [*ONE_LINE, *(name for name in BROKEN if name.startswith("metadata with "))])
+def test_one_fault_is_told_once(name, copy):
+    change, check, _ = BROKEN[name]
+    change(copy)
+    found = validate(copy)
+    assert [each.name for each in found.checks if each.failures and not each.is_warning] == [check]
+    assert len(found.failures) == 1
+
+
+def test_metadata_of_a_hub_without_a_schema_are_not_checked(copy):
+    text = '# of ours\n---\nteam_abbr: \'alpha\'\n"model_abbr": one # here\ndesigned: [a,\n  \'b]\']\nmethods: |\n  a: b: c\n\nurl: http://x.y\ncontributors:\n- name: "A"\n  at: B\nlast: "a\n  b"\n'
+    metadata(copy, text)
+    (copy / "hub-config/model-metadata-schema.json").unlink()
+    found = {check.name: check for check in validate(copy).checks}
+    assert found["metadata_exists"].skipped is None
+    check = found["metadata_matches_schema"]
+    assert (check.failures, check.skipped) == ((), "this copy of the hub has no hub-config/model-metadata-schema.json")
+    metadata_file = next((copy / "model-metadata").iterdir())
+    metadata_file.write_text(text.replace('model_abbr": one', 'model_abbr": two'))
+    assert "to be of alpha-one, got alpha-two" in validate(copy).failures[0]
 
 
 def test_the_command_prints_failures_and_a_table_of_checks(copy, capsys):

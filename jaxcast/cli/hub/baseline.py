@@ -8,7 +8,7 @@ import numpy as np
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.baseline_round import HISTORY_DAYS, write_baseline_round
 from jaxcast.cli.hub.commands import HubTables
-from jaxcast.cli.hub.output import draw_fan, say
+from jaxcast.cli.hub.output import draw_fan, horizons_in_words, say
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.baseline import flat_line_quantiles, observed_before
@@ -119,12 +119,13 @@ class HubBaseline(HubTables):
         steps = np.flatnonzero(np.isfinite(known).any(0))
         newest = date - (first.steps_ahead + steps[0]) * first.step
         say(
-            f"{path}: {counted(len(first.locations), 'location')}, horizons {', '.join(map(str, hubs))} from "
+            f"{path}: {counted(len(first.locations), 'location')}, {horizons_in_words(list(hubs))} of the round of "
             f"{reference}{note}",
             f"made from truth up to {newest}",
         )
         if self.plot is not None:
-            draw_fan(self.plot, made, _of_round(first, reference), reference)
+            of_round = dataclasses.replace(_of_round(first, reference), target=target)
+            draw_fan(self.plot, made, of_round, reference)
 
     def quantiles(self, hub: Hub, reference: np.datetime64) -> np.ndarray:
         """Makes the forecasts of one horizon, (location, quantile).

@@ -137,6 +137,7 @@ def run_all(commands: Iterable[tuple[Any, str]]) -> tuple[int, list[str]]:
 def _run(command: Any, name: str) -> str | None:
     """Runs one of the commands; reports and returns why it cannot be run."""
     say(name)
+    doing(name)
     try:
         command.run()
     except InputError as error:

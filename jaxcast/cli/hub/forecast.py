@@ -11,7 +11,7 @@ from jaxcast.cli.arguments import Names
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower, check_order
 from jaxcast.cli.hub.ensembles import warn_of_ensembles
-from jaxcast.cli.hub.output import draw_fan, newest_truth, say
+from jaxcast.cli.hub.output import draw_fan, horizons_in_words, newest_truth, say
 from jaxcast.cli.hub.rounds import forecast_round
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hierarchy.files import read_hierarchy
@@ -141,12 +141,12 @@ class ForecastHub(HubTables):
         note = f"; {missing} have no candidate and no forecast" if missing else ""
         note += f"; reconciled by {self.reconciling}" if self.reconciling else ""
         say(
-            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, hubs))} from "
+            f"{path}: {counted(len(hub.locations), 'location')}, {horizons_in_words(list(hubs))} of the round of "
             f"{reference}{note}",
             newest_truth(hub),
         )
         if self.plot is not None:
-            draw_fan(self.plot, newest, hub, reference)
+            draw_fan(self.plot, newest, dataclasses.replace(hub, target=target), reference)
 
     def candidates(self, hub: Hub) -> Hub:
         """Returns the models to pool, without the command's own, whose file may lie in the same hub.

@@ -51,9 +51,19 @@ def newest_truth(hub: Hub) -> str:
     known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
     if not len(known):
         return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
-    late = f", though it could be of {expected}" if known[0] else ""
+    counted_from = f"if horizons count from {hub.first_horizon} (--first-horizon)"
+    late = f", though it could be of {expected} {counted_from}" if known[0] else ""
     of = "" if hub.as_of is None or hub.release_of is None else f" as of {hub.as_of[hub.release_of[-1]]}"
     return f"made from truth up to {expected - known[0] * hub.step}{of}{late}"
+
+
+def horizons_in_words(horizons: Sequence[int]) -> str:
+    """Returns horizons in words, such as "horizons 0, 1".
+
+    Args:
+        horizons: The horizons.
+    """
+    return f"horizon{'s' * (len(horizons) > 1)} {', '.join(map(str, horizons))}"
 
 
 def pending_note(hub: Hub) -> str:
@@ -86,8 +96,8 @@ def over_horizons(hubs: Sequence[Hub]) -> str:
     Args:
         hubs: The hub at each horizon.
     """
-    horizons = ", ".join(str(hub.horizon) for hub in hubs)
-    return f"over the horizons {horizons} together" if len(hubs) > 1 else f"at horizon {horizons}"
+    horizons = horizons_in_words([hub.horizon for hub in hubs])
+    return f"over the {horizons} together" if len(hubs) > 1 else f"at {horizons}"
 
 
 def draw_submissions(path: Path, hubs: Sequence[Hub]) -> None:

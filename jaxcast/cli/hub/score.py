@@ -20,7 +20,7 @@ from jaxcast.hub.outputs.reading import OUTPUT_TYPES
 from jaxcast.hub.outputs.scores import OutputScores
 from jaxcast.hub.report import KEYS, score_tables
 from jaxcast.io.run_folder import RunFolder
-from jaxcast.progress import announce
+from jaxcast.progress import announce, doing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,7 @@ class ScoreHub(HubTables):
         """
         results: dict[str, Any] = {}
         if hubs:
+            doing("scoring quantiles")
             found = score_tables(hubs, [(), *keys.values()], baseline=self.baseline, common=self.common)
             rows, tables = found[0], dict(zip(keys, found[1:], strict=True))
             show_scores(rows, hubs, scored_dates(hubs, common=self.common))
@@ -113,6 +114,7 @@ class ScoreHub(HubTables):
                 show_types_by(name, table, others.tables)
             results |= {"output_types": others.tables, "output_types_by": by, "not_scored": others.dropped}
         if folder is not None:
+            doing("writing tables and pictures")
             folder.write_json("results.json", results)
             if hubs:
                 draw_submissions(folder.path / "submissions.png", hubs)

@@ -13,6 +13,7 @@ from jaxcast.cli.hub.output import say
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.validation.file import parse_name
 from jaxcast.hub.validation.report import Check, validate_submission
+from jaxcast.progress import doing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ValidateSubmission:
         """Runs the command."""
         name = parse_name(self.file)
         with local_hub(self.hub, (name.model,) if name else ()) as folder:
+            doing("checking the file")
             found = validate_submission(self.file, folder)
         say(*found.failures, *(f"warning: {line}" for line in found.warnings))
         table = Table(title=f"Checks of {shown(found.path.name)}", box=box.SIMPLE)
@@ -52,7 +54,7 @@ class ValidateSubmission:
 
 def _outcome(check: Check) -> str:
     if check.skipped is not None:
-        return f"not made: {check.skipped}"
+        return f"not checked: {check.skipped}"
     if not check.failures:
         return "passed"
     return "warning" if check.is_warning else "failed"

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config.description import HubDescription, Round
+from jaxcast.hub.validation.yaml_faults import find_fault
 
 NAME = re.compile(
     r"(?P<round>\d{4}-\d{2}-\d{2}|[A-Za-z0-9_]+)-(?P<model>[A-Za-z0-9_]+-[A-Za-z0-9_]+)"
     r"(\.(snappy|gz|gzip|zstd|brotli|lz4))?"
 )
 METADATA = "model-metadata"
+SCHEMA = "hub-config/model-metadata-schema.json"
 SUFFIXES = (".yml", ".yaml")
 SUFFIXES_OF_TABLES = (".csv", ".parquet", ".arrow")
 
@@ -147,7 +149,7 @@ def required_fields(hub: HubDescription) -> tuple[str, ...]:
     Raises:
         InputError: for a file that is no JSON.
     """
-    path = Path(hub.path) / "hub-config" / "model-metadata-schema.json"
+    path = Path(hub.path) / SCHEMA
     if not path.is_file():
         return ()
     try:
@@ -161,7 +163,8 @@ def required_fields(hub: HubDescription) -> tuple[str, ...]:
 def check_metadata_fields(path: Path, name: FileName, hub: HubDescription) -> list[str]:
     """Returns which fields a model's metadata lack, and whether they name another model.
 
-    Only names of fields and the two abbreviations are read, not the whole YAML.
+    Of the YAML, only the outermost fields are looked at: whether they can be read, their names, and
+    the two abbreviations.
 
     Args:
         path: The submission.
@@ -171,6 +174,8 @@ def check_metadata_fields(path: Path, name: FileName, hub: HubDescription) -> li
     found = find_metadata(name.model, hub, path)
     if found is None:
         return []
+    if (fault := _unreadable(found)) is not None:
+        return [f"expected YAML in {METADATA}/{found.name}, but {fault}"]
     fields = read_fields(found)
     missing = [field for field in required_fields(hub) if field not in fields]
     problems = [f"expected the fields {shown(', '.join(missing))} in {METADATA}/{found.name}, got none"] * bool(missing)
@@ -179,6 +184,22 @@ def check_metadata_fields(path: Path, name: FileName, hub: HubDescription) -> li
     if said and said != name.model:
         problems.append(f"expected {METADATA}/{found.name} to be of {name.model}, got {shown(said)}")
     return problems
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        return find_fault(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+
+
+def has_schema(hub: HubDescription) -> bool:
+    """Returns whether a hub says which fields metadata need.
+
+    Args:
+        hub: Description of the hub.
+    """
+    return (Path(hub.path) / SCHEMA).is_file()
 
 
 def read_fields(path: Path) -> dict[str, str]:

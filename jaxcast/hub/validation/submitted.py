@@ -15,6 +15,8 @@ TYPE, TYPE_ID, VALUE = "output_type", "output_type_id", "value"
 MOST_LINES = 5
 """Failures of one check that are described; the others are counted."""
 NUMBER, TASK = "(number)", "(task)"
+DECIMALS = r"^([+-]?\d+)\.0*$"
+"""A whole number that is written with a point."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,23 @@ class SubmittedTable:
         for i in reversed(range(len(self.tasks))):
             index = pl.when(self.is_of(i)).then(pl.lit(i, pl.Int32)).otherwise(index)
         number = pl.col(VALUE).cast(pl.Float64, strict=False)
-        return dataclasses.replace(self, frame=self.frame.with_columns(number.alias(NUMBER), index.alias(TASK)))
+        whole = [pl.col(name).str.replace(DECIMALS, "$1") for name in self.integers if name in self.columns]
+        frame = self.frame.with_columns(number.alias(NUMBER), index.alias(TASK), *whole)
+        return dataclasses.replace(self, frame=frame)
+
+    def without_repeats(self) -> "SubmittedTable":
+        """Returns the table with the first alone of rows of the same task, output type and id."""
+        keys = [*self.group.task_id_names, TYPE, TYPE_ID]
+        return dataclasses.replace(self, frame=self.frame.unique(keys, keep="first", maintain_order=True))
+
+    @property
+    def integers(self) -> list[str]:
+        """Task ids whose values are all whole numbers, such as horizons."""
+        values = {
+            name: [value for task in self.tasks for each in [task.task_id(name)] if each for value in each.values]
+            for name in self.group.task_id_names
+        }
+        return [name for name, each in values.items() if each and all(isinstance(value, int) for value in each)]
 
     def is_of(self, index: int) -> Any:
         """Returns an expression for the rows whose cells are those of a model task.
@@ -190,7 +208,7 @@ def cell(content: Any) -> str:
     Args:
         content: The cell; None where it is empty.
     """
-    return "an empty cell" if content is None else shown(repr(content), 60)
+    return "an empty cell or NA" if content is None else shown(repr(content), 60)
 
 
 def text_of(value: Any) -> str:

@@ -6,6 +6,7 @@ from jaxcast.errors import shown
 from jaxcast.hub.config.description import ModelTask, OutputType, Value
 from jaxcast.hub.tables.file_groups import ROW
 from jaxcast.hub.validation.submitted import (
+    DECIMALS,
     MOST_LINES,
     TASK,
     TYPE,
@@ -90,13 +91,15 @@ def check_matching_round(table: SubmittedTable) -> list[str]:
 
 
 def check_types(table: SubmittedTable) -> list[str]:
-    """Returns which columns of a parquet file have another type than the hub's values.
+    """Returns which columns have another type than the hub's values.
+
+    Of a .csv these are whole numbers that are written with a point, which hubs read as text.
 
     Args:
         table: The submission.
     """
     if table.path.suffix == ".csv":
-        return []
+        return [line for name in table.integers for line in _with_points(table, name)]
     values: dict[str, list[Value]] = {
         name: [value for task in table.tasks for each in [task.task_id(name)] if each for value in each.values]
         for name in table.group.task_id_names
@@ -114,6 +117,17 @@ def check_types(table: SubmittedTable) -> list[str]:
         for name, kind in wanted.items()
         if not _is_of_type(table.dtypes[name], kind)
     ]
+
+
+def _with_points(table: SubmittedTable, name: str) -> list[str]:
+    if name not in table.columns:
+        return []
+    wrong = table.frame.filter(polars().col(name).str.contains(DECIMALS).fill_null(False))
+    if not len(wrong):
+        return []
+    text = wrong[name][0]
+    whole = text.split(".")[0]
+    return [f"{table.where(wrong[ROW].to_list())}: expected {shown(name)} like {whole}, got {cell(text)}"]
 
 
 def type_of(values: list[Value]) -> str:

@@ -117,6 +117,11 @@ def _wrong_values(kind: OutputType) -> list[tuple[str, Any]]:
     return tests
 
 
+def _is_wrong(kind: OutputType) -> Any:
+    """Returns an expression for the rows whose value is of another type or out of bounds."""
+    return polars().any_horizontal([False, *(is_wrong.fill_null(True) for _, is_wrong in _wrong_values(kind))])
+
+
 def _by_type(table: SubmittedTable) -> list[tuple[Any, ModelTask, OutputType]]:
     """Returns the rows of each output type of each model task."""
     pl = polars()
@@ -142,6 +147,7 @@ def check_ascending(table: SubmittedTable) -> list[str]:
         is_text = any(isinstance(each, str) for each in ids)
         order = {str(each): i for i, each in enumerate(ids)}
         rank = pl.col(TYPE_ID).replace_strict(order, default=None) if is_text else pl.col(TYPE_ID).cast(pl.Float64)
+        rows = rows.filter(~_is_wrong(kind))  # told by the check of values
         rows = rows.with_columns(rank.cast(pl.Float64).alias(RANK)).sort(RANK)
         before = [pl.col(name).shift(1).over(names).alias(f"(last {name})") for name in (NUMBER, TYPE_ID, VALUE, ROW)]
         falls = rows.with_columns(before).filter(pl.col(NUMBER) < pl.col(f"(last {NUMBER})")).sort(ROW)
@@ -162,11 +168,14 @@ def check_sums(table: SubmittedTable) -> list[str]:
         table: The submission, with numbers.
     """
     pl = polars()
+    pmfs = [(rows, kind) for rows, _, kind in _by_type(table) if kind.name == "pmf"]
+    wrong = {row for rows, kind in pmfs for row in rows.filter(_is_wrong(kind))[ROW]}
     sums = (
         table.frame.filter(pl.col(TYPE) == "pmf")
         .group_by(table.group.task_id_names, maintain_order=True)
         .agg(pl.col(NUMBER).sum(), pl.col(ROW))
         .filter((pl.col(NUMBER) - 1).abs() > MOST_OFF_ONE)
+        .filter(~pl.col(ROW).list.eval(pl.element().is_in(list(wrong))).list.any())  # told by the check of values
     )
     lines = [
         f"{table.where(row[ROW])}: expected the pmf of {table.described(row, table.compared)} to sum to 1, got "
