@@ -149,7 +149,7 @@ class InverseScoreWeights(QuantilePool, FrozenPytree, name="inverse_score"):
 
     def __post_init__(self) -> None:
         if self.window < 1:
-            raise InputError(f"window must be at least 1, got {self.window}")
+            raise InputError(f"window must be at least 1, got {self.window}; give a number of time steps")
         check_number("clip", self.clip, above=0)
 
     def observe(self, forecasts: HubForecasts) -> ScoredModels:

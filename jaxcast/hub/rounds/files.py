@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.config.description import HubDescription, Round
 from jaxcast.hub.rounds.pooling import RoundForecast
 from jaxcast.hub.rounds.submission import check_model_name, number_text
@@ -66,7 +66,10 @@ def write_round(path: Path, forecast: RoundForecast, *, overwrite: bool = False)
     missing = tuple(line for check in checks if check.name == "req_vals" for line in check.failures)
     wrong = [line for check in checks if check.name != "req_vals" for line in check.failures]
     if wrong:
-        raise InputError(f"the hub would refuse the pool: {wrong[0]}; leave out the model that this comes from")
+        raise InputError(
+            f"the hub would refuse the file for {counted(len(wrong), 'fault')}, the first: {wrong[0]}; leave models out "
+            "until the one is gone that this comes from"
+        )
     check = partial(refuse_replacing, path, overwrite=overwrite)
     with whole_file(path, check) as growing:
         if path.suffix == ".csv":
