@@ -158,7 +158,7 @@ def commands_of(
         each_horizon: Whether it runs for one horizon at a time.
     """
     pl = polars()
-    unreadable = [] if shared.bad == "drop" else None  # each command tells which
+    unreadable: list[str] | None = [] if shared.bad == "drop" else None  # each command tells which
     frame = scan_outputs(hub.model_output, step_days=shared.step_days, exclude=shared.exclude, unreadable=unreadable)
     frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
     known = collected(frame, hub.model_output).sort("target", "horizon", nulls_last=True)

@@ -117,8 +117,9 @@ def draw_submissions(path: Path, hubs: Sequence[Hub]) -> None:
     dates = np.unique(np.concatenate([hub.reference_dates for hub in hubs]))
     share = np.zeros((len(dates), len(models)))
     for hub in hubs:
-        at = np.searchsorted(dates, hub.reference_dates), [models.index(name) for name in hub.models]
-        share[np.ix_(*at)] += hub.present.mean(0) / len(hubs)
+        times = np.searchsorted(dates, hub.reference_dates)
+        columns = np.asarray([models.index(name) for name in hub.models])
+        share[times[:, None], columns] += hub.present.mean(0) / len(hubs)
     what = "locations and horizons" if len(hubs) > 1 else "locations"
     horizons = ", ".join(str(hub.horizon) for hub in hubs)
     ax = plot_submissions(figure.subplots(), dates, models, share, label=f"share of {what}")
