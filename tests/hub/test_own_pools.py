@@ -73,6 +73,23 @@ def test_quantiles_that_cross_are_not_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_round_cannot_hold_is_refused_with_what_came(tmp_path):
+    truth, levels, quantiles = np.ones((1, 5)), np.asarray([0.25, 0.5, 0.75]), np.asarray([[1.0, 2.0, 3.0]])
+    hub = jaxcast.hub.Hub(np.ones((1, 5, 1, 3)), truth, truth[..., None], ("X",), DATES, ("a",), levels, 1)
+    message = "2024-01-17 gives the target date 2024-01-24 at horizon 1, which is no whole number of steps"
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.hub.write_submission(tmp_path, "a-b", {1: quantiles}, hub, reference_date="2024-01-17", target="x")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "f.csv").write_text("model,location,target_end_date,horizon,quantile,value\na,X,2024-01-06,1,0.5,1")
+    for rows, message in (
+        (["X,01/06/2024,3"], "row 1 has the date '01/06/2024' and the value '3'"),
+        (["X,2024-01-06,3", "X,2024-01-06,4"], r"by its source \(--truth-source, truth_source\)"),
+    ):
+        (tmp_path / "t.csv").write_text("\n".join(["location,date,value", *rows]))
+        with pytest.raises(jaxcast.InputError, match=message):
+            jaxcast.load_hub(tmp_path / "f.csv", tmp_path / "t.csv")
+
+
 def test_target_data_of_a_time_that_is_not_there_are_refused():
     forecasts = made()
     for time in (2, 1000, -1):

@@ -48,7 +48,7 @@ def write_submission(
 
     Raises:
         InputError: for a model without a team, no target, quantiles that cross or are infinite,
-            nothing to write, or a file that is there already.
+            target dates off the hub's days, nothing to write, or a file that is there already.
 
     Example:
         >>> import jaxcast, numpy as np, tempfile
@@ -152,7 +152,7 @@ def _day(date: str | np.datetime64) -> np.datetime64:
 def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, target: str) -> list[list[str]]:
     """Returns the rows of one horizon, for the locations that have a forecast."""
     if not isinstance(horizon, int | np.integer):
-        raise InputError(f"expected horizons in whole steps, got {shown(horizon)}")
+        raise InputError(f"expected horizons as whole numbers of steps, got {shown(repr(horizon))}")
     if forecast.shape != (len(hub.locations), len(hub.levels)):
         raise InputError(
             f"expected {len(hub.locations)} locations by {len(hub.levels)} levels at horizon {horizon}, got "
@@ -166,6 +166,11 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
         if (np.diff(quantiles) < -1e-9 * np.abs(quantiles).max()).any():
             raise InputError(f"the forecast of horizon {horizon} for {shown(name)} has quantiles that cross; sort them")
     end = hub.target_date(date, int(horizon))
+    if (end - hub.dates[-1]) % hub.step:
+        raise InputError(
+            f"the reference date {date} gives the target date {end} at horizon {horizon}, which is no whole number of "
+            f"steps from the hub's {hub.dates[-1]}; give a reference date on the day of the hub's rounds"
+        )
     return [
         [
             str(date),

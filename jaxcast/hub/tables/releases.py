@@ -8,9 +8,10 @@ import numpy as np
 
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.tables.checks import Grid
+from jaxcast.hub.tables.file_groups import ROW
 from jaxcast.hub.tables.grid import is_or_null
 from jaxcast.hub.tables.scan import collected
-from jaxcast.hub.tables.target_data import scan_truth
+from jaxcast.hub.tables.target_data import open_targets, scan_truth
 from jaxcast.io.tables import polars
 from jaxcast.limits import check_arrays
 
@@ -159,7 +160,9 @@ def _usable(found: Any, path: str | Path, grid: Grid) -> Any:
         grid.dropped.append(f"{counted(len(named) - len(dated), 'row')} of the truth without a day of release (as_of)")
     rows = dated.filter(pl.col("date").is_not_null() & pl.col("value").is_not_null())
     if not len(rows):
-        why = "no date (2024-01-06) or no number in any row" if len(named) else "their names may differ"
+        why = "their names may differ"
+        if len(named):
+            why = f"no date (2024-01-06) or no number in any row{_example(path, named['row'][0])}"
         why = "no day of release (2024-01-06) in as_of of any row" if len(named) and not len(dated) else why
         raise InputError(f"the truth in {shown(path)} has no value for the locations of the forecasts: {why}")
     if len(rows) < len(dated):
@@ -167,6 +170,16 @@ def _usable(found: Any, path: str | Path, grid: Grid) -> Any:
     if has_releases:
         rows = dated.filter(pl.col("date").is_not_null()).with_columns(pl.col("value").fill_null(float("nan")))
     return rows
+
+
+def _example(path: str | Path, row: int) -> str:
+    """Returns what a row of one table has as date and value."""
+    if not Path(path).is_file():
+        return ""
+    frame, cells = open_targets(Path(path), {}, None)
+    names = [cells.found["date"], cells.found["value"]]
+    date, value = collected(frame.filter(polars().col(ROW) == row).select(names), path).row(0)
+    return f"; row {row} has the date {shown(str(date))!r} and the value {shown(str(value))!r}"
 
 
 def _is_named(found: Any) -> Any:
@@ -182,7 +195,11 @@ def _refuse_duplicates(rows: Any, path: str | Path) -> None:
     if twice.any():
         first = rows.filter(twice).row(0, named=True)
         of = f" in the release of {first['as_of']}" if has_releases else ""
-        fix = "keep one of them" if has_releases else "keep one vintage by its source, or name the days in as_of"
+        fix = (
+            "keep one of them"
+            if has_releases
+            else "keep one vintage by its source (--truth-source, truth_source), or name the days in as_of"
+        )
         raise InputError(
             f"the truth in {shown(path)} has {counted(int(twice.sum()), 'duplicate row')}, such as "
             f"{shown(first['location'])} on {first['date']}{of} (row {first['row']}); {fix}"
