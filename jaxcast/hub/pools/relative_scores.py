@@ -70,8 +70,9 @@ def relative_scores(
 ) -> Float[Array, "location time model rate"]:
     """Computes the log score of each model relative to the others on the same tasks.
 
-    Sums of scores forget exponentially, by the step at which something was scored. The ratio of each location is drawn towards that over all
-    locations, and this one towards one, so models without a past count as average.
+    Sums of scores forget exponentially, by the step at which something was scored. The ratio of
+    each location is drawn towards that over all locations, and this one towards one, so models
+    without a past count as average.
 
     Args:
         forecasts: Forecasts of the models, and the target data.
