@@ -33,7 +33,7 @@ def plot_revisions(
         >>> from jaxcast.plotting import plot_revisions
         >>> from matplotlib.figure import Figure
         >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
-        >>> releases = [[5, np.nan, np.nan], [6, 7, np.nan], [6, 8, 9]]
+        >>> releases = np.asarray([[5, np.nan, np.nan], [6, 7, np.nan], [6, 8, 9]])
         >>> ax = plot_revisions(Figure().subplots(), dates, releases)
         >>> [line.get_ydata().tolist() for line in ax.lines]
         [[5.0, 7.0, 9.0], [6.0, 8.0, 9.0]]
