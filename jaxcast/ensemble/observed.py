@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from jaxcast.ensemble.periods import Frequency, steps_of
+from jaxcast.ensemble.periods import Frequency, Period, steps_of
 from jaxcast.ensemble.rows import Bad, Faults, column_of, needed, periods_in
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST, number_in, read_columns
@@ -113,6 +113,24 @@ def read_observations(
         raise InputError(f"{shown(paths[0])} holds no observation; give rows of date and value")
     found.dropped = faults.lines
     return found
+
+
+def observed_dates(paths: Sequence[Path], given: Mapping[str, str]) -> list[Period]:
+    """Returns the dates of observations that can be read.
+
+    Args:
+        paths: The tables.
+        given: Names of columns that were given.
+
+    Raises:
+        InputError: for a table without a column of dates.
+    """
+    dates: list[Period] = []
+    for path in paths:
+        columns = read_columns(path)
+        texts = columns.by_name[needed(columns, path, "date", DATE, given)]
+        dates += [period for period in periods_in(texts) if period is not None]
+    return dates
 
 
 def _read_file(path: Path, given: Mapping[str, str], frequency: Frequency, faults: Faults, found: Observations) -> None:

@@ -189,6 +189,7 @@ def read_rows(
     *,
     frequency: Frequency | None,
     bad: Bad,
+    observed: Sequence[Period] = (),
 ) -> Rows:
     """Reads the rows of tables of forecasts.
 
@@ -198,12 +199,13 @@ def read_rows(
         given: Names that were given.
         frequency: Length of a step; None to find it.
         bad: Whether rows that cannot be used stop the reading.
+        observed: Dates of observations, by which to find the frequency.
 
     Returns:
         The rows.
 
     Raises:
-        InputError: for missing columns, and rows that cannot be used.
+        InputError: for missing columns, rows that cannot be used, and a step that cannot be found.
     """
     faults, found = Faults(bad), _Found([], [], [], [], [], {})
     for path in paths:
@@ -212,7 +214,7 @@ def read_rows(
         raise InputError(
             f"{shown(paths[0])} holds no forecast that can be used; give rows of issue, model, lead, value"
         )
-    step = frequency or find_frequency(found.issue)
+    step = frequency or find_frequency(found.issue, [each for each in found.target if each], observed)
     issue = steps_of(np.asarray([period.day for period in found.issue]), step)
     target, first_lead = _targets(issue, found, step, faults)
     keeps = _without_duplicates(issue, target, found, step, faults)

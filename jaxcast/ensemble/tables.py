@@ -10,7 +10,7 @@ import numpy as np
 from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_whole
 from jaxcast.ensemble.arrays import EnsembleForecasts
-from jaxcast.ensemble.observed import read_observations
+from jaxcast.ensemble.observed import observed_dates, read_observations
 from jaxcast.ensemble.periods import SEASONS, Frequency, name_of, seasons_of
 from jaxcast.ensemble.rows import read_rows
 from jaxcast.errors import InputError
@@ -92,7 +92,8 @@ def read_ensemble(
         observations: Likewise of observations. A value that is given twice must be the same.
         verified: Steps after its date that a target is known, where there is no known_from: 1 for a
             value of the step before, 3 for a mean of three months that is dated by its first.
-        frequency: Length of a step; by default as the dates of the issues are written.
+        frequency: Length of a step; by default as the dates of the issues are written, or where
+            they are days the step that fits those of issues, targets and observations.
         models: Names of the models; by default all.
         first: First issue to read.
         last: Last issue to read.
@@ -104,8 +105,8 @@ def read_ensemble(
         The ensemble. Issues that no model has are masked.
 
     Raises:
-        InputError: for files that cannot be read, missing columns, rows that cannot be used, and
-            tables without a forecast.
+        InputError: for files that cannot be read, missing columns, rows that cannot be used,
+            dates whose step cannot be told, and tables without a forecast.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -119,7 +120,8 @@ def read_ensemble(
     check_whole("verified", verified, least=0)
     check_choice("bad", bad, ("raise", "drop"))
     names = dict(columns or {})
-    rows = read_rows(_paths(forecasts), NAMES, names, frequency=frequency, bad=bad)
+    dates = [] if frequency else observed_dates(_paths(observations), names)
+    rows = read_rows(_paths(forecasts), NAMES, names, frequency=frequency, bad=bad, observed=dates)
     rows = rows.within(first, last).of_models(models)
     start, stop = int(rows.issue.min()), int(rows.issue.max())
     if stop - start >= MOST_ISSUES:

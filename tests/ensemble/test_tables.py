@@ -59,6 +59,47 @@ def test_dates_of_every_frequency_are_read(tables, dates, frequency, names, seas
     assert found.forecasts.truth[-2 if len(names) > 3 else 0].tolist() == [2.0 if len(names) > 3 else 1.0]
 
 
+def table(column, dates):
+    return "".join(f"{date},{column}\n" for date in dates)
+
+
+ENDS = ("2011-10-31", "2011-11-30", "2011-12-31", "2012-01-31", "2012-02-29", "2012-03-31")
+HALVES = ("2010-01-01", "2010-07-01", "2011-01-01")
+
+
+@pytest.mark.parametrize(
+    ("issues", "observed", "frequency", "target"),
+    [
+        (ENDS, ENDS, "month", "2012-04"),
+        (ENDS[2::3], ENDS[2::3], "quarter", "2012Q2"),
+        (ENDS, [f"{end[:7]}-01" for end in ENDS], "month", "2012-04"),
+        (HALVES, ("2010-01-01", "2010-02-01"), "month", "2011-02"),
+        (HALVES, ("2010-01-01", "2010-04-01"), "quarter", "2011Q2"),
+        (HALVES, ("2010-01", "2010-07"), "month", "2011-02"),
+        (("2010-01-01", "2011-01-01"), ("2010-01-01", "2010-02-01"), "month", "2011-02"),
+        (("2024-01-03", "2024-01-17"), ("2024-01-06", "2024-01-13"), "week", "2024-01-24"),
+        (("2024-01-03", "2024-01-13"), ("2024-01-03", "2024-01-04"), "day", "2024-01-14"),
+    ],
+)
+def test_the_step_is_found_from_issues_and_observations(tables, issues, observed, frequency, target):
+    found = tables("issue,model,lead,value\n" + table("a,1,2", issues), "date,value\n" + table(1, observed))
+    assert (found.frequency, found.targets[-1]) == (frequency, (target,))
+
+
+def test_the_step_is_found_from_targets(tables):
+    rows = "issue,target,model,value\n2010-01-01,2010-02-01,a,1\n2011-01-01,2011-03-01,a,1\n"
+    found = tables(rows, "date,value\n2010-01-01,1\n2011-01-01,2\n")
+    assert (found.frequency, found.leads) == ("month", (1, 2))
+
+
+@pytest.mark.parametrize("dates", [HALVES, ("2010-01-29", "2010-02-26", "2010-03-31"), ("2024-01-01", "2024-01-15")])
+def test_a_step_that_cannot_be_told_is_asked_for(tables, dates):
+    both = "issue,model,lead,value\n" + table("a,1,2", dates), "date,value\n" + table(1, dates)
+    with pytest.raises(jaxcast.InputError, match=r"step cannot be told from the dates, .*give --frequency"):
+        tables(*both)
+    assert tables(*both, frequency="day").frequency == "day"
+
+
 def test_a_value_is_known_when_its_table_says_so(tables):
     truth = "season_start,season_anomaly,issue,month,month_anomaly\n2024-01,1,2024-03,2024-02,7\n2024-02,2,2024-04,2024-03,8\n"
     found = tables("issue,model,lead,value\n2024-01,a,0,1\n2024-03,a,0,1\n2024-04,a,0,1\n", truth).forecasts
@@ -131,7 +172,9 @@ def test_commands_score_pool_and_forecast(tmp_path, capsys):
     observed = [f"{month},{value:.3f}" for month, value in zip(months, truth, strict=True)]
     (tmp_path / "truth.csv").write_text("date,value\n" + "\n".join(observed) + "\n")
     command(tmp_path, "score", "--score-from", "2021-01").run()
-    assert "equal_mean" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "equal_mean" in said.out
+    assert "steps are months, by the dates" in said.err
     out = tmp_path / "pool"
     command(tmp_path, "pool", "--out", str(out), "--thresholds", "-0.5", "0.5").run()
     assert {path.name for path in out.iterdir()} >= {"results.json", "forecasts.csv", "weights.csv", "plume.png"}

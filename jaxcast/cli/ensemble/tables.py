@@ -38,7 +38,8 @@ class EnsembleTables:
     """Steps after its date that a target is known, where there is no known_from: 3 for a mean of
     three months that is dated by its first."""
     frequency: Frequency | None = None
-    """Length of a step; by default as the dates of the issues are written."""
+    """Length of a step; by default as the dates of the issues are written, or where they are days the
+    step that fits those of issues, targets and observations."""
     models: tuple[str, ...] = ()
     """Names of the models; by default all."""
     first: str | None = None
@@ -71,6 +72,8 @@ class EnsembleTables:
             last=self.last,
             bad=self.bad,
         )
+        if self.frequency is None:
+            announce(f"steps are {found.frequency}s, by the dates; --frequency sets another")
         for line in found.dropped:
             announce(f"left out: {line}")
         return found
