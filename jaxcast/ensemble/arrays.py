@@ -22,7 +22,8 @@ class EnsembleForecasts(FrozenPytree):
         values: Forecast of each model, zero where it is absent.
         present: Whether a model forecast.
         truth: Value of the target of each issue and lead, NaN where it is not known.
-        known_from: First issue at which that value is known; the number of issues for none.
+        known_from: First issue at which both the forecast and that value are known; the number of
+            issues for none.
         newest: Issue whose forecast at this lead was of the newest target known; -1 for none.
         latest: Issue whose forecast at this lead was of the target about the date of the last
             observation; -1 for none.
@@ -101,7 +102,8 @@ class EnsembleForecasts(FrozenPytree):
         steps = _checked_leads(leads, num_leads)
         check_whole("verified", verified, least=0)
         check_whole("last_age", last_age, least=0)
-        target = np.arange(num_issues)[:, None] + steps
+        of_issue = np.arange(num_issues)[:, None]  # no error is known before the forecast is made
+        target = of_issue + steps
         num_steps = int(target.max()) + 1
         observed = _of_steps(observations, num_steps, np.nan)
         known = (
@@ -131,7 +133,7 @@ class EnsembleForecasts(FrozenPytree):
             values=jnp.asarray(np.where(present, values, 0)),
             present=jnp.asarray(present),
             truth=jnp.asarray(np.where(has_target, observed[place], np.nan)),
-            known_from=jnp.asarray(np.where(has_target, known[place], num_issues)),
+            known_from=jnp.asarray(np.where(has_target, np.maximum(known[place], of_issue), num_issues)),
             newest=jnp.asarray(_issue_of(newest, steps, num_issues)),
             latest=jnp.asarray(_issue_of(about, steps, num_issues)),
             last=jnp.asarray(last),

@@ -155,6 +155,12 @@ def _read_file(path: Path, given: Mapping[str, str], frequency: Frequency, fault
             cell = texts[wrong][row]
             faults.add(columns.where(row), f"{wrong} cannot be used, got {shown(repr(cell), 60)}", f"no {wrong}")
             continue
+        if known is not None and known < date:
+            cells = f"{shown(repr(texts['known_from'][row]), 60)} before date {shown(repr(texts['date'][row]), 60)}"
+            faults.add(
+                columns.where(row), f"known_from must not be before date, got {cells}", "a known_from before date"
+            )
+            continue
         _add(found, date, value, known, columns.where(row), faults)
         if known is not None and "latest" in texts and "latest_date" in steps:
             latest, newest = number_in(texts["latest"][row]), steps["latest_date"][row]

@@ -83,6 +83,19 @@ def test_nothing_of_an_issue_changes_with_what_comes_after_it(made, issue):
     assert (changed[4:, issue] != pooled[4:, issue]).all()
 
 
+@pytest.mark.parametrize(("verified", "known_at"), [(1, None), (0, None), (1, np.arange(39) - 9)])
+def test_no_error_counts_before_its_forecast_is_made(made, verified, known_at):
+    values, truth, *_ = made
+    options = {"leads": (-2, -1, 0), "verified": verified, "known_at": known_at, "last": None}
+    later, issue = values.copy(), 24
+    later[issue + 1 :] += 500
+    found = [forecasts(each, truth, **options) for each in (values, later)]
+    before, after = (np.asarray(everything(each))[:, : issue + 1] for each in found)
+    np.testing.assert_array_equal(after, before)
+    assert (np.asarray(found[0].known_from) >= np.arange(36)[:, None]).all()
+    assert np.asarray(found[0].is_verified(issue))[issue].any()
+
+
 def test_another_unit_and_order_give_the_same_pool(made):
     values, truth, _, pooled = made
     scaled = np.asarray(everything(forecasts(1000 * values, 1000 * truth, last=1000 * (truth[:36] + 0.1))))

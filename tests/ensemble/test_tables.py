@@ -121,6 +121,11 @@ def test_a_value_is_known_when_its_table_says_so(tables):
         ("issue,model,lead,value\n2024-01,a,1,1\n", "date,value\n2024-01,1\n2024-01,2\n", "a second value"),
         ("issue,model,lead,value\n2024-01,a,1,1\n", "date,value\n", "holds no rows"),
         (
+            "issue,model,lead,value\n2024-01,a,1,1\n",
+            "date,value,known_from\n2024-01,1,2024-01\n2024-12,2,2024-03\n",
+            "truth.csv, line 3: known_from must not be before date, got '2024-03' before date '2024-12'",
+        ),
+        (
             "issue,model,lead,target,value\n2024-01,a,1,2024-02,1\n2024-02,a,1,2024-03,1\n2024-02,b,3,2024-03,1\n",
             TRUTH,
             "line 4: lead 3 does not go with",
