@@ -20,7 +20,7 @@ from jaxcast.ensemble.pools import (
 from jaxcast.ensemble.tables import Ensemble, read_ensemble
 from jaxcast.errors import InputError
 from jaxcast.io.run_folder import RunFolder
-from jaxcast.progress import announce, doing
+from jaxcast.progress import announce, doing, note
 from jaxcast.pytrees import fingerprint
 
 
@@ -73,7 +73,7 @@ class EnsembleTables:
             bad=self.bad,
         )
         if self.frequency is None:
-            announce(f"steps are {found.frequency}s, by the dates; --frequency sets another")
+            note(f"steps are {found.frequency}s, by the dates; --frequency sets another")
         for line in found.dropped:
             announce(f"left out: {line}")
         return found
