@@ -169,18 +169,13 @@ def _read_file(path: Path, given: Mapping[str, str], frequency: Frequency, fault
 
 
 def _add(found: Observations, date: int, value: float, known: int | None, where: str, faults: Faults) -> None:
-    """Adds a value; a later row of the same date must give the same one."""
+    """Adds a value; a later row of the same date must give the same one, which is known from the earliest issue."""
     if not np.isfinite(value):
         return
-    if date in found.values:
-        if found.values[date] != value:
-            faults.add(
-                where, f"a second value of the same date, {value:g} beside {found.values[date]:g}", "another value"
-            )
-        return
-    found.values[date] = value
-    if known is not None:
-        found.known[date] = known
+    if found.values.setdefault(date, value) != value:
+        faults.add(where, f"a second value of the same date, {value:g} beside {found.values[date]:g}", "another value")
+    elif known is not None:
+        found.known[date] = min(known, found.known.get(date, known))
 
 
 def _steps(texts: Sequence[str], frequency: Frequency) -> list[int | None]:

@@ -89,7 +89,8 @@ def read_ensemble(
 
     Args:
         forecasts: A .csv, .csv.gz or .parquet of forecasts, or several of one form.
-        observations: Likewise of observations. A value that is given twice must be the same.
+        observations: Likewise of observations. A value that is given twice must be the same, and
+            is known from the earliest issue that is given.
         verified: Steps after its date that a target is known, where there is no known_from: 1 for a
             value of the step before, 3 for a mean of three months that is dated by its first.
         frequency: Length of a step; by default as the dates of the issues are written, or where

@@ -1,4 +1,5 @@
 import gzip
+import itertools
 
 import numpy as np
 import pytest
@@ -107,6 +108,19 @@ def test_a_value_is_known_when_its_table_says_so(tables):
     np.testing.assert_array_equal(found.last, [np.nan, np.nan, 7, 8])
     assert found.newest[:, 0].tolist() == [-1, -1, 0, 1]
     assert found.latest[:, 0].tolist() == [-1, -1, 1, 2]
+
+
+def test_a_value_is_known_from_the_earliest_issue_whatever_the_order_of_files(tmp_path):
+    rows = "".join(f"2024-0{month},a,0,1\n" for month in range(1, 7))
+    (tmp_path / "forecasts.csv").write_text(f"issue,model,lead,value\n{rows}")
+    texts = {"late": "date,value,known_from\n2024-01,1,2024-06\n2024-02,2,2024-03\n"}
+    texts |= {"early": "date,value,known_from\n2024-01,1,2024-02\n2024-02,2,2024-05\n"}
+    texts |= {"unsaid": "date,value\n2024-01,1\n"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    for order in itertools.permutations(texts):
+        found = read_ensemble(tmp_path / "forecasts.csv", [tmp_path / f"{name}.csv" for name in order])
+        assert found.forecasts.known_from[:3, 0].tolist() == [1, 2, 6]
 
 
 @pytest.mark.parametrize(
