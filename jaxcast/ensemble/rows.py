@@ -308,15 +308,20 @@ def _whole(text: str) -> int | None:
 def _targets(issue: np.ndarray, found: _Found, frequency: Frequency, faults: Faults) -> tuple[np.ndarray, int]:
     """Returns the step of each target, and the lead of a target at its issue."""
     leads = found.lead
-    if found.target[0] is None:
-        return issue + np.asarray(leads), 0
+    lone = [row for row, each in enumerate(found.target) if each is None]  # their table has no column of targets
     days = [found.issue[row].day if each is None else each.day for row, each in enumerate(found.target)]
     target = steps_of(np.asarray(days), frequency)
-    both = [row for row, lead in enumerate(leads) if lead is not None]
+    target[lone] += np.asarray([leads[row] for row in lone], int)
+    both = [row for row, lead in enumerate(leads) if lead is not None and found.target[row] is not None]
     if not both:
         return target, 0
     shifts = np.asarray([leads[row] - (target[row] - issue[row]) for row in both])
     usual = Counter(shifts.tolist()).most_common(1)[0][0]
+    if lone and usual != 0:
+        raise InputError(
+            f"{found.value[lone[0]][1]}: a lead without a target counts from the issue, but lead {usual} is the issue "
+            "itself where targets are given; give targets in all tables, or in none"
+        )
     for row in np.asarray(both)[shifts != usual]:
         what = f"lead {leads[row]} does not go with issue and target, which are {target[row] - issue[row]} steps apart"
         faults.add(found.value[row][1], what, "a lead that does not go with issue and target")

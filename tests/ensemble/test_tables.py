@@ -172,6 +172,20 @@ def test_tables_of_years_join_and_compressed_ones_are_read(tmp_path):
         read_ensemble(tmp_path / "2023.csv.gz", tmp_path / "truth.csv")
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_tables_of_leads_and_tables_of_targets_join(tmp_path, is_reversed):
+    (tmp_path / "truth.csv").write_text(TRUTH)
+    paths = [tmp_path / "leads.csv", tmp_path / "targets.csv"]
+    paths[0].write_text("issue,model,lead,value\n2024-01,a,2,1\n2024-01,a,1,3\n")
+    paths[1].write_text("issue,model,target,value\n2024-01,b,2024-02,5\n")
+    found = read_ensemble(paths[::-1] if is_reversed else paths, tmp_path / "truth.csv")
+    assert (found.leads, found.targets[0]) == ((1, 2), ("2024-02", "2024-03"))
+    assert found.forecasts.values[0].tolist() == [[3, 1], [5, 0]]
+    paths[1].write_text("issue,model,lead,target,value\n2024-01,b,1,2024-01,5\n")
+    with pytest.raises(jaxcast.InputError, match=r"leads.csv, line 2: .* lead 1 is the issue itself .* all tables"):
+        read_ensemble(paths[::-1] if is_reversed else paths, tmp_path / "truth.csv")
+
+
 def command(tmp_path, name, *options):
     tables = ("--forecasts", str(tmp_path / "forecasts.csv"), "--observations", str(tmp_path / "truth.csv"))
     return parse(["ensemble", name, *tables, *options])
