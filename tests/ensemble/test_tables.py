@@ -227,3 +227,14 @@ def test_commands_score_pool_and_forecast(tmp_path, capsys):
         with pytest.raises(jaxcast.InputError, match=message):
             command(tmp_path, name, *options).run()
     assert (tmp_path / "truth.csv").read_text().startswith("date,value")
+
+
+@pytest.mark.parametrize("name", ["equal_mean", "equal_median"])
+def test_a_model_named_like_a_reference_is_not_scored_in_its_place(tmp_path, name):
+    rows = "".join(f"2024-0{month},{model},0,{month}\n" for month in (1, 2, 3) for model in ("a", name))
+    (tmp_path / "forecasts.csv").write_text(f"issue,model,lead,value\n{rows}")
+    (tmp_path / "truth.csv").write_text(TRUTH)
+    with pytest.raises(jaxcast.InputError, match=f"a model is called {name}, as a reference") as error:
+        command(tmp_path, "score", "--out", str(tmp_path / "out")).run()
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()

@@ -42,10 +42,12 @@ class ScoreEnsemble(EnsembleTables):
     def run(self) -> None:
         """Runs the command."""
         ensemble = self.load()
+        pooled = {name: forecast for name, forecast in simple_pools(ensemble).items() if name.startswith("equal")}
+        for name in pooled.keys() & set(ensemble.models):
+            raise InputError(f"a model is called {name}, as a reference of the scores; rename it in the forecasts")
         is_scored = is_scored_from(ensemble, self.score_from)
         folder = None if self.out is None else open_folder(self, ensemble, ("results.json",))
         values = np.where(np.asarray(ensemble.forecasts.present), np.asarray(ensemble.forecasts.values), np.nan)
-        pooled = {name: forecast for name, forecast in simple_pools(ensemble).items() if name.startswith("equal")}
         pooled |= {name: values[:, number] for number, name in enumerate(ensemble.models)}
         rows = score_ensemble(
             pooled, ensemble.forecasts, reference="equal_mean", blocks=ensemble.years, is_scored=is_scored
