@@ -52,6 +52,10 @@ print("\n".join(rows[:4]))
 # forecast with lead 4 that was issued in January is first verified in July, and nothing may be
 # learned from it before. `verified` says so. Where values come irregularly, a column `known_from`
 # in the observations gives the issue at which each is known.
+#
+# Leads count from 1 here: lead 1 is the month of the issue itself, as the column `target` says.
+# Without that column lead 1 is the month after the issue, and lead 0 its own: whoever leaves
+# `target` out has to count from 0.
 
 # %%
 ensemble = jaxcast.ensemble.read_ensemble(

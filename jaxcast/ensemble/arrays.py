@@ -30,7 +30,9 @@ class EnsembleForecasts(FrozenPytree):
         last: The last observation before each issue, NaN for none.
         season: Season of the target, from 0.
         groups: Group of each model, from 0.
-        steps_ahead: Steps from the newest date that could be known to the target, by lead.
+        steps_ahead: Steps from the date before the issue to the target, lead + 1, but at least 1.
+            That date is the newest that can be known where a value is known one step later; targets
+            whose values wait longer are further from the newest known one.
         num_seasons: Seasons of a year: 1 where there are none.
         num_groups: Groups of models.
 

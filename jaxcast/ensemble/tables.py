@@ -81,9 +81,12 @@ def read_ensemble(
     """Reads point forecasts of many models, and the observations of their targets.
 
     Forecasts are rows of issue, model, lead or date of the target (or both), and value; a column
-    group is the kind of a model. Observations are rows of date and value; a column known_from is
-    the issue at which a value is known, where that is irregular: not before its date. Columns latest_date and latest are
-    an observation that is newer than the newest target, such as last month beside seasons: at the
+    group is the kind of a model. Without a date of the target, it is lead steps after the issue:
+    lead 0 is the step of the issue itself, lead 1 the next one. Where both are given, the date
+    decides, and leads may be counted from any number, such as 1 for the step of the issue itself.
+    Observations are rows of date and value; a column known_from is the issue at which a value is
+    known, where that is irregular: not before its date. Columns latest_date and latest are an
+    observation that is newer than the newest target, such as last month beside seasons: at the
     issue of known_from, or of a column issue. Dates are years (2024), quarters (2024Q1), months
     (2024-01) or days.
 

@@ -221,6 +221,8 @@ def test_commands_score_pool_and_forecast(tmp_path, capsys):
     for name, options, message in (
         ("forecast", ("--issue", "1999-01", "--out", str(tmp_path / "x.csv")), "issue must be one from"),
         ("forecast", ("--out", str(tmp_path / "truth.csv"), "--overwrite"), "truth.csv"),
+        ("forecast", ("--levels", "0.9", "0.1", "--out", str(tmp_path / "x.csv")), "levels must rise, got 0.9 0.1"),
+        ("forecast", ("--levels", "0.5", "0.5", "--out", str(tmp_path / "x.csv")), "levels must rise"),
         ("pool", ("--out", str(out), "--thresholds", "0.5", "-0.5"), "thresholds must rise"),
         ("score", ("--score-from", "1999-01"), "score_from must be an issue"),
     ):

@@ -54,7 +54,7 @@ class ForecastEnsemble(EnsembleTables):
     method: Method = "ensemble_adaptive"
     """Pool of the models. A pool of your own is named with --import."""
     levels: tuple[float, ...] = LEVELS
-    """Levels of the quantiles."""
+    """Levels of the quantiles, rising."""
     plot: Path | None = None
     """Also draw the models and the pool with its band into this .png."""
     overwrite: bool = False
@@ -64,6 +64,8 @@ class ForecastEnsemble(EnsembleTables):
         """Runs the command."""
         if not self.levels or not all(0 < level < 1 for level in self.levels):
             raise InputError(f"levels must lie within 0 and 1, got {' '.join(f'{each:g}' for each in self.levels)}")
+        if list(self.levels) != sorted(set(self.levels)):
+            raise InputError(f"levels must rise, got {' '.join(f'{each:g}' for each in self.levels)}")
         if self.plot is not None:
             figure_of()
         inputs = {f"--forecasts {path}": path for path in self.forecasts}

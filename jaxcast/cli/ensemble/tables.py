@@ -30,7 +30,8 @@ class EnsembleTables:
 
     forecasts: tuple[Path, ...]
     """Tables (.csv, .csv.gz, .parquet) of forecasts: issue, model, lead or target (the date that is
-    forecast) or both, value; a column group or type is the kind of a model."""
+    forecast) or both, value; a column group or type is the kind of a model. Without a target, lead 1
+    is the step after the issue, lead 0 its own."""
     observations: tuple[Path, ...]
     """Tables of observations: date and value; known_from is the issue at which a value is known.
     latest_date and latest are an observation that is newer than the newest target."""
