@@ -15,6 +15,7 @@ from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.errors import InputError
 from jaxcast.io.run_folder import RunFolder
+from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
 
 
@@ -80,7 +81,10 @@ def pool(config: Config, folders: tuple[Path, ...]) -> None:
     first = ensemble.issues.index(config.first)
     is_scored = ensemble.years * 0 == 0
     is_scored[:first] = False
-    official = load_official(folders, ensemble)
+    official, repeated = load_official(folders, ensemble)
+    dropped = [*ensemble.dropped, *repeated]
+    for line in dropped:
+        announce(f"left out: {line}")
     path = Path(__file__)
     folder = RunFolder.of(
         config,
@@ -94,7 +98,7 @@ def pool(config: Config, folders: tuple[Path, ...]) -> None:
     with folder.leaving_nothing():
         made = run(ensemble, first, config, folder)
         rows = make_rows(ensemble, made, official, is_scored)
-    facts = {"issues": [config.first, ensemble.issues[-1]], "dropped": list(ensemble.dropped)}
+    facts = {"issues": [config.first, ensemble.issues[-1]], "dropped": dropped}
     folder.write_json("results.json", {"rows": rows} | facts)
     for name, figure in pictures.draw(ensemble, made, rows, official, is_scored).items():
         folder.save_figure(f"{name}.png", figure)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.ensemble import Ensemble, read_ensemble
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.tables import numbers_of, read_columns
 
 NAME = "iri_enso_plume"
@@ -75,13 +75,18 @@ def load(folders: Sequence[Path], last: str | None) -> Ensemble:
     return dataclasses.replace(found, forecasts=dataclasses.replace(forecasts, truth=truth))
 
 
-def load_official(folders: Sequence[Path], ensemble: Ensemble) -> list[Official]:
+def load_official(folders: Sequence[Path], ensemble: Ensemble) -> tuple[list[Official], tuple[str, ...]]:
     """Reads the official probabilities of the issues and leads of an ensemble.
 
     Args:
-        folders: The folders.
+        folders: The folders. What an earlier one has is not counted again.
         ensemble: The ensemble.
+
+    Returns:
+        The probabilities, and what was left out, in words.
     """
+    seen: set[tuple[str, str, float]] = set()
+    repeated = 0
     issue_of = {name: number for number, name in enumerate(ensemble.issues)}
     lead_of = {lead: number for number, lead in enumerate(ensemble.leads)}
     rows: dict[str, list[tuple[int, int, list[float]]]] = {}
@@ -90,14 +95,23 @@ def load_official(folders: Sequence[Path], ensemble: Ensemble) -> list[Official]
         shares = np.stack([numbers_of(columns, name) for name in CATEGORIES], -1)
         leads = numbers_of(columns, "lead")
         texts = (columns.by_name[name] for name in ("source", "issue"))
+        here: set[tuple[str, str, float]] = set()
         for source, issue, lead, share in zip(*texts, leads, shares, strict=True):
             place = lead_of.get(lead)
             if issue in issue_of and place is not None and np.isfinite(share).all() and share.sum() > 0:
+                key = (source, issue, float(lead))
+                if key in seen:
+                    repeated += 1
+                    continue
+                here.add(key)
                 rows.setdefault(source, []).append((issue_of[issue], place, (share / 100).tolist()))
-    return [
-        Official(source, *(np.asarray(part) for part in zip(*found, strict=True)))
-        for source, found in sorted(rows.items(), reverse=True)
+        seen |= here  # a folder alone can have several rows of an issue and lead, and all of them count
+    dropped = (f"{counted(repeated, 'row')} with official probabilities of an earlier folder",) if repeated else ()
+    found = [
+        Official(source, *(np.asarray(part) for part in zip(*cells, strict=True)))
+        for source, cells in sorted(rows.items(), reverse=True)
     ]
+    return found, dropped
 
 
 def make_folder(folder: Path, *, num_issues: int = 72, seed: int = 0) -> Path:

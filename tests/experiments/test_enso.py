@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -34,7 +35,8 @@ def test_baselines_are_those_of_the_source_to_its_digits():
     spread = spread_of_models(ensemble.forecasts)
     made = Forecasts(pooled, dict.fromkeys(pooled, spread), np.zeros(0))
     is_scored = np.asarray(ensemble.issues) >= "2008-01"
-    rows = {row["method"]: row for row in make_rows(ensemble, made, load_official((folder,), ensemble), is_scored)}
+    official, _ = load_official((folder,), ensemble)
+    rows = {row["method"]: row for row in make_rows(ensemble, made, official, is_scored)}
     for name, text in BASELINES.items():
         row = rows[name]
         found = [*row["rmse_by_lead"], row["rmse"], row["ratio"], *row["ratio_ci95"]]
@@ -69,6 +71,23 @@ def test_joined_folders_are_the_whole(pair):
         np.testing.assert_array_equal(getattr(one.forecasts, name), getattr(two.forecasts, name))
 
 
+def test_official_rows_of_overlapping_folders_count_once(pair, tmp_path):
+    whole, (early, late) = pair
+    ensemble = load((whole,), None)
+    once, dropped = load_official((whole,), ensemble)
+    assert dropped == ()
+    for folders, number in (((early, late), 0), ((whole, whole, late), 2 * 4 * (57 + 24))):
+        found, dropped = load_official(folders, ensemble)
+        assert [each.split()[0] for each in dropped] == [str(number)] * (number > 0)
+        for each, other in zip(found, once, strict=True):
+            jax.tree.map(np.testing.assert_array_equal, each, other)
+    twice = shutil.copytree(whole, tmp_path / "twice")  # a folder alone counts all of its rows
+    with (twice / "official_probabilities.csv").open("a") as file:
+        file.write("CPC,2007-01,1,2007-01,,20,60,20\n")
+    counts = [[len(each.issue) for each in load_official((folder,), ensemble)[0]] for folder in (twice, whole)]
+    assert counts == [[57 * 4, 57 * 4 + 1], [57 * 4, 57 * 4]]
+
+
 def test_a_target_that_is_not_observed_by_the_last_issue_does_not_count(pair):
     ensemble = load((pair[0],), "2007-12")
     assert ensemble.issues[-1] == "2007-12"
@@ -78,10 +97,12 @@ def test_a_target_that_is_not_observed_by_the_last_issue_does_not_count(pair):
 
 
 def test_an_experiment_writes_its_rows_and_resumes(tmp_path, pair, capsys):
-    config = enso.Config(preset="smoke", data=(pair[0],), out=tmp_path / "run", first="2007-01")
+    config = enso.Config(preset="smoke", data=(pair[0], pair[1][1]), out=tmp_path / "run", first="2007-01")
     enso.main(config)
-    capsys.readouterr()
+    printed = capsys.readouterr().out
     results = json.loads((tmp_path / "run/results.json").read_text())
+    assert len(results["dropped"]) == 2  # forecasts and official rows of the second folder
+    assert all(f"left out: {line}\n" in printed for line in results["dropped"])
     keys = {"method", "rmse_by_lead", "rmse", "ratio", "ratio_ci95", "crps", "coverage50", "coverage90"}
     assert all(keys | {"rps_iri", "rps_cpc"} <= row.keys() for row in results["rows"])
     assert {"adaptive", "equal_mean", "official_iri"} <= {row["method"] for row in results["rows"]}
