@@ -19,7 +19,7 @@ import pytest
 from flax import nnx
 
 import jaxcast
-from experiments.hub.setup import write_synthetic_hub
+from experiments.hub.synthetic import write_synthetic_hub
 from jaxcast.cli.command import take_flags
 from jaxcast.cli.main import parse
 

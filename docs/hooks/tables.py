@@ -15,8 +15,8 @@ from experiments import summary
 from experiments.causal import page as causal_page
 from experiments.enso import page as enso_page
 from experiments.graphs import page as graphs_page
+from experiments.hub.data_sets import LABELS
 from experiments.hub.rows import geometric_mean, pooled_coverage
-from experiments.hub.setup import LABELS
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES
 from experiments.lorenz_skill.results import shown_share

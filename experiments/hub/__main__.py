@@ -9,19 +9,10 @@ from rich.console import Console, Group
 from experiments.frame import open_folder, start
 from experiments.hub import pictures as hub_pictures
 from experiments.hub.blocked import blocked
+from experiments.hub.loading import load, names_of_locations, tables_of
 from experiments.hub.methods import BEST, EQUAL, rolling, weights_of
 from experiments.hub.rows import compare, score, table
-from experiments.hub.setup import (
-    PRESETS,
-    Config,
-    Tables,
-    default_folder,
-    load,
-    names_of_locations,
-    settled,
-    tables_of,
-    windows_of,
-)
+from experiments.hub.setup import PRESETS, Config, Tables, default_folder, settled, windows_of
 from jaxcast.cli.command import make_console
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from rich.console import Console
 
 import jaxcast
-from experiments.hub.setup import WEIGHT_DECAY, Config, Window
+from experiments.hub.data_sets import WEIGHT_DECAY
+from experiments.hub.setup import Config, Window
 from jaxcast.io.reading import Arrays
 from jaxcast.io.run_folder import RunFolder
 

@@ -9,7 +9,8 @@ import numpy as np
 from rich.console import Console
 
 import jaxcast
-from experiments.hub.setup import Config, Loaded
+from experiments.hub.loading import Loaded
+from experiments.hub.setup import Config
 from jaxcast.io.reading import Arrays
 from jaxcast.io.run_folder import RunFolder
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments.hub.data_sets import LABELS
 from experiments.hub.rows import PUBLISHED, geometric_mean, pooled_coverage, worst
-from experiments.hub.setup import LABELS
 from experiments.pages import markdown, write_tables
 
 HERE = Path(__file__).parent

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import jaxcast
-from experiments.hub.setup import LABELS, Config, Window
+from experiments.hub.data_sets import LABELS
+from experiments.hub.setup import Config, Window
 from jaxcast import plotting
 
 matplotlib.use("Agg")

@@ -7,8 +7,9 @@ from rich import box
 from rich.table import Table
 
 import jaxcast
+from experiments.hub.data_sets import DATA_SETS
 from experiments.hub.methods import BEST, EQUAL, MEDIAN, RIVALS
-from experiments.hub.setup import DATA_SETS, Config, Window
+from experiments.hub.setup import Config, Window
 
 # Mean WIS of K = 10 in the paper's table 1, on the paper's states, models and first window.
 PUBLISHED = {

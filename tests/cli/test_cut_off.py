@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.hub.setup import write_synthetic_hub
+from experiments.hub.synthetic import write_synthetic_hub
 from jaxcast.cli.main import parse
 from jaxcast.io.files import write_arrays
 from jaxcast.io.run_folder import RunFolder

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import frame
-from experiments.hub.setup import write_synthetic_hub
+from experiments.hub.synthetic import write_synthetic_hub
 from experiments.lorenz import __main__ as lorenz
 from jaxcast.cli.main import main, parse
 from tests.cli.cut_off import contents

@@ -10,7 +10,9 @@ import pytest
 import jaxcast
 from experiments import frame
 from experiments.hub import __main__ as experiment
-from experiments.hub.setup import PRESETS, Config, names_of_locations, write_synthetic_hub
+from experiments.hub.loading import names_of_locations
+from experiments.hub.setup import PRESETS, Config
+from experiments.hub.synthetic import write_synthetic_hub
 from jaxcast.cli.main import parse
 from tests.hub.test_tables import write
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import jaxcast
-from experiments.hub.setup import DATA_SETS, NINE, Window
+from experiments.hub.data_sets import DATA_SETS, NINE
+from experiments.hub.setup import Window
 from tests.real_data import real_data
 
 PRINTED = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from experiments.hub.setup import write_synthetic_hub
+from experiments.hub.synthetic import write_synthetic_hub
 from jaxcast.cli.main import parse
 from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import COUNT, write_hub
