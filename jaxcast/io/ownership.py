@@ -2,8 +2,9 @@
 
 jaxcast replaces and deletes only its own files. It knows them by a mark inside: the names of the
 arrays in .npz archives, an entry in .png pictures and .zarr stores, the first line of .csv tables.
-In that of a hub's submissions, `value` alone is in quotes. The files of a run's folder are listed in its config.json (see `jaxcast.io.run_folder`). Names that
-end in `.jaxcast-partial`, `.jaxcast-old` and `.jaxcast-lock` are its own.
+In a submission to a hub, `value` is the only quoted name of the first line. The files of a run's
+folder are listed in its config.json (see `jaxcast.io.run_folder`). Names that end in
+`.jaxcast-partial`, `.jaxcast-old` and `.jaxcast-lock` are its own.
 """
 
 import json

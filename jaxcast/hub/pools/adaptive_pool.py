@@ -1,4 +1,4 @@
-"""A pool of quantile forecasts that is safe anywhere: experts with weights by past scores, aggregated."""
+"""A pool of quantile forecasts: experts with weights by past scores, aggregated by past loss."""
 
 from typing import NamedTuple
 
@@ -16,11 +16,11 @@ from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
-RATES = (0.9, 0.95)
-POWERS = (4.0, 8.0, 16.0)
+RATES = (0.9, 0.95)  # What remains of a score after one known time step.
+POWERS = (4.0, 8.0, 16.0)  # Weights are relative scores to minus these powers.
 MEAN_STEPS = 2.0  # Known steps per step ahead after which the experts count as much as the mean.
-PULL = 0.15
-ERROR_MEMORIES = ((0.8, 10.0), (0.6, 5.0))
+PULL = 0.15  # Share of the way to the newest target.
+ERROR_MEMORIES = ((0.8, 10.0), (0.6, 5.0))  # What remains of an error, and steps without any to begin with.
 
 
 class Experts(NamedTuple):
@@ -37,9 +37,9 @@ class Experts(NamedTuple):
 
 
 class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
-    """A pool of quantile forecasts that is seldom worse than the equally weighted mean or the median.
+    """A pool of quantile forecasts, made to be no worse than the equally weighted mean or the median.
 
-    It needs no training and no settings. At each time, from the release of the target data that a
+    Nothing is trained, and nothing needs to be set. At each time, from the release of the target data that a
     forecast of that time may use:
 
         1. Outliers are clipped; a model whose centre is an outlier counts as absent.
@@ -113,8 +113,8 @@ class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
         median = median_of_present(forecasts.quantiles, forecasts.present)
         experts = [averages, mixtures, median[None]]
         if self.follow_newest:
-            usual = len(POWERS) + 2  # the slower rate and middle power
-            experts.append(_at_other_levels((averages[usual] + mixtures[usual]) / 2, forecasts))
+            middle = len(POWERS) + 2  # of the slower rate and the middle power
+            experts.append(_at_other_levels((averages[middle] + mixtures[middle]) / 2, forecasts))
         return Experts(weights, jnp.concatenate(experts))
 
     def __call__(self, memory: Experts, forecasts: HubForecasts) -> Output:

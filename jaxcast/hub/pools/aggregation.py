@@ -96,7 +96,7 @@ def aggregate_experts(
 
 
 MISSED_MOST = 8.0  # A single time counts as at most this many times more misses than there should be.
-LEAK = 0.99
+LEAK = 0.99  # What remains of a time's misses after one time step.
 
 
 @checked
@@ -127,8 +127,9 @@ def track_coverage(
     Args:
         pooled: Forecasts of any pool, in the unit of the target.
         forecasts: The target data, and where any model forecast; elsewhere the result is NaN.
-        rate: Size of the steps.
-        slack: What a sum must exceed, for the inner and the outer interval.
+        rate: Change of a log factor, one step ahead, by a time at which twice as many locations
+            missed as should have.
+        slack: Such times that a sum must exceed, for the inner and the outer interval.
         nominal: Coverage of both intervals; the levels nearest to their ends are used.
         lower: The least value that the target can have; None for any.
 
