@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxcast.checks import check_names, check_number
 from jaxcast.errors import InputError, counted, shown
-from jaxcast.hub.outputs.reading import Outputs, task_columns
+from jaxcast.hub.outputs.reading import Outputs, counted_by_model, task_columns
 from jaxcast.io.tables import polars
 
 TOLERANCE = 1e-3
@@ -209,11 +209,11 @@ def rows_to_pool(rows: Any, kind: str, weights: Mapping[str, float | int] | None
     check_names("model", weights, known)
     for name, weight in weights.items():
         check_number(f"the weight of {shown(name)}", weight, least=0)
-    gone = [name for name in known if not weights.get(name, 0)]
-    if len(gone) == len(known):
+    unused = [name for name in known if not weights.get(name, 0)]
+    if len(unused) == len(known):
         raise InputError("every weight is 0; give at least one model a positive weight")
-    if gone:
-        dropped.append(f"{counted(len(gone), 'model')} without weight: {shown(', '.join(gone))}")
+    if unused:
+        dropped.append(f"{counted(len(unused), 'model')} without weight: {shown(', '.join(unused))}")
     given = pl.DataFrame({"model": list(weights), "weight": np.asarray(list(weights.values()), float)})
     return rows.join(given, on="model").filter(pl.col("weight") > 0), tasks, dropped
 
@@ -237,8 +237,7 @@ def _usable(rows: Any, forecast: list[str], is_good: Any, fault: str, dropped: l
     bad = rows.filter(~pl.col("is_good")).select(forecast).unique()
     if len(bad) and not rows["is_good"].any():
         raise InputError(f"nothing is left to pool: all forecasts {fault}")
-    for name, number in bad.group_by("model").len().sort("model").rows():
-        dropped.append(f"{counted(number, 'forecast')} of {shown(name)} that {fault}")
+    dropped += counted_by_model(bad, "forecast", f"that {fault}")
     return rows.filter("is_good")
 
 

@@ -161,6 +161,19 @@ def task_columns(rows: Any) -> list[str]:
     return names
 
 
+def counted_by_model(rows: Any, noun: str, fault: str) -> list[str]:
+    """Returns a line for each model with the number of its rows, such as forecasts that are left out.
+
+    Args:
+        rows: Frame with a column model.
+        noun: What a row is, in the singular.
+        fault: Why these are left out, in words.
+    """
+    pl = polars()
+    counts = rows.group_by(pl.col("model").cast(pl.String)).len().sort("model").rows()
+    return [f"{counted(number, noun)} of {shown(name)} {fault}" for name, number in counts]
+
+
 def _outputs(group: FileGroup, step_days: int) -> Any:
     pl = polars()
     cells, steps, target = task_cells(group)

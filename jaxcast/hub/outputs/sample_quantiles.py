@@ -1,16 +1,17 @@
 """Quantiles of samples, in whose place they are pooled and scored."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from jaxcast.checks import check_choice, check_number, check_whole
-from jaxcast.errors import InputError, counted, shown
+from jaxcast.errors import InputError, counted
 from jaxcast.hub.outputs.pools import rows_to_pool
-from jaxcast.hub.outputs.reading import Outputs
+from jaxcast.hub.outputs.reading import Outputs, counted_by_model
 from jaxcast.io.tables import polars
 
+Method = Literal["median_unbiased", "linear"]
 HUB_LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
 
 
@@ -18,7 +19,7 @@ def quantiles_of_samples(
     rows: Any,
     levels: Sequence[float] = HUB_LEVELS,
     *,
-    method: Literal["median_unbiased", "linear"] = "median_unbiased",
+    method: Method = "median_unbiased",
     least: int = 2,
 ) -> Outputs:
     """Returns the quantiles of samples, task by task, so that they can be pooled and scored as such.
@@ -53,7 +54,7 @@ def quantiles_of_samples(
         [('0.25', 2.667), ('0.5', 5.0)]
     """
     pl = polars()
-    check_choice("method", method, ("median_unbiased", "linear"))
+    check_choice("method", method, get_args(Method))
     check_whole("least", least)
     for level in levels:
         check_number("a level", level, above=0, most=1)
@@ -69,19 +70,24 @@ def quantiles_of_samples(
 
 
 def _quantiles(
-    rows: Any, key: list[str], others: list[str], levels: Sequence[float], method: str, least: int, dropped: list[str]
+    rows: Any,
+    key: list[str],
+    others: list[str],
+    levels: Sequence[float],
+    method: Method,
+    least: int,
+    dropped: list[str],
 ) -> Any:
     """Returns a row for each forecast and level, with the first of the other columns."""
     pl = polars()
     groups = rows.group_by(key, maintain_order=True).agg("value", *(pl.col(name).first() for name in others))
     groups = groups.with_columns(size=pl.col("value").list.len())
     few = groups.filter(pl.col("size") < least)
-    for name, number in few.group_by("model").len().sort("model").rows():
-        dropped.append(f"{counted(number, 'task')} of {shown(name)} with fewer than {counted(least, 'sample')}")
+    dropped += counted_by_model(few, "task", f"with fewer than {counted(least, 'sample')}")
     made = [groups.clear().drop("size").with_columns(quantile=pl.lit(0.0), value=pl.lit(0.0))]
     for _, batch in groups.filter(pl.col("size") >= least).group_by("size", maintain_order=True):
         values = batch["value"].explode().to_numpy().reshape(len(batch), -1)
-        quantiles = np.quantile(values, levels, axis=1, method=method)  # type: ignore[call-overload]
+        quantiles = np.quantile(values, levels, axis=1, method=method)
         of_levels = pl.concat_list([pl.lit(float(level)) for level in levels])
         frame = batch.drop("size").with_columns(
             quantile=of_levels, value=pl.Series(quantiles.T, dtype=pl.List(pl.Float64))
@@ -109,12 +115,12 @@ def in_place_of_samples(rows: Any, levels: Sequence[float] | None, dropped: list
     quantiles, samples = rows.filter(~is_sample), rows.filter(is_sample)
     own = quantiles.filter(pl.col("quantile").is_not_null())
     beside = samples.join(own, on=key, how="semi")
-    _tell(beside, key, "beside its quantiles, which are used", dropped)
+    dropped += _counted(beside, key, "beside its quantiles, which are used")
     samples = samples.join(own, on=key, how="anti")
     is_first = samples.select(pl.struct(*key, "sample").is_first_distinct()).to_series()
     again = samples.filter(~is_first).with_columns(fault=pl.lit("output_type_id", samples.schema["fault"]))
     samples = samples.filter(is_first)
-    _tell(samples, key, "in whose place their quantiles are used", dropped)
+    dropped += _counted(samples, key, "in whose place their quantiles are used")
     if levels is None:
         levels = own["quantile"].round(6).unique().sort().to_list() or HUB_LEVELS
     others = [name for name in rows.columns if name not in (*key, "sample", "quantile", "value")]
@@ -124,7 +130,6 @@ def in_place_of_samples(rows: Any, levels: Sequence[float] | None, dropped: list
     )
 
 
-def _tell(samples: Any, key: list[str], what: str, dropped: list[str]) -> None:
-    counts = samples.select(key).unique().group_by("model").len()
-    for name, number in sorted(counts.rows()):
-        dropped.append(f"samples of {counted(number, 'forecast')} of {shown(name)} {what}")
+def _counted(samples: Any, key: list[str], what: str) -> list[str]:
+    """Returns a line for each model with the number of its forecasts of samples."""
+    return [f"samples of {line}" for line in counted_by_model(samples.select(key).unique(), "forecast", what)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcast.errors import counted, shown
 from jaxcast.hub.outputs.pools import TOLERANCE
+from jaxcast.hub.outputs.reading import counted_by_model
 from jaxcast.hub.outputs.samples import compound_columns, whole_trajectories
 from jaxcast.hub.task_scores import NOMINAL
 from jaxcast.io.tables import polars
@@ -39,7 +40,7 @@ def quantile_scores(rows: Any, tasks: list[str], dropped: list[str]) -> Any:
     """
     pl = polars()
     rows = rows.with_columns(label=pl.col("output_type_id").cast(pl.Float64))
-    forecasts = _usual_labels(_forecasts(rows, tasks), "levels", dropped)
+    forecasts = _common_labels(_forecasts(rows, tasks), "levels", dropped)
 
     def scores(values: np.ndarray, truth: np.ndarray, labels: list[float]) -> Scored:
         levels = np.asarray(labels)
@@ -139,7 +140,7 @@ def cdf_scores(rows: Any, tasks: list[str], dropped: list[str]) -> Any:
     words = rows.filter(pl.col("label").is_null())
     if len(words):
         dropped.append(f"{counted(len(words), 'row')} of a cdf at points that are no numbers")
-    forecasts = _usual_labels(_forecasts(rows.filter(pl.col("label").is_not_null()), tasks), "points", dropped)
+    forecasts = _common_labels(_forecasts(rows.filter(pl.col("label").is_not_null()), tasks), "points", dropped)
     falls = pl.col("value").list.diff(null_behavior="drop").list.min().fill_null(0)
     is_good = (falls >= -TOLERANCE) & (pl.col("value").list.min() >= -TOLERANCE)
     is_good &= pl.col("value").list.max() <= 1 + TOLERANCE
@@ -221,7 +222,7 @@ def _forecasts(rows: Any, tasks: list[str]) -> Any:
     return rows.group_by("model", *tasks, maintain_order=True).agg("label", "value", pl.col("truth").first())
 
 
-def _usual_labels(forecasts: Any, noun: str, dropped: list[str]) -> Any:
+def _common_labels(forecasts: Any, noun: str, dropped: list[str]) -> Any:
     """Keeps the forecasts with the labels that most have."""
     pl = polars()
     text = forecasts.select(pl.col("label").cast(pl.List(pl.String)).list.join(" ")).to_series()
@@ -236,9 +237,7 @@ def _good(forecasts: Any, is_good: Any, fault: str, dropped: list[str]) -> Any:
     """Returns the good forecasts; counts those of each model that are left out."""
     pl = polars()
     forecasts = forecasts.with_columns(is_good=is_good)
-    bad = forecasts.filter(~pl.col("is_good"))
-    for name, number in bad.group_by("model").len().sort("model").rows():
-        dropped.append(f"{counted(number, 'forecast')} of {shown(name)} with {fault}")
+    dropped += counted_by_model(forecasts.filter(~pl.col("is_good")), "forecast", f"with {fault}")
     return forecasts.filter("is_good").drop("is_good")
 
 

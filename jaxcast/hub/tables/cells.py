@@ -15,6 +15,21 @@ TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|[+-]\d{2}(:
 OTHER_TYPES = ("mean", "median", "cdf", "pmf", "sample", "point", "bin", "mode")
 
 
+def as_text(column: Any, dtype: Any) -> Any:
+    """Returns cells as text, whole numbers without decimals; NaN becomes null.
+
+    Args:
+        column: Expression of the column.
+        dtype: Its type.
+    """
+    pl = polars()
+    if not dtype.is_float():
+        return column.cast(pl.String)
+    whole = column.is_finite() & (column == column.round()) & (column.abs() < 2**53)
+    integer = pl.when(whole).then(column).otherwise(None).cast(pl.Int64, strict=False).cast(pl.String)
+    return pl.coalesce(integer, column.fill_nan(None).cast(pl.String))
+
+
 class Cells:
     """Expressions over the columns of one file.
 
@@ -36,12 +51,7 @@ class Cells:
         pl = self.pl
         if name not in self.found:
             return pl.lit(None, pl.String).alias(name)
-        column, dtype = pl.col(self.found[name]), self._dtype(name, "text")
-        if dtype.is_float():
-            whole = column.is_finite() & (column == column.round()) & (column.abs() < 2**53)
-            integer = pl.when(whole).then(column).otherwise(None).cast(pl.Int64, strict=False).cast(pl.String)
-            return pl.coalesce(integer, column.fill_nan(None).cast(pl.String)).alias(name)
-        text = column.cast(pl.String)
+        text = as_text(pl.col(self.found[name]), self._dtype(name, "text"))
         return pl.when(text.str.strip_chars() == "").then(None).otherwise(text).alias(name)
 
     def words(self, name: str) -> Any:

@@ -231,7 +231,7 @@ def _check_rows(checks: _Checks, table: SubmittedTable, usual_days: int | None) 
     checks.add("rows_unique", "no row is there twice", of_table.check_unique(table))
     if checks.done[-3].failures:
         raise _Stop
-    table = table.without_repeats()  # these are told already
+    table = table.without_repeats()  # these are reported already
     tests: Iterator[tuple[str, str, Callable[[SubmittedTable], list[str]], bool]] = iter(
         [
             ("req_vals", "all required tasks, output types and ids are there", of_values.check_required, False),

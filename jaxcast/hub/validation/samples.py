@@ -5,14 +5,14 @@ from typing import Any
 from jaxcast.errors import shown
 from jaxcast.hub.config.description import ModelTask
 from jaxcast.hub.tables.file_groups import ROW
-from jaxcast.hub.validation.submitted import MOST_LINES, TASK, TYPE, TYPE_ID, SubmittedTable, first_lines
+from jaxcast.hub.validation.submitted import TASK, TYPE, TYPE_ID, SubmittedTable, first_lines
 from jaxcast.io.tables import polars
 
 SPANNED = "(spanned)"
 
 
 def check_sample_tasks(table: SubmittedTable) -> list[str]:
-    """Returns the ids of samples that stand in several model tasks.
+    """Returns the ids of samples that occur in several model tasks.
 
     Args:
         table: The submission, with numbers.
@@ -24,10 +24,10 @@ def check_sample_tasks(table: SubmittedTable) -> list[str]:
         .agg(pl.col(TASK).n_unique(), pl.col(ROW))
         .filter(pl.col(TASK) > 1)
     )
-    lines = [
+    lines = (
         f"{table.where(row[ROW])}: expected sample {shown(row[TYPE_ID])} in one model task, got {row[TASK]}"
-        for row in spans.head(MOST_LINES).iter_rows(named=True)
-    ]
+        for row in spans.iter_rows(named=True)
+    )
     return first_lines(lines, len(spans))
 
 
@@ -43,16 +43,15 @@ def check_compound_values(table: SubmittedTable) -> list[str]:
     pl, lines = polars(), []
     for task, rows in _samples(table):
         allowed = compound_names(table, task)
-        usual = _spanned(table, rows, allowed)[SPANNED].mode().sort()[0].split(",")
-        names = [name for name in allowed if name in usual]
-        for name in names:
+        shared = _most_common(_spanned(table, rows, allowed))
+        for name in (name for name in allowed if name in shared):
             values = rows.group_by(TYPE_ID, maintain_order=True).agg(pl.col(name).unique(maintain_order=True), ROW)
             several = values.filter(pl.col(name).list.len() > 1)
-            found = [
+            found = (
                 f"{table.where(row[ROW])}: expected sample {shown(row[TYPE_ID])} to have one {name}, got "
                 f"{shown(', '.join(map(str, row[name][:4])))}"
-                for row in several.head(MOST_LINES).iter_rows(named=True)
-            ]
+                for row in several.iter_rows(named=True)
+            )
             lines += first_lines(found, len(several))
     return lines
 
@@ -71,20 +70,20 @@ def check_compound_sets(table: SubmittedTable) -> list[str]:
     for task, rows in _samples(table):
         allowed = compound_names(table, task)
         counts = _spanned(table, rows, allowed)
-        usual = counts[SPANNED].mode().sort()[0]
-        other = counts.filter(polars().col(SPANNED) != usual)
-        found = [
+        shared = _most_common(counts)
+        other = counts.filter(polars().col(SPANNED) != ",".join(shared))
+        found = (
             f"{table.where(row[ROW])}: expected sample {shown(row[TYPE_ID])} to have one value of each of "
-            f"{_words(usual)} and several of the others, as most have, got one of {_words(row[SPANNED])}"
-            for row in other.head(MOST_LINES).iter_rows(named=True)
-        ]
+            f"{_words(shared)} and several of the others, as most have, got one of {_words(row[SPANNED].split(','))}"
+            for row in other.iter_rows(named=True)
+        )
         lines += first_lines(found, len(other))
-        finer = [name for name in usual.split(",") if name and name not in allowed]
+        finer = [name for name in shared if name and name not in allowed]
         if finer:
-            row = counts.filter(polars().col(SPANNED) == usual).row(0, named=True)
+            row = counts.filter(polars().col(SPANNED) == ",".join(shared)).row(0, named=True)
             lines.append(
                 f"{table.where(row[ROW])}: expected samples that are joint over {', '.join(finer)} (one id for all its "
-                f"values; the compound task ids are {_words(','.join(allowed))}), got sample {shown(row[TYPE_ID])} "
+                f"values; the compound task ids are {_words(allowed)}), got sample {shown(row[TYPE_ID])} "
                 "with one value"
             )
     return lines
@@ -99,8 +98,8 @@ def check_joint_tasks(table: SubmittedTable) -> list[str]:
     pl, lines = polars(), []
     for task, rows in _samples(table):
         allowed = compound_names(table, task)
-        usual = _spanned(table, rows, allowed)[SPANNED].mode().sort()[0].split(",")
-        joint = [name for name in table.compared if name not in usual and name != table.group.round_id]
+        shared = _most_common(_spanned(table, rows, allowed))
+        joint = [name for name in table.compared if name not in shared and name != table.group.round_id]
         if not joint:
             continue
         cells = pl.concat_str([pl.col(name).fill_null("") for name in joint], separator=" ").sort()
@@ -108,11 +107,11 @@ def check_joint_tasks(table: SubmittedTable) -> list[str]:
         sets = found.group_by(SPANNED).len().sort("len", SPANNED, descending=[True, False])
         most = sets[SPANNED][0]
         other = found.filter(pl.col(SPANNED).list.join("|") != "|".join(most))
-        messages = [
+        messages = (
             f"{table.where(row[ROW])}: expected sample {shown(row[TYPE_ID])} to have the {len(most)} rows by "
             f"{', '.join(joint)} that most samples have, got {len(row[SPANNED])}"
-            for row in other.head(MOST_LINES).iter_rows(named=True)
-        ]
+            for row in other.iter_rows(named=True)
+        )
         lines += first_lines(messages, len(other))
     return lines
 
@@ -128,8 +127,8 @@ def check_sample_counts(table: SubmittedTable) -> list[str]:
         settings = next(kind.samples for kind in task.output_types if kind.name == "sample")
         if settings is None:
             continue
-        usual = _spanned(table, rows, compound_names(table, task))[SPANNED].mode().sort()[0].split(",")
-        names = [name for name in table.compared if name in usual] or [TASK]
+        shared = _most_common(_spanned(table, rows, compound_names(table, task)))
+        names = [name for name in table.compared if name in shared] or [TASK]
         counts = rows.group_by(names, maintain_order=True).agg(pl.col(TYPE_ID).n_unique(), pl.col(ROW))
         most = settings.max_samples
         wrong = counts.filter((pl.col(TYPE_ID) < settings.min_samples) | (pl.col(TYPE_ID) > (most or 2**31)))
@@ -138,10 +137,10 @@ def check_sample_counts(table: SubmittedTable) -> list[str]:
             if most == settings.min_samples
             else (f"at least {settings.min_samples}" + f" and at most {most}" * (most is not None))
         )
-        found = [
+        found = (
             f"{table.where(row[ROW])}: expected {wanted} samples of {table.described(row, names)}, got {row[TYPE_ID]}"
-            for row in wrong.head(MOST_LINES).iter_rows(named=True)
-        ]
+            for row in wrong.iter_rows(named=True)
+        )
         lines += first_lines(found, len(wrong))
     return lines
 
@@ -180,5 +179,11 @@ def _spanned(table: SubmittedTable, rows: Any, allowed: list[str]) -> Any:
     return counts.select(TYPE_ID, ROW, joined.alias(SPANNED))
 
 
-def _words(names: str) -> str:
-    return shown(names.replace(",", ", ")) or "none"
+def _most_common(spanned: Any) -> list[str]:
+    """Returns the task ids of which most samples have one value, from rows of `_spanned`."""
+    names: str = spanned[SPANNED].mode().sort()[0]
+    return names.split(",")
+
+
+def _words(names: list[str]) -> str:
+    return shown(", ".join(names)) or "none"

@@ -1,12 +1,14 @@
 """The table of a submission, its cells as text, beside what the hub says of its round."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from jaxcast.errors import shown
 from jaxcast.hub.config.description import ModelTask, Round, Value
+from jaxcast.hub.tables.cells import as_text
 from jaxcast.hub.tables.file_groups import ROW, scan_file
 from jaxcast.hub.tables.scan import collected
 from jaxcast.io.tables import polars
@@ -140,14 +142,8 @@ def read_submitted(path: Path, group: Round, round_id: str) -> SubmittedTable:
 def _text(column: Any, dtype: Any) -> Any:
     """Reads cells as text: whole numbers without decimals, null where a cell is empty or NA."""
     pl = polars()
-    if dtype.is_float():
-        whole = column.is_finite() & (column == column.round()) & (column.abs() < 2**53)
-        integer = pl.when(whole).then(column).otherwise(None).cast(pl.Int64, strict=False).cast(pl.String)
-        text = pl.coalesce(integer, column.fill_nan(None).cast(pl.String))
-    elif dtype.is_nested() or dtype == pl.Binary:
-        text = pl.lit(None, pl.String)
-    else:
-        text = column.cast(pl.String)
+    unreadable = dtype.is_nested() or dtype == pl.Binary
+    text = pl.lit(None, pl.String) if unreadable else as_text(column, dtype)
     stripped = text.str.strip_chars()
     return pl.when(stripped.is_in(["", "NA"])).then(None).otherwise(text).alias(column.meta.output_name())
 
@@ -191,15 +187,16 @@ def fits_id(kind: Any) -> Any:
     return (column.str.len_chars() <= most).fill_null(False)
 
 
-def first_lines(lines: Sequence[str], count: int) -> list[str]:
-    """Returns some failures, and a line that counts the others.
+def first_lines(lines: Iterable[str], count: int) -> list[str]:
+    """Returns the first failures, and a line that counts the others.
 
     Args:
-        lines: The first failures.
+        lines: The failures; no more are asked for than are returned.
         count: The number of all.
     """
-    more = count - len(lines)
-    return [*lines, f"and {more} more of this kind"] if more > 0 else list(lines)
+    first = list(islice(lines, MOST_LINES))
+    more = count - len(first)
+    return [*first, f"and {more} more of this kind"] if more > 0 else first
 
 
 def cell(content: Any) -> str:

@@ -7,7 +7,6 @@ from jaxcast.hub.config.description import ModelTask, OutputType, Value
 from jaxcast.hub.tables.file_groups import ROW
 from jaxcast.hub.validation.submitted import (
     DECIMALS,
-    MOST_LINES,
     TASK,
     TYPE,
     TYPE_ID,
@@ -166,7 +165,7 @@ def check_tasks(table: SubmittedTable) -> list[str]:
         table: The submission, with numbers.
     """
     wrong = table.frame.filter(polars().col(TASK).is_null())
-    lines = [_why_not(table, row) for row in wrong.head(MOST_LINES).iter_rows(named=True)]
+    lines = (_why_not(table, row) for row in wrong.iter_rows(named=True))
     return first_lines(lines, len(wrong))
 
 
@@ -225,10 +224,10 @@ def check_derived(table: SubmittedTable) -> list[str]:
         known = [value for task in table.tasks for each in [task.task_id(name)] if each for value in each.values]
         wrong = table.frame.filter(~is_among(name, known) if known else pl.col(name).is_not_null())
         lines += first_lines(
-            [
+            (
                 f"{table.where([row[ROW]])}: expected {shown(name)} to be {_one_of(known)}, got {cell(row[name])}"
-                for row in wrong.head(MOST_LINES).iter_rows(named=True)
-            ],
+                for row in wrong.iter_rows(named=True)
+            ),
             len(wrong),
         )
     return lines
@@ -243,9 +242,9 @@ def check_unique(table: SubmittedTable) -> list[str]:
     pl = polars()
     keys = [*table.group.task_id_names, TYPE, TYPE_ID]
     twice = table.frame.group_by(keys, maintain_order=True).agg(pl.col(ROW)).filter(pl.col(ROW).list.len() > 1)
-    lines = [
+    lines = (
         f"{table.where(row[ROW])}: expected one row of {table.described(row, [*table.compared, TYPE, TYPE_ID])}, got "
         f"{len(row[ROW])}"
-        for row in twice.head(MOST_LINES).iter_rows(named=True)
-    ]
+        for row in twice.iter_rows(named=True)
+    )
     return first_lines(lines, len(twice))

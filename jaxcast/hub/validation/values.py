@@ -7,7 +7,6 @@ from jaxcast.errors import shown
 from jaxcast.hub.config.description import ModelTask, OutputType, Round
 from jaxcast.hub.tables.file_groups import ROW
 from jaxcast.hub.validation.submitted import (
-    MOST_LINES,
     NUMBER,
     TASK,
     TYPE,
@@ -71,16 +70,19 @@ def check_dates(table: SubmittedTable, expected: int | None) -> list[str]:
     rows, step = days_beyond(table.frame, table.group), step_days_of(table.group)
     if rows is None or step is None or not len(rows):
         return []
-    usual = int(rows["days"].mode().sort()[0]) if expected is None else expected
-    wrong = rows.filter(polars().col("days") != usual)
-    lines = []
-    for row in wrong.head(MOST_LINES).iter_rows(named=True):
-        right = datetime.date.fromisoformat(row["target_end_date"]) + datetime.timedelta(usual - row["days"])
-        lines.append(
-            f"{table.where([row[ROW]])}: expected target_end_date {right} at horizon {row['horizon']} of "
-            f"{shown(table.group.round_id)} {row[table.group.round_id]}, got {row['target_end_date']}"
-        )
+    days = int(rows["days"].mode().sort()[0]) if expected is None else expected
+    wrong = rows.filter(polars().col("days") != days)
+    lines = (
+        f"{table.where([row[ROW]])}: expected target_end_date {_moved(row['target_end_date'], days - row['days'])} at "
+        f"horizon {row['horizon']} of {shown(table.group.round_id)} {row[table.group.round_id]}, got "
+        f"{row['target_end_date']}"
+        for row in wrong.iter_rows(named=True)
+    )
     return first_lines(lines, len(wrong))
+
+
+def _moved(date: str, days: int) -> datetime.date:
+    return datetime.date.fromisoformat(date) + datetime.timedelta(days)
 
 
 def check_values(table: SubmittedTable) -> list[str]:
@@ -93,10 +95,10 @@ def check_values(table: SubmittedTable) -> list[str]:
     for rows, _, kind in _by_type(table):
         for expected, is_wrong in _wrong_values(kind):
             wrong = rows.filter(is_wrong)
-            found = [
+            found = (
                 f"{table.where([row[ROW]])}: expected the value of {kind.name} to be {expected}, got {cell(row[VALUE])}"
-                for row in wrong.head(MOST_LINES).iter_rows(named=True)
-            ]
+                for row in wrong.iter_rows(named=True)
+            )
             lines += first_lines(found, len(wrong))
     return lines
 
@@ -147,16 +149,16 @@ def check_ascending(table: SubmittedTable) -> list[str]:
         is_text = any(isinstance(each, str) for each in ids)
         order = {str(each): i for i, each in enumerate(ids)}
         rank = pl.col(TYPE_ID).replace_strict(order, default=None) if is_text else pl.col(TYPE_ID).cast(pl.Float64)
-        rows = rows.filter(~_is_wrong(kind))  # told by the check of values
+        rows = rows.filter(~_is_wrong(kind))  # reported by the check of values
         rows = rows.with_columns(rank.cast(pl.Float64).alias(RANK)).sort(RANK)
         before = [pl.col(name).shift(1).over(names).alias(f"(last {name})") for name in (NUMBER, TYPE_ID, VALUE, ROW)]
         falls = rows.with_columns(before).filter(pl.col(NUMBER) < pl.col(f"(last {NUMBER})")).sort(ROW)
-        found = [
+        found = (
             f"{table.where(sorted([row[ROW], row[f'(last {ROW})']]))}: expected {kind.name} {row[TYPE_ID]} of "
             f"{table.described(row, table.compared)} to be at least {kind.name} {row[f'(last {TYPE_ID})']}, "
             f"{row[f'(last {VALUE})']}, got {row[VALUE]}"
-            for row in falls.head(MOST_LINES).iter_rows(named=True)
-        ]
+            for row in falls.iter_rows(named=True)
+        )
         lines += first_lines(found, len(falls))
     return lines
 
@@ -175,13 +177,13 @@ def check_sums(table: SubmittedTable) -> list[str]:
         .group_by(table.group.task_id_names, maintain_order=True)
         .agg(pl.col(NUMBER).sum(), pl.col(ROW))
         .filter((pl.col(NUMBER) - 1).abs() > MOST_OFF_ONE)
-        .filter(~pl.col(ROW).list.eval(pl.element().is_in(list(wrong))).list.any())  # told by the check of values
+        .filter(~pl.col(ROW).list.eval(pl.element().is_in(list(wrong))).list.any())  # reported by the check of values
     )
-    lines = [
+    lines = (
         f"{table.where(row[ROW])}: expected the pmf of {table.described(row, table.compared)} to sum to 1, got "
         f"{row[NUMBER]:.9g}"
-        for row in sums.head(MOST_LINES).iter_rows(named=True)
-    ]
+        for row in sums.iter_rows(named=True)
+    )
     return first_lines(lines, len(sums))
 
 
@@ -221,11 +223,11 @@ def _missing_tasks(table: SubmittedTable, task: ModelTask, rows: Any) -> list[st
         required = pl.DataFrame({each.name: [text_of(value) for value in each.required]})
         wanted = there.select(others).unique(maintain_order=True).join(required, how="cross") if others else required
         missing = wanted.join(there, on=names, how="anti", nulls_equal=True)
-        found = [
+        found = (
             f"{table.path.name}: expected rows of {table.described(row, names)} ({each.name} {row[each.name]} is "
             "required), got none"
-            for row in missing.head(MOST_LINES).iter_rows(named=True)
-        ]
+            for row in missing.iter_rows(named=True)
+        )
         lines += first_lines(found, len(missing))
     return lines
 
@@ -239,11 +241,11 @@ def _missing_types(table: SubmittedTable, task: ModelTask, rows: Any) -> list[st
         ids = of_kind.group_by(names, maintain_order=True).agg(pl.col(TYPE_ID), pl.col(ROW))
         if kind.is_required:
             without = there.join(ids, on=names, how="anti", nulls_equal=True)
-            found = [
+            found = (
                 f"{table.path.name}: expected the required output type {kind.name} of {table.described(row, names)}, "
                 "got none"
-                for row in without.head(MOST_LINES).iter_rows(named=True)
-            ]
+                for row in without.iter_rows(named=True)
+            )
             lines += first_lines(found, len(without))
         if kind.ids:
             lines += _missing_ids(table, kind, ids)
@@ -254,20 +256,17 @@ def _missing_ids(table: SubmittedTable, kind: OutputType, ids: Any) -> list[str]
     pl = polars()
     count = pl.col(TYPE_ID).list.unique().list.len()
     lacking = ids.filter(count < len(kind.ids) + len(kind.optional_ids))
-    lines: list[str] = []
-    total = 0
-    for row in lacking.iter_rows(named=True):
-        missing = [shown(each) for each in kind.ids if not _is_in(each, row[TYPE_ID])]
-        if not missing:
-            continue
-        total += 1
-        if len(lines) < MOST_LINES:
-            some = ", ".join(missing[:4]) + ", ..." * (len(missing) > 4)
-            lines.append(
-                f"{table.where(row[ROW])}: expected {kind.name} {some} of {table.described(row, table.compared)}, got "
-                "no such row"
-            )
-    return first_lines(lines, total)
+    found = [
+        (row, missing)
+        for row in lacking.iter_rows(named=True)
+        if (missing := [shown(each) for each in kind.ids if not _is_in(each, row[TYPE_ID])])
+    ]
+    lines = (
+        f"{table.where(row[ROW])}: expected {kind.name} {', '.join(missing[:4])}{', ...' * (len(missing) > 4)} of "
+        f"{table.described(row, table.compared)}, got no such row"
+        for row, missing in found
+    )
+    return first_lines(lines, len(found))
 
 
 def _is_in(value: Any, texts: list[str]) -> bool:
