@@ -11,6 +11,9 @@ from jaxcast.hub.task_scores import stacked
 from jaxcast.scores.calibration import coverage_curve, quantile_bias
 from jaxcast.scores.quantiles import interval_coverage
 
+CURVE = ("share", "share_below", "low", "high", "band_low", "band_high")
+"""Columns of a coverage curve."""
+
 
 @checked
 def score_calibration(
@@ -93,7 +96,3 @@ def tabulate_coverage(
             numbers = {field: float(found[field][i]) for field in CURVE}
             rows.append({"method": name, "level": float(level)} | numbers | {"num_tasks": curve.num_tasks})
     return rows
-
-
-CURVE = ("share", "share_below", "low", "high", "band_low", "band_high")
-"""Columns of a coverage curve."""

@@ -146,20 +146,20 @@ def load_hubs(
         [1, 2]
     """
     check_names("argument", kwargs, Choice._fields)
-    usual = {name: signature(load_hub).parameters[name].default for name in Choice._fields}
-    return _load(forecasts, truth, horizons, Choice(**(usual | kwargs)))
+    defaults = {name: signature(load_hub).parameters[name].default for name in Choice._fields}
+    return _load(forecasts, truth, horizons, Choice(**(defaults | kwargs)))
 
 
 def _load(forecasts: str | Path, truth: str | Path, horizons: Sequence[int] | None, choice: Choice) -> dict[int, Hub]:
     check_choice("bad", choice.bad, ("raise", "drop"))
     for horizon in (0,) if horizons is None else horizons:
         check_steps(choice.step_days, choice.num_lags, horizon, choice.first_horizon)
-    choice, gone = _without_files(forecasts, choice)
+    choice, excluded = _without_files(forecasts, choice)
     unreadable: list[str] = []
     frame = scan_forecasts(
         forecasts,
         step_days=choice.step_days,
-        exclude=gone,
+        exclude=excluded,
         unreadable=unreadable if choice.bad == "drop" else None,
     )
     hubs = load_scanned(frame, forecasts, truth, horizons, choice)

@@ -1,28 +1,22 @@
 """Writes a round of the flat-line baseline into a hub's folder: all targets and horizons in one file."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxcast.cli.hub.folder import local_hub
 from jaxcast.cli.hub.output import say
-from jaxcast.cli.hub.rounds import draw_round, refuse_options_of_tables
+from jaxcast.cli.hub.rounds import draw_round, open_round, refuse_options_of_tables, report_files
 from jaxcast.errors import InputError, counted
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.baseline import flat_line_quantiles
 from jaxcast.hub.config.description import HubDescription, OutputType
-from jaxcast.hub.config.files import describe_hub
 from jaxcast.hub.rounds.baseline import make_baseline_round
-from jaxcast.hub.rounds.files import round_path, write_metadata, write_round
-from jaxcast.hub.rounds.pooling import RoundForecast, newest_round
+from jaxcast.hub.rounds.files import write_metadata, write_round
+from jaxcast.hub.rounds.pooling import RoundForecast
 from jaxcast.hub.rounds.quantiles import RoundSettings
-from jaxcast.hub.tables.cloud import is_remote
 from jaxcast.hub.tables.target_data import TargetFiles, find_target_data
-from jaxcast.hub.validation.file import METADATA
 from jaxcast.hub.validation.values import step_days_of
-from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.progress import announce, doing
 
 HISTORY_DAYS = 3660
@@ -42,34 +36,18 @@ def write_baseline_round(command: Any) -> None:
     refuse_options_of_tables(command)
     if command.models or command.exclude:
         raise InputError("a baseline looks at no model; leave out --models and --exclude")
-    with local_hub(command.hub) as folder:
-        hub = describe_hub(folder)
-        round_id = command.round or newest_round(hub, command.model)
-        in_place = command.out is None and not is_remote(command.hub)
-        out = hub.model_output if in_place else command.out or Path(hub.output_folder)
-        path = round_path(out, command.model, round_id, hub)
-        with Outputs(
-            vars(command),
-            {"--out": (path, (path.suffix,)), "--plot": (command.plot, PICTURE)},
-            inputs={"--hub": folder, "--truth": command.truth, "--vintages": command.vintages},
-            own=path.parent,
-            overwrite=command.overwrite,
-        ):
-            doing("making the baseline")
-            forecast = make_baseline_round(hub, round_id, _settings(command, hub, round_id))
-            missing = write_round(path, forecast, overwrite=command.overwrite)
-            beside = out.parent if out.name == hub.output_folder else out
-            metadata = write_metadata(beside / METADATA, command.model, hub, METHODS, is_ensemble=False)
-            of = ", ".join(dict.fromkeys(str(target) for target, _ in forecast.hubs))
-            for note in forecast.notes:
-                announce(note)
-            say(f"{path}: round {round_id} of {of}; {counted(len(forecast.table.frame), 'row')}")
-            if metadata is not None:
-                say(f"{metadata}: a stub of the model's metadata; fill it in")
-            for line in missing:
-                say(f"the hub requires more than a baseline has: {line}")
-            if command.plot is not None:
-                draw_round(command.plot, _for_picture(forecast))
+    with open_round(command) as (hub, round_id, path, metadata):
+        doing("making the baseline")
+        forecast = make_baseline_round(hub, round_id, _settings(command, hub, round_id))
+        missing = write_round(path, forecast, overwrite=command.overwrite)
+        stub = write_metadata(metadata, command.model, hub, METHODS, is_ensemble=False)
+        of = ", ".join(dict.fromkeys(str(target) for target, _ in forecast.hubs))
+        for note in forecast.notes:
+            announce(note)
+        say(f"{path}: round {round_id} of {of}; {counted(len(forecast.table.frame), 'row')}")
+        report_files(stub, missing, "a baseline has")
+        if command.plot is not None:
+            draw_round(command.plot, _for_picture(forecast))
 
 
 def _settings(command: Any, hub: HubDescription, round_id: str) -> RoundSettings:

@@ -17,7 +17,7 @@ def warn_of_ensembles(models: Sequence[str], hub: HubDescription | None = None) 
 
     Args:
         models: Names of the models.
-        hub: Description of the hub, with the models' metadata; None where only names can tell.
+        hub: Description of the hub, with the models' metadata; None to go by names alone.
     """
     found = [name for name in models if name.lower().endswith(ENDS) or (hub is not None and _is_ensemble(name, hub))]
     if found:

@@ -158,7 +158,7 @@ def commands_of(
         each_horizon: Whether it runs for one horizon at a time.
     """
     pl = polars()
-    unreadable: list[str] | None = [] if shared.bad == "drop" else None  # each command tells which
+    unreadable: list[str] | None = [] if shared.bad == "drop" else None  # each command reports which
     frame = scan_outputs(hub.model_output, step_days=shared.step_days, exclude=shared.exclude, unreadable=unreadable)
     frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
     known = collected(frame, hub.model_output).sort("target", "horizon", nulls_last=True)
@@ -166,8 +166,8 @@ def commands_of(
     if shared.target is not None and names:
         check_names("target", [shared.target], names)
     targets = [shared.target] if shared.target is not None else known["target"].unique(maintain_order=True).to_list()
-    usual_bounds = {field.name: field.default for field in dataclasses.fields(shared)}
-    has_bound = "lower" in usual_bounds and shared.lower == usual_bounds["lower"]
+    defaults = {field.name: field.default for field in dataclasses.fields(shared)}
+    has_bound = "lower" in defaults and shared.lower == defaults["lower"]
     for target in targets:
         there = known.filter(pl.col("target").eq_missing(pl.lit(target, pl.String)))["horizon"].drop_nulls().to_list()
         given = ([] if shared.horizon is None else [shared.horizon]) if each_horizon else list(shared.horizons)
@@ -175,10 +175,10 @@ def commands_of(
         if not horizons:
             announce(f"{target}: left out, as it has no horizons")
         least = {"lower": _least(hub, target)} if has_bound else {}
-        usual = shared.first_horizon if shared.first_horizon is not None else 0 if 0 in there else None
+        begin = shared.first_horizon if shared.first_horizon is not None else 0 if 0 in there else None
         for chosen in [[each] for each in horizons] if each_horizon else [horizons] * bool(horizons):
             named = {"horizon": chosen[0]} if each_horizon else {"horizons": tuple(chosen)}
-            first = min(usual or 0, *chosen) if min(chosen) < 0 else usual
+            first = min(begin or 0, *chosen) if min(chosen) < 0 else begin
             name = f"{target}, horizon{'s' * (len(chosen) > 1)} {', '.join(map(str, chosen))}"
             out = None if shared.out is None else folder_of(shared.out, target)
             out = out / f"horizon{chosen[0]}" if out is not None and each_horizon else out

@@ -20,7 +20,7 @@ from jaxcast.hub.tables.scan import collected
 from jaxcast.io.tables import polars
 from jaxcast.progress import doing
 
-NOUNS = {"sample": "samples", "mean": "means", "median": "medians"} | {"pmf": "pmf", "cdf": "cdf"}
+NOUNS = {"sample": "samples", "pmf": "pmf", "cdf": "cdf", "mean": "means", "median": "medians"}
 HEADS = {
     "crps": "CRPS",
     "energy": "energy",
@@ -68,6 +68,17 @@ class TypeChoice:
     cut_target: str | None
     step_days: int
     bad: Literal["raise", "drop"] | None
+
+    @classmethod
+    def of(cls, command: Any, **changes: Any) -> "TypeChoice":
+        """Returns what a command asks for.
+
+        Args:
+            command: The command, with options of the same names.
+            changes: Fields with other values than the command's.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: value for name, value in vars(command).items() if name in names} | changes)
 
 
 def types_in(
@@ -158,8 +169,9 @@ def _truth(choice: TypeChoice) -> Any:
     oracle = next((path for path in beside if path.exists() and choice.truth.name.startswith("time-series")), None)
     if oracle is None:
         return truth
-    came = read_output_truth(oracle).filter(pl.col("category").is_not_null())
-    return pl.concat([truth, came.select(name for name in came.columns if name in truth.columns)], how="diagonal")
+    observed = read_output_truth(oracle).filter(pl.col("category").is_not_null())
+    common = [name for name in observed.columns if name in truth.columns]
+    return pl.concat([truth, observed.select(common)], how="diagonal")
 
 
 def _cut(truth: Any, targets: Sequence[str], categories: dict[Any, Sequence[str]], choice: TypeChoice) -> Any:

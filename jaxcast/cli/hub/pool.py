@@ -133,10 +133,9 @@ class PoolHub(HubTables):
         Returns:
             The number of scores.
         """
-        names = [field.name for field in dataclasses.fields(TypeChoice)]
         horizons = None if self.horizon is None else [self.horizon]
-        given = {name: value for name, value in vars(shared).items() if name in names} | {"horizons": horizons}
-        scores = score_types(kinds, TypeChoice(**given), baseline=None, common=False, with_pool=True)
+        choice = TypeChoice.of(shared, horizons=horizons)
+        scores = score_types(kinds, choice, baseline=None, common=False, with_pool=True)
         for line in scores.dropped:
             announce(f"not scored: {line}")
         show_types(scores, horizons or scores.tasks["horizon"].drop_nulls().unique().sort().to_list())

@@ -1,8 +1,10 @@
 """Pools a round of a hub's folder: all targets, horizons and output types, into one file."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,12 +41,58 @@ def forecast_round(command: Any) -> None:
         InputError: for options of tables, and for what cannot be read, pooled or written.
     """
     refuse_options_of_tables(command)
-    with local_hub(command.hub, command.models) as folder:
+    with open_round(command, command.models) as (hub, round_id, path, metadata):
+        doing("pooling the round")
+        forecast = pool_round(hub, round_id, _settings(command, hub))
+        missing = write_round(path, forecast, overwrite=command.overwrite)
+        methods = f"Pool of the hub's models by jaxcast ({command.method})."
+        stub = write_metadata(metadata, command.model, hub, methods)
+        _report(path, forecast)
+        report_files(stub, missing, "its models forecast")
+        warn_of_ensembles(forecast.models, hub)
+        if command.plot is not None:
+            draw_round(command.plot, forecast)
+
+
+class RoundPlace(NamedTuple):
+    """A round, and where its files are written.
+
+    Args:
+        hub: Description of the hub.
+        round_id: The round.
+        path: File of its forecasts.
+        metadata: Folder of the models' metadata.
+    """
+
+    hub: HubDescription
+    round_id: str
+    path: Path
+    metadata: Path
+
+
+@contextlib.contextmanager
+def open_round(command: Any, models: Sequence[str] = ()) -> Iterator[RoundPlace]:
+    """Opens a command's hub, and locks the files of the round that the command writes.
+
+    Args:
+        command: The command, a `HubTables` with a hub.
+        models: Models to copy of a hub at an address; by default all.
+
+    Yields:
+        The round, the newest by default, and its files: within the hub's folder, or by default of a
+        hub at an address, within the working folder.
+
+    Raises:
+        InputError: for a hub that cannot be read, an unknown round, and files that cannot be
+            written.
+    """
+    with local_hub(command.hub, models) as folder:
         hub = describe_hub(folder)
         round_id = command.round or newest_round(hub, command.model)
         in_place = command.out is None and not is_remote(command.hub)
         out = hub.model_output if in_place else command.out or Path(hub.output_folder)
         path = round_path(out, command.model, round_id, hub)
+        beside = out.parent if out.name == hub.output_folder else out
         with Outputs(
             vars(command),
             {"--out": (path, (path.suffix,)), "--plot": (command.plot, PICTURE)},
@@ -52,16 +100,21 @@ def forecast_round(command: Any) -> None:
             own=path.parent,
             overwrite=command.overwrite,
         ):
-            doing("pooling the round")
-            forecast = pool_round(hub, round_id, _settings(command, hub))
-            missing = write_round(path, forecast, overwrite=command.overwrite)
-            beside = out.parent if out.name == hub.output_folder else out
-            methods = f"Pool of the hub's models by jaxcast ({command.method})."
-            metadata = write_metadata(beside / METADATA, command.model, hub, methods)
-            _report(path, forecast, missing, metadata)
-            warn_of_ensembles(forecast.models, hub)
-            if command.plot is not None:
-                draw_round(command.plot, forecast)
+            yield RoundPlace(hub, round_id, path, beside / METADATA)
+
+
+def report_files(stub: Path | None, missing: Sequence[str], source: str) -> None:
+    """Prints which metadata were written, and what the hub requires beyond the forecasts.
+
+    Args:
+        stub: Stub of the model's metadata; None where the model has metadata.
+        missing: What the hub requires and the file lacks, a line each.
+        source: What the forecasts are made from, in words.
+    """
+    if stub is not None:
+        say(f"{stub}: a stub of the model's metadata; fill it in")
+    for line in missing:
+        say(f"the hub requires more than {source}: {line}")
 
 
 def refuse_options_of_tables(command: Any) -> None:
@@ -73,9 +126,9 @@ def refuse_options_of_tables(command: Any) -> None:
     Raises:
         InputError: for one that is given.
     """
-    usual = {field.name: field.default for field in dataclasses.fields(command)}
+    defaults = {field.name: field.default for field in dataclasses.fields(command)}
     for name in FOR_TABLES:
-        if name in usual and vars(command)[name] != usual[name]:
+        if name in defaults and vars(command)[name] != defaults[name]:
             raise InputError(
                 f"--{name.replace('_', '-')} is for tables; leave it out, as a hub's folder says what is to be forecast"
             )
@@ -109,7 +162,7 @@ def _settings(command: Any, hub: HubDescription) -> RoundSettings:
     )
 
 
-def _report(path: Path, forecast: RoundForecast, missing: tuple[str, ...], metadata: Path | None) -> None:
+def _report(path: Path, forecast: RoundForecast) -> None:
     for note, places in _grouped(forecast.notes).items():
         announce(f"{'; '.join(places)}: {note}" if places else note)
     frame, group = forecast.table.frame, forecast.table.group
@@ -123,10 +176,6 @@ def _report(path: Path, forecast: RoundForecast, missing: tuple[str, ...], metad
     for target in dict.fromkeys(target for target, _ in forecast.hubs):
         latest = max(horizon for each, horizon in forecast.hubs if each == target)
         say(f"{target}: {newest_truth(forecast.hubs[target, latest][0])}")
-    if metadata is not None:
-        say(f"{metadata}: a stub of the model's metadata; fill it in")
-    for line in missing:
-        say(f"the hub requires more than its models forecast: {line}")
 
 
 def _grouped(notes: tuple[str, ...]) -> dict[str, list[str]]:

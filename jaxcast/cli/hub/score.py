@@ -131,9 +131,7 @@ class ScoreHub(HubTables):
         """
         if not kinds:
             return None
-        names = [field.name for field in dataclasses.fields(TypeChoice)]
-        choice = TypeChoice(**{name: value for name, value in vars(self).items() if name in names})
-        scores = score_types(kinds, choice, baseline=self.baseline, common=self.common)
+        scores = score_types(kinds, TypeChoice.of(self), baseline=self.baseline, common=self.common)
         for line in scores.dropped:
             announce(f"not scored: {line}")
         return scores

@@ -32,7 +32,7 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any]]) -> "Scale":
-        """Returns the scale that shows three digits of a usual WIS.
+        """Returns the scale that shows three digits of the median WIS.
 
         Args:
             rows: Rows of `score_forecasters`.
@@ -173,7 +173,7 @@ def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str], *, 
         name: What the tasks of a group have in common, columns joined by "+".
         rows: Rows of `score_hubs` by these columns.
         order: Names of the models, the best first.
-        score: What else stands in place of the WIS, in words.
+        score: The score that the rows hold as `wis`, in words.
     """
     keys, console = name.split("+"), make_console()
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}

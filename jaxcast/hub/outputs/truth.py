@@ -81,8 +81,8 @@ def _observations(path: Path, keys: Mapping[str, str], source: str | None) -> An
 def _categorised(rows: Any) -> Any:
     """Returns rows of values and of the observed categories; an oracle's rows of a cdf are left aside."""
     pl = polars()
-    is_pmf, came = pl.col("output_type") == "pmf", pl.col("value") == 1
-    rows = rows.filter((pl.col("output_type") != "cdf") & (~is_pmf | came))
+    is_pmf, is_observed = pl.col("output_type") == "pmf", pl.col("value") == 1
+    rows = rows.filter((pl.col("output_type") != "cdf") & (~is_pmf | is_observed))
     is_word = ~is_pmf & pl.col("value").is_null() & ~pl.col("category").str.to_lowercase().is_in(("na", "nan"))
     category = pl.when(is_pmf).then(pl.col("output_type_id")).when(is_word).then(pl.col("category")).otherwise(None)
     return rows.with_columns(value=pl.when(is_pmf).then(None).otherwise(pl.col("value")), category=category)

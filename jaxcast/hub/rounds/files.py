@@ -147,7 +147,7 @@ def _properties(hub: HubDescription) -> dict[str, Any]:
 
 
 def _wanted(properties: dict[str, Any], required: tuple[str, ...]) -> list[str]:
-    """Returns the fields of a schema that are required, or usual and allowed."""
+    """Returns the fields of a schema that are required, or allowed and among `FIELDS`."""
     return [field for field in properties if field in required or field in FIELDS] + [
         field for field in required if field not in properties
     ]

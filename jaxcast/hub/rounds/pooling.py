@@ -26,7 +26,7 @@ class RoundForecast(NamedTuple):
 
     Args:
         round_id: Identifier of the round.
-        table: Rows in the hub's columns, as they will stand in its file.
+        table: Rows in the hub's columns, as its file will hold them.
         models: The models that were pooled.
         notes: What was left out, and how targets without target data were pooled, in words.
         hubs: The hub of each target and horizon whose quantiles were pooled with target data, and

@@ -191,13 +191,13 @@ def load_horizons(
     """
     truth = settings.truth
     assert truth is not None
-    usual = 0 if any(horizon <= 0 for horizon in horizons) else None
+    begin = 0 if any(horizon <= 0 for horizon in horizons) else None
     late = [horizon for horizon in horizons if horizon >= 0]
     found: dict[int, Hub] = {}
     for wanted in [*([horizon] for horizon in horizons if horizon < 0), late]:
         choice = Choice(
             vintages=truth.vintages,
-            first_horizon=usual if wanted is late else wanted[0],
+            first_horizon=begin if wanted is late else wanted[0],
             due_days=due_days_of(hub),
             target=target,
             models=settings.models or None,

@@ -235,8 +235,8 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
     """
     dates = rows["target_end_date"].to_numpy().astype("datetime64[D]")
     unique, counts = np.unique(dates, return_counts=True)
-    usual = unique[counts.argmax()]
-    off = (dates - usual).astype(int) % step_days != 0
+    frequent = unique[counts.argmax()]
+    off = (dates - frequent).astype(int) % step_days != 0
     if not off.any():
         return rows
     num_dates = len(np.unique(dates[off]))
@@ -246,7 +246,7 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
     row = rows.row(int(np.argmax(off)), named=True)
     raise InputError(
         f"{shown(row['file'])}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, "
-        f"such as {row['target_end_date']} beside {usual}; fix them, give another step_days, or drop bad rows"
+        f"such as {row['target_end_date']} beside {frequent}; fix them, give another step_days, or drop bad rows"
     )
 
 

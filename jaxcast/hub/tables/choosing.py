@@ -179,12 +179,12 @@ def choose_rows(frame: Any, choice: Choice, known: Any, target: str | None, read
     """
     pl = polars()
     names = known["model"].unique().drop_nulls().sort().to_list()
-    gone = check_names("model", choice.exclude, names)
+    excluded = check_names("model", choice.exclude, names)
     if choice.models is None or isinstance(choice.models, int):
         models = known.filter(is_of(target))["model"].unique().drop_nulls().sort().to_list()
     else:
         models = check_names("model", choice.models, names)
-    wanted = {"model": [name for name in models if name not in gone], "location": []}
+    wanted = {"model": [name for name in models if name not in excluded], "location": []}
     if choice.locations is not None:
         places = read(frame.select(pl.col("location").unique().drop_nulls()))["location"]
         wanted["location"] = check_names("location", choice.locations, places)

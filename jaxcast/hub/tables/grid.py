@@ -89,9 +89,9 @@ def _trimmed(grid: Grid) -> Grid:
         raise InputError(_nothing_left(grid.dropped))
     places, times, models = (np.flatnonzero(there.any(axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     for kept, names, kind in ((places, grid.locations, "location"), (models, grid.models, "model")):
-        gone = [name for i, name in enumerate(names) if i not in set(kept.tolist())]
-        if gone:
-            grid.dropped.append(f"{counted(len(gone), kind)} of which no forecast is left, such as {shown(gone[0])}")
+        lost = [name for i, name in enumerate(names) if i not in set(kept.tolist())]
+        if lost:
+            grid.dropped.append(f"{counted(len(lost), kind)} of which no forecast is left, such as {shown(lost[0])}")
     times = np.arange(times[0], times[-1] + 1)
     return dataclasses.replace(
         grid,

@@ -8,8 +8,7 @@ from typing import Any
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.tables.cells import Cells
 from jaxcast.hub.tables.file_groups import FILE, ROW, FileGroup, hub_files, open_files, scan_file
-from jaxcast.io.tables import polars as polars
-from jaxcast.io.tables import without_reports
+from jaxcast.io.tables import polars, without_reports
 
 # What the same column is called in tidy tables, legacy hubs and hubverse hubs.
 NAMES = {
@@ -96,7 +95,7 @@ def _failure_of(frame: Any) -> Any:
 
 
 def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
-    """Finds a cell as it stands in a file.
+    """Finds a cell as it is written in a file.
 
     Args:
         file: A table of forecasts.
