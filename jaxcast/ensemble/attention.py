@@ -1,9 +1,11 @@
 """The paper's attention as a pool of point forecasts, trained again and again from a rolling origin."""
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key
 
@@ -17,6 +19,8 @@ from jaxcast.rollout import Output
 from jaxcast.training.fitting import fit
 
 QUERY_SIZE = 4
+BATCHES = 4
+"""Minibatches of which an epoch has a whole multiple: so trainings on ever more cases share programs."""
 
 
 class EnsembleSamples(NamedTuple):
@@ -24,8 +28,8 @@ class EnsembleSamples(NamedTuple):
 
     Args:
         memory: `states` are the last observation, the lead and the season of the target, with
-            those of earlier issues; `errors` the newest errors of each model at this lead that are
-            known, zero where it has none.
+            those of earlier issues; `errors` the newest known errors of each model at this lead,
+            zero where it has none.
         forecasts: Forecasts of the models.
         present: Whether a model forecast.
         target: Truth, zero where it is not known.
@@ -111,15 +115,17 @@ def pool_with_attention(
 
     Every `every` issues it is trained anew on all that is verified by then, and forecasts the
     issues up to the next training with what it sees at each. The mean over seeds is the forecast.
+    No later issue changes it: an epoch passes over the verified cases alone, filled up with empty
+    ones to a multiple of four minibatches.
 
     Args:
         forecasts: Forecasts of the models, and what was known at each issue.
-        first: First issue to forecast; earlier ones are only learned from.
+        first: First issue to forecast, from 1; earlier ones are only learned from.
         every: Issues between two trainings.
         num_delays: Observations and errors that it sees.
         hidden_size: Rows of its matrices.
-        num_epochs: Passes over the samples.
-        batch_size: Issues and leads of a minibatch, those that are not verified among them.
+        num_epochs: Passes over the verified cases.
+        batch_size: Cases of a minibatch, each of an issue and a lead.
         learning_rate: Learning rate of Adam.
         keys: Random keys, one a seed.
 
@@ -128,7 +134,7 @@ def pool_with_attention(
         (issue, model, lead).
 
     Raises:
-        InputError: where nothing is verified at the first issue.
+        InputError: where nothing is verified at the first issue, and for numbers out of range.
 
     Source:
         Patel and Wikner (2023), eq. 1, 2, 4 and 8.
@@ -143,46 +149,67 @@ def pool_with_attention(
         >>> output.forecast.shape, bool(jax.numpy.isnan(output.forecast[11]).all())
         ((24, 2), True)
     """
+    for name, value in (("first", first), ("every", every), ("batch_size", batch_size)):
+        check_whole(name, value)
+    num_issues, dtype = len(forecasts.values), forecasts.values.dtype
+    if first >= num_issues:
+        raise InputError(f"first must be below the number of issues, {num_issues}, got {first}")
     samples = ensemble_samples(forecasts, num_delays=num_delays)
     optimizer = optax.adam(learning_rate)
-    num_issues, num_leads = forecasts.truth.shape
-    dtype = forecasts.values.dtype
 
     def init(key: Key[Array, ""]) -> AdditiveAttention:
         return AdditiveAttention(
             dim=1, query_dim=QUERY_SIZE, num_delays=num_delays, hidden_size=hidden_size, key=key, dtype=dtype
         )
 
-    pooled = jnp.full((num_issues, num_leads), jnp.nan, dtype)
-    weights = jnp.zeros((num_issues, forecasts.values.shape[1], num_leads), dtype)
+    found = []
     for start in range(first, num_issues, every):
-        is_case = forecasts.is_verified(start) & forecasts.is_forecast
-        if not bool(is_case.any()):
-            raise InputError(f"nothing is verified at issue {start} to learn from; begin with a later one")
-        cases = jax.tree.map(lambda leaf, is_case=is_case: _cases(leaf, is_case), samples)
         trained = fit(
-            cases,
+            _verified_cases(samples, forecasts, start, multiple=BATCHES * batch_size),
             init=init,
             loss=attention_loss,
             keys=keys,
             optimizer=optimizer,
             num_epochs=num_epochs,
-            batch_size=min(batch_size, num_issues * num_leads),
+            batch_size=batch_size,
         )
-        stop = min(start + every, num_issues)
-        now = jax.tree.map(lambda leaf, start=start, stop=stop: leaf[start:stop], samples)
-        found = jax.lax.map(lambda model, now=now: _pooled(model, now), trained.models)
-        pooled = pooled.at[start:stop].set(found[0].mean(0))
-        weights = weights.at[start:stop].set(jnp.swapaxes(found[1].mean(0), 1, 2))
+        found.append(_mean_over_seeds(trained.models, jax.tree.map(itemgetter(slice(start, start + every)), samples)))
+    pooled, weights = (jnp.concatenate(parts) for parts in zip(*found, strict=True))
+    pooled = jnp.concatenate([jnp.full((first, *pooled.shape[1:]), jnp.nan, dtype), pooled])
+    weights = jnp.concatenate([jnp.zeros((first, *weights.shape[1:]), dtype), weights])
     return Output(jnp.where(forecasts.is_forecast, pooled, jnp.nan), {"weights": weights})
 
 
-def _cases(leaf: Array, is_case: Bool[Array, "issue lead"]) -> Array:
-    """Flattens issues and leads, and clears those that are no case: one shape, so one program."""
-    kept = jnp.where(is_case.reshape(*is_case.shape, *[1] * (leaf.ndim - 2)), leaf, jnp.zeros_like(leaf))
-    return kept.reshape(-1, *leaf.shape[2:])
+def _verified_cases(
+    samples: EnsembleSamples, forecasts: EnsembleForecasts, issue: int, *, multiple: int
+) -> EnsembleSamples:
+    """Returns the cases that are verified at an issue, with one leading axis.
+
+    Nothing else may be among them, not even cleared: their number sets the minibatches and the
+    steps of the training. Empty cases round that number up, so that few programs are compiled.
+
+    Raises:
+        InputError: where nothing is verified.
+    """
+    places = np.flatnonzero(np.asarray(forecasts.is_verified(issue) & forecasts.is_forecast))
+    if not len(places):
+        raise InputError(f"nothing is verified at issue {issue} to learn from; begin with a later one")
+    num_empty = -len(places) % multiple
+
+    def cases_of(leaf: Array) -> Array:
+        flat = np.asarray(leaf).reshape(-1, *leaf.shape[2:])
+        return jnp.asarray(np.concatenate([flat[places], np.zeros((num_empty, *flat.shape[1:]), flat.dtype)]))
+
+    return jax.tree.map(cases_of, samples)
 
 
-def _pooled(model: AdditiveAttention, samples: EnsembleSamples) -> tuple[Array, Array]:
-    output = model(samples.memory, samples.forecasts, present=samples.present)
-    return output.forecast[..., 0], output.info["weights"]
+@jax.jit
+def _mean_over_seeds(models: AdditiveAttention, samples: EnsembleSamples) -> tuple[Array, Array]:
+    """Returns the forecast (issue, lead) and the weights (issue, model, lead), averaged over seeds."""
+
+    def of_seed(model: AdditiveAttention) -> tuple[Array, Array]:
+        output = model(samples.memory, samples.forecasts, present=samples.present)
+        return output.forecast[..., 0], output.info["weights"]
+
+    pooled, weights = jax.lax.map(of_seed, models)
+    return pooled.mean(0), jnp.swapaxes(weights.mean(0), 1, 2)

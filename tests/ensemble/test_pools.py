@@ -275,3 +275,18 @@ def test_trained_attention_changes_with_nothing_that_comes_later():
     )
     np.testing.assert_array_equal(before[: issue + 1], after[: issue + 1])
     assert np.abs(np.nan_to_num(before - after))[issue + 1 :].max() > 1
+
+
+@pytest.mark.slow
+def test_trained_attention_is_that_of_a_table_cut_after_the_issue():
+    values, truth = arrays(60)
+    options = {"first": 14, "every": 6, "num_epochs": 2, "num_delays": 2, "hidden_size": 4, "batch_size": 8}
+    keys, found = jax.random.split(jax.random.key(0)), []
+    for size in (60, 33):  # what is verified later than the last issue is not in the shorter table
+        known = np.where(np.arange(63) < size - 2, truth, np.nan)
+        each = forecasts(values[:size], known, last=truth[:size] + 0.1, seasons=np.arange(63) % 4)
+        network = jaxcast.ensemble.pool_with_attention(each, **options, keys=keys).forecast
+        joined = jaxcast.ensemble.pool_with_experts(AdaptiveEnsemble(), each, network[None]).forecast
+        found.append(np.stack([network, joined])[:, :33])
+    assert np.isfinite(found[0][:, 16:]).all()
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
