@@ -5,6 +5,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from experiments.datasets import find_folder
 from experiments.enso import pictures
 from experiments.enso.data import NAME, PAGE, load, load_official, make_folder
@@ -13,6 +15,7 @@ from experiments.enso.rows import make_rows, table
 from experiments.frame import Settings, check_settings, commit_of, start
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.cli.ensemble.output import interval_of
 from jaxcast.errors import InputError
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce
@@ -22,15 +25,17 @@ from jaxcast.pytrees import fingerprint
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     """Pool forecasts of El Niño from a rolling origin: every issue uses what was known by then.
-    Presets: smoke, made data; quick, all pools and two networks of the paper's attention; paper, four of three variants."""
+    Presets: smoke, made data; quick, all pools and two networks of the paper's attention; paper,
+    four networks of each of its three variants."""
 
     data: tuple[Path, ...] = ()
-    """Folders of the form of iri_enso_plume, joined; by default that one, in the folder that JAXCAST_DATA names or
-    in shared/data beside the checkout."""
+    """Folders of the form of iri_enso_plume, joined; by default that one, in the folder that
+    JAXCAST_DATA names or in shared/data beside the checkout."""
     first: str = "2008-01"
     """First issue that is scored; earlier ones are only learned from."""
     last: str | None = None
-    """Last issue that is read and scored; by default the newest. Targets that are not observed by then do not count."""
+    """Last issue that is read and scored; by default the newest. Targets that are not observed by
+    then do not count."""
     attention: tuple[str, ...] = ()
     """Variants of the paper's attention to train: attention, attention_100_epochs, attention_8_delays."""
     num_epochs: int = 30
@@ -79,8 +84,7 @@ def pool(config: Config, folders: tuple[Path, ...]) -> None:
             f"first must be an issue from {ensemble.issues[1]} to {ensemble.issues[-1]}, got {config.first}"
         )
     first = ensemble.issues.index(config.first)
-    is_scored = ensemble.years * 0 == 0
-    is_scored[:first] = False
+    is_scored = np.arange(len(ensemble.issues)) >= first
     official, repeated = load_official(folders, ensemble)
     dropped = [*ensemble.dropped, *repeated]
     for line in dropped:
@@ -103,10 +107,10 @@ def pool(config: Config, folders: tuple[Path, ...]) -> None:
     for name, figure in pictures.draw(ensemble, made, rows, official, is_scored).items():
         folder.save_figure(f"{name}.png", figure)
     console.print(table(rows, f"{len(ensemble.models)} models, issues {config.first} to {ensemble.issues[-1]}"))
-    by_method = {row["method"]: row for row in rows}
-    low, high = by_method[BEST]["ratio_ci95"]
+    best = next(row for row in rows if row["method"] == BEST)
+    interval = interval_of(best)
     console.print(
-        f"{BEST} / {EQUAL}: {by_method[BEST]['ratio']:.3f} ({low:.3f} to {high:.3f}); results and pictures in "
+        f"{BEST} / {EQUAL}: {best['ratio']:.3f}{interval and f' ({interval})'}; results and pictures in "
         f"{folder.path}/  ({time.perf_counter() - began:.0f} s)",
         highlight=False,
     )

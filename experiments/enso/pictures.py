@@ -117,7 +117,7 @@ def weights(ensemble: Ensemble, found: np.ndarray, is_scored: np.ndarray) -> Fig
 def skill(ensemble: Ensemble, rows: Sequence[dict[str, Any]]) -> Figure:
     """Draws RMSE by lead, and relative to the equally weighted mean."""
     by_method = {row["method"]: row for row in rows}
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     equal = np.asarray(by_method[EQUAL]["rmse_by_lead"], float)
     for name, color in SHOWN.items():
@@ -127,16 +127,15 @@ def skill(ensemble: Ensemble, rows: Sequence[dict[str, Any]]) -> Figure:
         style = {"lw": 2.4 if name in (BEST, JOINED) else 1.3, "color": color}
         left.plot(ensemble.leads, errors, label=name.replace("_", " "), **style)
         if name not in ("persistence", "climatology"):
-            right.plot(ensemble.leads, errors / equal, label=name.replace("_", " "), **style)
+            right.plot(ensemble.leads, errors / equal, **style)
     left.set(xlabel="lead", ylabel="RMSE, deg C", ylim=(0, None))
     right.set(xlabel="lead", ylabel="RMSE / that of the mean")
-    right.legend(frameon=False)
-    left.legend(frameon=False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
 def reliability(ensemble: Ensemble, made: Forecasts, official: Sequence[Official], is_scored: np.ndarray) -> Figure:
-    """Draws how often a category came for each probability it was given, on the official cells."""
+    """Draws the observed share of a category for each forecast probability, on the official cells."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     truth = np.asarray(categories_of(ensemble.forecasts.truth, THRESHOLDS))
     loc, scale = (np.asarray(each[BEST]) for each in (made.pooled, made.spreads))
@@ -144,19 +143,19 @@ def reliability(ensemble: Ensemble, made: Forecasts, official: Sequence[Official
     axes = figure.subplots(1, max(len(official), 1), squeeze=False)[0]
     for ax, each in zip(axes, official, strict=False):
         cells = is_scored[each.issue] & np.isfinite(truth[each.issue, each.lead] + loc[each.issue, each.lead])
-        came = truth[each.issue, each.lead][cells]
+        observed = truth[each.issue, each.lead][cells]
         ours, theirs = shares[each.issue, each.lead][cells], each.probabilities[cells]
         for label, given in (("adaptive pool", ours), (f"official, {each.source}", theirs)):
             for category, name in ((0, "La Niña"), (2, "El Niño")):
                 points = [
-                    (given[inside, category].mean(), (came[inside] == category).mean())
+                    (given[inside, category].mean(), (observed[inside] == category).mean())
                     for low, high in pairwise(BINS)
                     if (inside := (given[:, category] >= low) & (given[:, category] <= high)).sum() >= 10
                 ]
                 if points:
                     ax.plot(*zip(*points, strict=True), marker="o", ms=4, label=f"{label}, {name}")
         ax.plot([0, 1], [0, 1], color="0.7", lw=0.8, zorder=0)
-        ax.set(xlabel="probability", ylabel="share of cases in which it came", title=f"{int(cells.sum())} cells")
+        ax.set(xlabel="probability", ylabel="observed share", title=f"{int(cells.sum())} cells")
         ax.legend(frameon=False)
     return figure
 

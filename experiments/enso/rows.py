@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
 from experiments.enso.data import Official
 from experiments.enso.methods import EQUAL, Forecasts
+from jaxcast.cli.ensemble.output import empty_table, interval_of
 from jaxcast.ensemble import Ensemble, categories_of, score_categories, score_ensemble
 from jaxcast.scores import ranked_probability_score
 
@@ -63,7 +63,7 @@ def make_rows(
 
 
 def _mean(values: np.ndarray) -> float | None:
-    """Returns the mean of the values that there are; None for none."""
+    """Returns the mean of the finite values; None where there is none."""
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else None
 
@@ -74,11 +74,10 @@ def cells_of(row: dict[str, Any]) -> list[str]:
     Args:
         row: A row of results.json.
     """
-    ends = row["ratio_ci95"] or [None, None]
     return [
         _text(row["rmse"], ".3f"),
         _text(row["ratio"], ".3f"),
-        "" if ends[0] is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
+        interval_of(row),
         _text(row["crps"], ".4f"),
         *(_text(row[name], ".1%") for name in ("coverage50", "coverage90")),
         *(_text(row[name], ".4f") for name in ("rps_iri", "rps_cpc")),
@@ -99,14 +98,11 @@ def table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         rows: The rows.
         title: Title of the table.
     """
-    shown = Table(
-        title=title,
-        box=box.SIMPLE,
-        caption="RMSE and CRPS: means over leads; ratio to the equally weighted mean; RPS on the cells of each official "
-        "forecast",
+    shown = empty_table(
+        title,
+        HEAD,
+        "RMSE and CRPS: means over leads; ratio to the equally weighted mean; RPS on the cells of each official forecast",
     )
-    for head in ("method", *HEAD):
-        shown.add_column(head, justify="left" if head == "method" else "right", no_wrap=head != "method")
     for row in rows:
         shown.add_row(row["method"].replace("_", " "), *cells_of(row))
     return shown

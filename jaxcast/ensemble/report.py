@@ -16,6 +16,8 @@ from jaxcast.errors import InputError
 from jaxcast.scores.crps import crps_normal
 from jaxcast.scores.probabilities import ranked_probability_score
 
+LEAST_BLOCKS = 5
+"""Blocks below which there is no interval."""
 Pooled = Mapping[str, Shaped[Any, "issue lead"]]
 
 
@@ -35,7 +37,7 @@ def score_ensemble(
 
     The RMSE is taken at each lead, then averaged over leads. The ratio is that of this average to
     the reference's, over the cases that both have. Its interval is a bootstrap over blocks of
-    issues, such as calendar years.
+    issues, such as calendar years; fewer than five say nothing of their spread, and give none.
 
     Args:
         pooled: Forecasts of each method, NaN where there is none.
@@ -49,7 +51,7 @@ def score_ensemble(
 
     Returns:
         A row for each method: method, rmse_by_lead, rmse, ratio, ratio_ci95, num_cases, crps,
-        coverage50, coverage90; None for what there is not.
+        coverage50, coverage90; None for those that cannot be computed.
 
     Raises:
         InputError: for a reference that is none of the methods.
@@ -105,17 +107,29 @@ def _of_points(
     by_lead = np.full(truth.shape[1], np.nan)
     by_lead[has_case] = np.sqrt(own.sum(0) / number.sum(0))
     ratio = _rmse(own, number) / _rmse(other, number)
-    draws = np.random.default_rng(seed).integers(0, len(names), (num_resamples, len(names)))
-    with np.errstate(invalid="ignore", divide="ignore"):  # a lead may have no case in a resample
-        ratios = _rmse(own[draws], number[draws]) / _rmse(other[draws], number[draws])
-    ends = np.nanquantile(ratios, [0.025, 0.975]) if np.isfinite(ratios).any() else [np.nan] * 2
     return {
         "rmse_by_lead": [_number(each) for each in by_lead],
         "rmse": _number(_rmse(own, number)),
         "ratio": _number(ratio),
-        "ratio_ci95": [_number(end) for end in ends],
+        "ratio_ci95": _interval(own, other, number, num_resamples, seed),
         "num_cases": int(cases.sum()),
     }
+
+
+def _interval(
+    own: Float[np.ndarray, "block lead"],
+    other: Float[np.ndarray, "block lead"],
+    number: Shaped[np.ndarray, "block lead"],
+    num_resamples: int,
+    seed: int,
+) -> list[float | None] | None:
+    """Returns the ends of the ratio's 95 % interval over blocks; None for too few of them."""
+    if len(number) < LEAST_BLOCKS:
+        return None
+    draws = np.random.default_rng(seed).integers(0, len(number), (num_resamples, len(number)))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a lead may have no case in a resample
+        ratios = _rmse(own[draws], number[draws]) / _rmse(other[draws], number[draws])
+    return [_number(end) for end in np.nanquantile(ratios, [0.025, 0.975])] if np.isfinite(ratios).any() else None
 
 
 def _rmse(squares: Float[np.ndarray, "*batch block lead"], number: Shaped[np.ndarray, "*batch block lead"]) -> Any:

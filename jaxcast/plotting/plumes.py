@@ -27,7 +27,7 @@ def plot_plume(
         values: Forecasts of the models, NaN where there is none.
         pooled: Forecast of the pool.
         spread: Its standard deviation.
-        truth: What came, NaN where it is not known; None to leave it out.
+        truth: Observed values, NaN where they are not known; None to leave them out.
 
     Returns:
         The axes.

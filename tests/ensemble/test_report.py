@@ -15,7 +15,7 @@ def test_scores_are_those_of_numpy():
     pooled = {"zero": np.zeros((36, 3)), "near": target + 0.5}
     pooled["near"][:5] = np.nan
     spread = {"near": np.full((36, 3), 0.7)}
-    blocks = np.arange(36) // 9
+    blocks = np.arange(36) // 6
     zero, near = score_ensemble(pooled, found, reference="zero", blocks=blocks, spreads=spread)
     by_lead = np.sqrt(np.nanmean(target**2, 0))
     np.testing.assert_allclose(zero["rmse_by_lead"], by_lead)
@@ -23,12 +23,14 @@ def test_scores_are_those_of_numpy():
     assert near["num_cases"] == 31 * 3
     other = np.sqrt(np.mean(target[5:] ** 2, 0)).mean()
     assert np.isclose(near["ratio"], 0.5 / other)  # over the cases that both have
-    draws = np.random.default_rng(0).integers(0, 4, (2000, 4))
+    draws = np.random.default_rng(0).integers(0, 6, (2000, 6))
     ratios = []
     for draw in draws:
         rows = np.concatenate([np.flatnonzero((blocks == block) & (np.arange(36) >= 5)) for block in draw])
         ratios.append(0.5 / np.sqrt((target[rows] ** 2).mean(0)).mean())
     np.testing.assert_allclose(near["ratio_ci95"], np.quantile(ratios, [0.025, 0.975]))
+    few = score_ensemble(pooled, found, reference="zero", blocks=np.arange(36) // 9)
+    assert [(row["ratio"], row["ratio_ci95"]) for row in few] == [(1.0, None), (near["ratio"], None)]
     z = -0.5 / 0.7
     crps = 0.7 * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))
     assert np.isclose(near["crps"], crps)

@@ -10,8 +10,9 @@ import pytest
 
 import jaxcast
 from experiments.enso import __main__ as enso
+from experiments.enso import page as enso_page
 from experiments.enso.data import load, load_official, make_folder
-from experiments.enso.methods import EQUAL, POOLS, Forecasts, baselines, spread_of_models
+from experiments.enso.methods import BEST, EQUAL, POOLS, Forecasts, baselines, spread_of_models
 from experiments.enso.rows import make_rows
 from tests.real_data import real_data
 
@@ -26,17 +27,25 @@ BASELINES = {
 }
 
 
-def test_baselines_are_those_of_the_source_to_its_digits():
+def rows_of(names):
+    """Rows of pools on the real data, beside the baselines with the spread of the models."""
     folder = real_data("iri_enso_plume")
     ensemble = load((folder,), None)
+    forecasts = ensemble.forecasts
     pooled = baselines(ensemble)
-    for name in (EQUAL, "equal_median"):
-        pooled[name] = np.asarray(jaxcast.ensemble.pool_ensemble(POOLS[name], ensemble.forecasts).forecast)
-    spread = spread_of_models(ensemble.forecasts)
-    made = Forecasts(pooled, dict.fromkeys(pooled, spread), np.zeros(0))
+    for name in names:
+        pooled[name] = np.asarray(jaxcast.ensemble.pool_ensemble(POOLS[name], forecasts).forecast)
+    spreads = dict.fromkeys(pooled, spread_of_models(forecasts))
+    if BEST in pooled:
+        spreads[BEST] = np.asarray(jax.jit(jaxcast.ensemble.error_spread)(pooled[BEST], forecasts))
     is_scored = np.asarray(ensemble.issues) >= "2008-01"
     official, _ = load_official((folder,), ensemble)
-    rows = {row["method"]: row for row in make_rows(ensemble, made, official, is_scored)}
+    rows = make_rows(ensemble, Forecasts(pooled, spreads, np.zeros(0)), official, is_scored)
+    return {row["method"]: row for row in rows}
+
+
+def test_baselines_are_those_of_the_source_to_its_digits():
+    rows = rows_of((EQUAL, "equal_median"))
     for name, text in BASELINES.items():
         row = rows[name]
         found = [*row["rmse_by_lead"], row["rmse"], row["ratio"], *row["ratio_ci95"]]
@@ -47,6 +56,17 @@ def test_baselines_are_those_of_the_source_to_its_digits():
     assert [rows[f"official_{name}"]["num_cases"] for name in ("iri", "cpc")] == [1233, 715]
     mean = rows[EQUAL]
     np.testing.assert_allclose([mean["crps"], mean["rps_iri"], mean["rps_cpc"]], [0.2926, 0.2424, 0.1877], atol=5.5e-5)
+
+
+@pytest.mark.slow
+def test_the_adaptive_pool_has_the_scores_that_were_recorded():
+    found = rows_of((EQUAL, BEST))[BEST]
+    assert np.isclose(found["ratio"], 0.955, atol=1e-3)
+    assert found["ratio_ci95"][1] < 1
+    recorded = next(row for row in enso_page.rows() if row["method"] == BEST)
+    for name, value in recorded.items():
+        if name != "method":
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
 
 
 @pytest.fixture(scope="module")

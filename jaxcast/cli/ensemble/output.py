@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,39 +30,55 @@ def show_scores(rows: Sequence[dict[str, Any]], ensemble: Ensemble, title: str) 
         ensemble: The ensemble.
         title: Title of the table.
     """
-    table = Table(
-        title=title,
-        box=box.SIMPLE,
-        caption="RMSE by lead, its mean over leads, and that relative to the equally weighted mean over the same cases "
-        "(95 % interval by a bootstrap over years)",
-    )
     leads = _shown_leads(ensemble.leads)
-    heads = [
-        "",
-        *(f"lead {ensemble.leads[k]}" for k in leads),
-        "RMSE",
-        "ratio",
-        "95 %",
-        "CRPS",
-        "50 %",
-        "90 %",
-        "cases",
-    ]
-    for head in heads:
-        table.add_column(head, justify="left" if not head else "right", no_wrap=bool(head), overflow="fold")
+    heads = [f"lead {ensemble.leads[k]}" for k in leads]
+    heads += ["RMSE", "ratio", "95 %", "CRPS", "50 %", "90 %", "cases"]
+    table = empty_table(
+        title,
+        heads,
+        "RMSE by lead, its mean over leads, and that relative to the equally weighted mean over the same cases (95 % "
+        "interval by a bootstrap over years)",
+    )
     for row in sorted(rows, key=lambda row: (row["ratio"] is None, row["ratio"])):
-        ends = row["ratio_ci95"] or [None, None]
         table.add_row(
             Text(shown(row["method"])),
             *(_cell(row["rmse_by_lead"][k]) for k in leads),
             _cell(row["rmse"]),
             _cell(row["ratio"]),
-            "" if ends[0] is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
+            interval_of(row),
             _cell(row["crps"]),
             *("" if row[name] is None else f"{row[name]:.1%}" for name in ("coverage50", "coverage90")),
             str(row["num_cases"]),
         )
     make_console().print(table)
+
+
+def empty_table(title: str, heads: Sequence[str], caption: str) -> Table:
+    """Makes a table of scores without rows, whose first column is the name of a forecast.
+
+    Args:
+        title: Title of the table.
+        heads: Heads of the columns with numbers.
+        caption: What the numbers are.
+
+    Returns:
+        The table.
+    """
+    table = Table(title=title, box=box.SIMPLE, caption=caption)
+    table.add_column("", overflow="fold")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
+
+
+def interval_of(row: Mapping[str, Any]) -> str:
+    """Returns the interval of a row's ratio as text; nothing where there is none.
+
+    Args:
+        row: A row of `score_ensemble`.
+    """
+    ends = row["ratio_ci95"]
+    return "" if ends is None or None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def _shown_leads(leads: Sequence[int]) -> list[int]:
