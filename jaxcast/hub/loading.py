@@ -227,7 +227,8 @@ def _grid(rows: Any, horizon: int, wanted: dict[str, Any], choice: Choice, dropp
                 f"{shown(missing[0])}"
             )
     if "sample" in rows.columns:
-        rows = in_place_of_samples(rows, choice.levels, dropped)
+        rows, lines = in_place_of_samples(rows, choice.levels)
+        dropped += lines
     grid = fill_grid(rows, choice.step_days, choice.bad, dropped)
     return grid.of_models(kept_models(choice.models, grid))
 
@@ -296,7 +297,7 @@ def _are_due_early(grids: dict[int, Grid], choice: Choice) -> bool:
 def _deadlines(grid: Grid, horizon: int, first: int, choice: Choice) -> np.ndarray:
     """Returns the day before which a release must have come out for each date's round to use it."""
     return deadlines_of(
-        grid.dates - np.timedelta64(horizon * choice.step_days, "D"),
+        _round_days(grid, horizon, choice)[0],
         grid.rounds,
         grid.made,
         first_horizon=first,

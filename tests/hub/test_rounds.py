@@ -14,7 +14,7 @@ from jaxcast.cli.hub.forecast import ForecastHub
 from jaxcast.cli.main import parse
 from jaxcast.hub.rounds.files import round_path, write_metadata, write_round
 from jaxcast.hub.rounds.pooling import newest_round, pool_round
-from jaxcast.hub.rounds.quantiles import RoundSettings, pool_quantiles, scan_history
+from jaxcast.hub.rounds.quantiles import RoundSettings, pool_quantiles, read_history
 from jaxcast.hub.tables.target_data import find_target_data
 from jaxcast.hub.validation.report import validate_submission
 from tests.hub.tiny_hub import CATEGORIES, CATEGORY, COUNT, HORIZONS, LOCATIONS, MODELS, PEAK, RATE, WEEKS, write_hub
@@ -215,10 +215,9 @@ def test_a_target_with_further_columns_leaves_the_others_as_they_are(hub, tmp_pa
     given, kind = settings(hub), group.model_tasks[0].output_type("quantile")
 
     def pooled(*frames):
-        notes, hubs = [], {}
-        read = partial(scan_history, description, group, given, [], None)
-        pool_quantiles(description, group, kind, pl.concat(frames, how="diagonal"), given, read, notes, hubs)
-        return [note for note in notes if "equal weights" in note], {target for target, _ in hubs}
+        read = partial(read_history, description, group, given, None)
+        found, hubs = pool_quantiles(description, group, kind, pl.concat(frames, how="diagonal"), given, read)
+        return [note for note in found.dropped if "equal weights" in note], {target for target, _ in hubs}
 
     assert pooled(rows, *aged) == (
         [f"{RATE}: quantiles pooled with equal weights, as its tasks also differ in age"], {COUNT}

@@ -146,9 +146,8 @@ def score_types(
     if choice.cut_points:
         truth = _cut(truth, of_pmf, categories, choice)
     compound = (description and compound_of(description)) or COMPOUND
-    dropped: list[str] = []
-    if with_pool:
-        rows = pl.concat([rows, *pool_types(rows, categories, compound, dropped)], how="diagonal")
+    pools, unused = pool_types(rows, categories, compound) if with_pool else ([], [])
+    rows = pl.concat([rows, *pools], how="diagonal")
     scores = score_outputs(
         rows,
         truth,
@@ -158,7 +157,7 @@ def score_types(
         baseline=baseline if baseline in rows["model"].unique() else None,
         common=common,
     )
-    return scores._replace(dropped=(*read.dropped, *dropped, *scores.dropped))
+    return scores._replace(dropped=(*read.dropped, *unused, *scores.dropped))
 
 
 def _truth(choice: TypeChoice) -> Any:

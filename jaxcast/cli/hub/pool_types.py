@@ -18,20 +18,18 @@ def pool_types(
     rows: Any,
     categories: Mapping[Any, Sequence[str]],
     compound: Sequence[str] | Mapping[str | None, Sequence[str]],
-    dropped: list[str],
-) -> list[Any]:
+) -> tuple[list[Any], list[str]]:
     """Pools output types other than quantiles with equal weights, in all rounds.
 
     Args:
         rows: Rows of `read_outputs`.
         categories: Categories of targets in their order.
         compound: Task ids that are the same in a trajectory of samples, perhaps by target.
-        dropped: List to which lines are added on what was not used.
 
     Returns:
-        The rows of each pool.
+        The rows of each pool, and lines on what was not used.
     """
-    pl, found = polars(), []
+    pl, found, dropped = polars(), [], list[str]()
     groups = rows.filter(pl.col("output_type") != "quantile").group_by("output_type", "target", maintain_order=True)
     for (kind, target), of_kind in groups:
         joint = compound.get(target, COMPOUND) if isinstance(compound, Mapping) else compound
@@ -42,7 +40,7 @@ def pool_types(
             continue
         dropped += [f"pool of {kind} of {target}: {line}" for line in pooled.dropped]
         found.append(pooled.rows)
-    return found
+    return found, dropped
 
 
 def _pool(kind: str, rows: Any, categories: Sequence[str] | None, compound: Sequence[str]) -> Outputs:

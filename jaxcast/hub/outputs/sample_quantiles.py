@@ -60,30 +60,24 @@ def quantiles_of_samples(
         check_number("a level", level, above=0, most=1)
     rows, tasks, dropped = rows_to_pool(rows, "sample", None)
     origin = [name for name in ("file", "row") if name in rows.columns]
-    made = _quantiles(rows, ["model", *tasks], origin, sorted(levels), method, least, dropped)
+    made, few = _quantiles(rows, ["model", *tasks], origin, sorted(levels), method, least)
     if not len(made):
         raise InputError(f"no task has {counted(least, 'sample')}; read more samples, or ask for fewer")
     kind = pl.lit("quantile").alias("output_type")
     ids = pl.col("quantile").map_elements("{:.6g}".format, return_dtype=pl.String).alias("output_type_id")
     frame = made.select("model", *tasks, kind, ids, "value", *origin)
-    return Outputs(frame.sort("model", *tasks, maintain_order=True), tuple(dropped))
+    return Outputs(frame.sort("model", *tasks, maintain_order=True), (*dropped, *few))
 
 
 def _quantiles(
-    rows: Any,
-    key: list[str],
-    others: list[str],
-    levels: Sequence[float],
-    method: Method,
-    least: int,
-    dropped: list[str],
-) -> Any:
-    """Returns a row for each forecast and level, with the first of the other columns."""
+    rows: Any, key: list[str], others: list[str], levels: Sequence[float], method: Method, least: int
+) -> tuple[Any, list[str]]:
+    """Returns a row for each forecast and level, with the first of the other columns, and what is left out."""
     pl = polars()
     groups = rows.group_by(key, maintain_order=True).agg("value", *(pl.col(name).first() for name in others))
     groups = groups.with_columns(size=pl.col("value").list.len())
     few = groups.filter(pl.col("size") < least)
-    dropped += counted_by_model(few, "task", f"with fewer than {counted(least, 'sample')}")
+    dropped = counted_by_model(few, "task", f"with fewer than {counted(least, 'sample')}")
     made = [groups.clear().drop("size").with_columns(quantile=pl.lit(0.0), value=pl.lit(0.0))]
     for _, batch in groups.filter(pl.col("size") >= least).group_by("size", maintain_order=True):
         values = batch["value"].explode().to_numpy().reshape(len(batch), -1)
@@ -93,21 +87,20 @@ def _quantiles(
             quantile=of_levels, value=pl.Series(quantiles.T, dtype=pl.List(pl.Float64))
         )
         made.append(frame.explode("quantile", "value").select(made[0].columns))
-    return pl.concat(made)
+    return pl.concat(made), dropped
 
 
-def in_place_of_samples(rows: Any, levels: Sequence[float] | None, dropped: list[str]) -> Any:
+def in_place_of_samples(rows: Any, levels: Sequence[float] | None) -> tuple[Any, list[str]]:
     """Replaces samples by their quantiles, where a forecast has none of its own.
 
     Args:
         rows: Rows of `scan_forecasts` of one target and horizon, with the column sample.
         levels: Levels of the quantiles; by default those of the other rows, or else the 23 of the
             COVID-19 and influenza hubs.
-        dropped: List to which lines on samples are added: those whose quantiles are taken, and
-            those beside quantiles.
 
     Returns:
-        The rows, without the column sample.
+        The rows, without the column sample; and lines on the samples beside quantiles, those whose
+        quantiles are taken, and those that are too few.
     """
     pl = polars()
     key = ["model", "location", "target_end_date"]
@@ -115,7 +108,7 @@ def in_place_of_samples(rows: Any, levels: Sequence[float] | None, dropped: list
     quantiles, samples = rows.filter(~is_sample), rows.filter(is_sample)
     own = quantiles.filter(pl.col("quantile").is_not_null())
     beside = samples.join(own, on=key, how="semi")
-    dropped += _counted(beside, key, "beside its quantiles, which are used")
+    dropped = _counted(beside, key, "beside its quantiles, which are used")
     samples = samples.join(own, on=key, how="anti")
     is_first = samples.select(pl.struct(*key, "sample").is_first_distinct()).to_series()
     again = samples.filter(~is_first).with_columns(fault=pl.lit("output_type_id", samples.schema["fault"]))
@@ -124,10 +117,9 @@ def in_place_of_samples(rows: Any, levels: Sequence[float] | None, dropped: list
     if levels is None:
         levels = own["quantile"].round(6).unique().sort().to_list() or HUB_LEVELS
     others = [name for name in rows.columns if name not in (*key, "sample", "quantile", "value")]
-    made = _quantiles(samples, key, others, sorted(levels), "median_unbiased", 2, dropped)
-    return pl.concat(
-        [quantiles.drop("sample"), *(frame.select(quantiles.drop("sample").columns) for frame in (made, again))]
-    )
+    made, few = _quantiles(samples, key, others, sorted(levels), "median_unbiased", 2)
+    kept = quantiles.drop("sample")
+    return pl.concat([kept, *(frame.select(kept.columns) for frame in (made, again))]), [*dropped, *few]
 
 
 def _counted(samples: Any, key: list[str], what: str) -> list[str]:

@@ -65,9 +65,12 @@ def make_baseline_round(hub: HubDescription, round_id: str, settings: RoundSetti
                 notes.append(f"{target}: without {', '.join(others)}, which a baseline does not have")
             found, lines = _load(hub, group, task, round_id, target, known[of_truth], settings)
             notes += lines
-            for horizon, each in found.items():
-                frames = [_rows(each, kind, settings, hubs, (target, horizon)) for kind in kinds]
-                made += [frame.with_columns(**columns, target=_text(target)) for frame in frames]
+            for (horizon, each), kind in product(found.items(), kinds):
+                of_type, values = _make(each, kind, settings)
+                if kind.name == "quantile" or (target, horizon) not in hubs:
+                    hubs[target, horizon] = of_type, values
+                rows = _rows(of_type, values, kind, horizon)
+                made.append(rows.with_columns(**columns, target=_text(target)))
     frame = polars().concat(made, how="diagonal") if made else None
     if frame is None or not len(frame):
         raise InputError(f"no target of the round {shown(round_id)} has quantiles and target data ({'; '.join(notes)})")
@@ -195,14 +198,16 @@ def _placeholders(target: str | None, tasks: list[Any], day: date | None) -> Any
     )
 
 
-def _rows(hub: Hub, kind: OutputType, settings: RoundSettings, hubs: Pooled, key: tuple[str | None, int]) -> Any:
+def _make(hub: Hub, kind: OutputType, settings: RoundSettings) -> tuple[Hub, np.ndarray]:
+    """Returns the hub with the levels of an output type, and the quantiles that are made from it."""
+    of_type = hub if kind.name == "quantile" else dataclasses.replace(hub, levels=np.asarray([0.5]))
+    return of_type, np.asarray(settings.pool(of_type, kind))
+
+
+def _rows(hub: Hub, values: np.ndarray, kind: OutputType, horizon: int) -> Any:
     """Returns the rows of an output type at one horizon; a location without target data has none."""
     pl = polars()
-    of_type = hub if kind.name == "quantile" else dataclasses.replace(hub, levels=np.asarray([0.5]))
-    values = np.asarray(settings.pool(of_type, kind))
-    if kind.name == "quantile" or key not in hubs:
-        hubs[key] = of_type, values
-    ids = [f"{level:.6g}" for level in of_type.levels] if kind.name == "quantile" else [None]
+    ids = [f"{level:.6g}" for level in hub.levels] if kind.name == "quantile" else [None]
     frame = pl.DataFrame(
         {
             "location": np.repeat(hub.locations, len(ids)),
@@ -214,6 +219,6 @@ def _rows(hub: Hub, kind: OutputType, settings: RoundSettings, hubs: Pooled, key
         pl.lit(kind.name).alias(TYPE),
         pl.lit(hub.reference_dates[-1].item()).alias("reference_date"),
         pl.lit(hub.dates[-1].item()).alias("target_end_date"),
-        pl.lit(key[1]).alias("horizon"),
+        pl.lit(horizon).alias("horizon"),
     )
     return within(frame, kind)

@@ -12,7 +12,7 @@ from jaxcast.hub.config.description import HubDescription, ModelTask, OutputType
 from jaxcast.hub.outputs.pools import pool_cdf, pool_means, pool_medians, pool_pmf
 from jaxcast.hub.outputs.reading import TASK_COLUMNS, Outputs, read_outputs, task_columns
 from jaxcast.hub.outputs.samples import pool_samples
-from jaxcast.hub.rounds.quantiles import Pooled, RoundSettings, pool_quantiles, scan_history
+from jaxcast.hub.rounds.quantiles import Pooled, RoundSettings, pool_quantiles, read_history
 from jaxcast.hub.tables.file_groups import SUFFIXES
 from jaxcast.hub.tables.scan import NAMES
 from jaxcast.hub.validation.file import parse_name
@@ -81,22 +81,22 @@ def pool_round(hub: HubDescription, round_id: str, settings: RoundSettings) -> R
     group = hub.find_round(round_id)
     outputs = _read(hub, round_id, settings)
     table = _table_of(outputs.rows, group, round_id, hub.model_output)
-    notes, hubs = list(outputs.dropped), Pooled()
+    notes, hubs, pooled = list(outputs.dropped), Pooled(), []
     if unknown := table.frame[TASK].null_count():
         notes.append(f"{counted(unknown, 'row')} of tasks, output types or ids that the hub does not have")
-    pooled = []
     newest = outputs.rows["reference_date"].max()
-    history = cache(partial(scan_history, hub, group, settings, notes, newest))
+    history = cache(partial(read_history, hub, group, settings, newest))
     for i, task in enumerate(group.model_tasks):
         index = table.frame.filter(polars().col(TASK) == i)["index"]
-        pooled += _pool_task(hub, group, task, outputs.rows[index], settings, history, notes, hubs)
+        found, of_task = _pool_task(hub, group, task, outputs.rows[index], settings, history)
+        notes, hubs = [*notes, *found.dropped], hubs | of_task
+        pooled += [] if found.rows is None else [found.rows]
+    different = tuple(dict.fromkeys(notes))
     if not pooled:
-        raise InputError(f"nothing of the round {round_id} can be pooled ({'; '.join(notes) or 'no rows'})")
+        raise InputError(f"nothing of the round {round_id} can be pooled ({'; '.join(different) or 'no rows'})")
     frame = in_columns(polars().concat(pooled, how="diagonal"), group)
     models = tuple(sorted(outputs.rows["model"].unique()))
-    return RoundForecast(
-        round_id, dataclasses.replace(table, frame=frame, dtypes={}), models, tuple(dict.fromkeys(notes)), hubs
-    )
+    return RoundForecast(round_id, dataclasses.replace(table, frame=frame, dtypes={}), models, different, hubs)
 
 
 def _read(hub: HubDescription, round_id: str, settings: RoundSettings) -> Outputs:
@@ -154,48 +154,41 @@ def _pool_task(
     task: ModelTask,
     rows: Any,
     settings: RoundSettings,
-    history: Callable[[], Any],
-    notes: list[str],
-    hubs: Pooled,
-) -> list[Any]:
-    """Pools the output types of a model task."""
-    pl, found = polars(), dict[str, Any]()
+    history: Callable[[], Outputs],
+) -> tuple[Outputs, Pooled]:
+    """Pools the output types of a model task; returns also the hubs whose quantiles were pooled."""
+    pl, found, notes, hubs = polars(), dict[str, Any](), list[str](), Pooled()
     for kind in sorted(task.output_types, key=lambda kind: kind.name == "median"):
         read = ("quantile", "sample") if kind.name == "quantile" else (kind.name,)
         of_kind = rows.filter(pl.col(TYPE).is_in(read))
         if not len(of_kind):
             continue
         if kind.name == "quantile":
-            pooled = pool_quantiles(hub, group, kind, of_kind, settings, history, notes, hubs)
+            pooled, hubs = pool_quantiles(hub, group, kind, of_kind, settings, history)
         else:
-            pooled = _pool_kind(group, task, kind, of_kind, settings, notes)
-        if pooled is not None and len(pooled):
-            found[kind.name] = within(pooled, kind)
+            pooled = _pool_kind(group, kind, of_kind, settings)
+        notes += pooled.dropped
+        if pooled.rows is not None and len(pooled.rows):
+            found[kind.name] = within(pooled.rows, kind)
     if "median" in found and "quantile" in found:
         found["median"] = _medians(found["median"], found["quantile"])
-    return _complete(list(found.values()), task, notes)
+    complete = _complete(list(found.values()), task)
+    return Outputs(complete.rows, (*notes, *complete.dropped)), hubs
 
 
-def _pool_kind(
-    group: Round, task: ModelTask, kind: OutputType, rows: Any, settings: RoundSettings, notes: list[str]
-) -> Any:
-    """Pools the rows of an output type other than quantiles; None where too few can be."""
+def _pool_kind(group: Round, kind: OutputType, rows: Any, settings: RoundSettings) -> Outputs:
+    """Pools the rows of an output type other than quantiles; without rows where none can be."""
     plain = {"cdf": pool_cdf, "mean": pool_means, "median": pool_medians}
     if kind.name not in ("pmf", "sample", *plain):
-        notes.append(f"{kind.name}: not pooled, as it is no output type that can be")
-        return None
+        return Outputs(None, (f"{kind.name}: not pooled, as it is no output type that can be",))
     try:
         if kind.name == "pmf":
-            pooled = pool_pmf(rows, categories=[text_of(each) for each in kind.ids + kind.optional_ids])
-        elif kind.name == "sample":
-            pooled = _pool_samples(group, kind, rows, settings)
-        else:
-            pooled = plain[kind.name](rows)
+            return pool_pmf(rows, categories=[text_of(each) for each in kind.ids + kind.optional_ids])
+        if kind.name == "sample":
+            return _pool_samples(group, kind, rows, settings)
+        return plain[kind.name](rows)
     except InputError as error:
-        notes.append(f"{kind.name}: not pooled ({error})")
-        return None
-    notes += pooled.dropped
-    return pooled.rows
+        return Outputs(None, (f"{kind.name}: not pooled ({error})",))
 
 
 def _pool_samples(group: Round, kind: OutputType, rows: Any, settings: RoundSettings) -> Outputs:
@@ -245,11 +238,11 @@ def within(rows: Any, kind: OutputType) -> Any:
     return rows
 
 
-def _complete(frames: list[Any], task: ModelTask, notes: list[str]) -> list[Any]:
-    """Leaves out tasks that lack a required output type."""
-    pl = polars()
+def _complete(frames: list[Any], task: ModelTask) -> Outputs:
+    """Leaves out tasks that lack a required output type; without rows where none is left."""
+    pl, notes = polars(), list[str]()
     if not frames:
-        return []
+        return Outputs(None)
     required = [kind.name for kind in task.output_types if kind.is_required]
     frame = pl.concat(frames, how="diagonal").drop("model", "file", "row", strict=False)
     keys = [name for name in frame.columns if name not in (TYPE, TYPE_ID, "value")]
@@ -261,7 +254,7 @@ def _complete(frames: list[Any], task: ModelTask, notes: list[str]) -> list[Any]
         number = len(lacking.select(keys).unique())
         notes.append(f"{counted(number, 'task')} of which {' or '.join(required)} could not be pooled")
         frame = frame.join(lacking.select(keys).unique(), on=keys, how="anti", nulls_equal=True)
-    return [frame] if len(frame) else []
+    return Outputs(frame if len(frame) else None, tuple(notes))
 
 
 def in_columns(frame: Any, group: Round) -> Any:

@@ -13,7 +13,7 @@ from jaxcast.hub.arrays import Hub
 from jaxcast.hub.config.description import HubDescription, OutputType, Round
 from jaxcast.hub.config.windows import due_days_of
 from jaxcast.hub.loading import load_scanned
-from jaxcast.hub.outputs.reading import TASK_COLUMNS
+from jaxcast.hub.outputs.reading import TASK_COLUMNS, Outputs
 from jaxcast.hub.outputs.sample_quantiles import quantiles_of_samples
 from jaxcast.hub.tables.choosing import Choice
 from jaxcast.hub.tables.scan import collected, scan_forecasts
@@ -65,10 +65,8 @@ def pool_quantiles(
     kind: OutputType,
     rows: Any,
     settings: RoundSettings,
-    history: Callable[[], Any],
-    notes: list[str],
-    hubs: Pooled,
-) -> Any:
+    history: Callable[[], Outputs],
+) -> tuple[Outputs, Pooled]:
     """Pools quantiles: by the pool where there are target data, else with equal weights.
 
     Args:
@@ -78,24 +76,27 @@ def pool_quantiles(
         rows: Rows of `read_outputs` of a model task of this round: quantiles, and samples, whose
             quantiles are used where a model gives no others.
         settings: How to pool.
-        history: Gives the lazy frame of `scan_history`.
-        notes: List to which lines are added on what was left out.
-        hubs: The hub of each target and horizon that was pooled with target data, and the pooled
-            quantiles, are added to it.
+        history: Gives the rows of `read_history`; it is called only where they are needed.
 
     Returns:
-        The pooled rows; None where there are none.
+        The pooled rows, None where there are none, with what was left out; and the hub of each
+        target and horizon that was pooled with target data, with the pooled quantiles.
+
+    Raises:
+        InputError: as by `load_hub`.
     """
     pl = polars()
     levels = sorted(float(each) for each in kind.ids + kind.optional_ids)
-    pooled = []
+    pooled, notes, hubs = [], list[str](), Pooled()
     for (target,), of_target in rows.group_by("target", maintain_order=True):
         horizons = of_target["horizon"].drop_nulls().unique().sort().to_list()
         if why := _why_equal(of_target, target, settings.truth):
             notes.append(f"{target}: quantiles pooled with equal weights, as {why}")
             pooled.append(equal_quantiles(_with_samples(of_target, levels), levels, settings.equal))
             continue
-        found = load_horizons(hub, group, history(), target, horizons, levels, settings)
+        read = history()
+        notes += read.dropped
+        found = load_horizons(hub, group, read.rows, target, horizons, levels, settings)
         for horizon, each in found.items():
             of_horizon = of_target.filter(pl.col("horizon") == horizon)
             end = np.datetime64(of_horizon["target_end_date"].drop_nulls().mode().sort()[0], "D")
@@ -107,7 +108,8 @@ def pool_quantiles(
             newest = np.asarray(settings.pool(cut, kind))
             hubs[target, horizon] = cut, newest
             pooled.append(_newest_rows(cut, newest, of_horizon))
-    return pl.concat(pooled, how="diagonal") if pooled else None
+    rows = pl.concat(pooled, how="diagonal") if pooled else None
+    return Outputs(rows, tuple(notes)), hubs
 
 
 def _with_samples(rows: Any, levels: list[float]) -> Any:
@@ -139,31 +141,35 @@ def _targets(path: Path) -> list[str | None]:
     return [*found, *([] if any(found) else [None])]
 
 
-def scan_history(
-    hub: HubDescription, group: Round, settings: RoundSettings, notes: list[str], last: date | None
-) -> Any:
-    """Reads the quantiles of all rounds up to one, once for all targets and horizons; a lazy frame of them.
+def read_history(hub: HubDescription, group: Round, settings: RoundSettings, last: date | None) -> Outputs:
+    """Reads the quantiles of all rounds up to one, once for all targets and horizons.
 
     Args:
         hub: Description of the hub.
         group: Description of the round that is pooled.
         settings: How to pool.
-        notes: List to which a line is added on files that are dropped.
         last: Day of the last round that is read, so that a replay reports nothing of later ones;
             None for all rounds.
+
+    Returns:
+        A lazy frame of their rows, in the form of `scan_forecasts`, and which files are dropped.
 
     Raises:
         InputError: for a file that cannot be read, unless dropped.
     """
     pl, step_days = polars(), step_days_of(group) or 7
-    unreadable = notes if settings.bad == "drop" else None
-    left_out = (settings.model, *settings.exclude)
-    frame = scan_forecasts(hub.model_output, step_days=step_days, exclude=left_out, unreadable=unreadable)
+    dropped: list[str] = []
+    frame = scan_forecasts(
+        hub.model_output,
+        step_days=step_days,
+        exclude=(settings.model, *settings.exclude),
+        unreadable=dropped if settings.bad == "drop" else None,
+    )
     if last is not None:
         day = pl.coalesce("round_date", "reference_date")
         frame = frame.filter(day.is_null() | (day <= last))
     frame = frame.with_columns(pl.col("model", "location", "file", "fault").cast(pl.Categorical))
-    return collected(frame, hub.model_output, step_days=step_days).lazy()
+    return Outputs(collected(frame, hub.model_output, step_days=step_days).lazy(), tuple(dropped))
 
 
 def load_horizons(
@@ -180,7 +186,7 @@ def load_horizons(
     Args:
         hub: Description of the hub.
         group: Description of the round.
-        history: Lazy frame of `scan_history`.
+        history: Lazy frame of `read_history`, or one like it.
         target: The target.
         horizons: Horizons to load.
         levels: Levels of the quantiles.
