@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_number, check_whole
+from jaxcast.checks import check_whole
+from jaxcast.distributions.tail_functions import lower_beta
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.scores.quantiles import check_quantiles, check_rising, is_missing
@@ -137,7 +138,7 @@ def coverage_curve(
     levels: Shaped[ArrayLike, " quantile"],
     *,
     key: Key[Array, ""] | None = None,
-    nominal: float = 0.9,
+    nominal: float | int = 0.9,
     num_resamples: int = 1000,
 ) -> CoverageCurve:
     """Returns the share of truths at or below the quantile of each level, with its uncertainty.
@@ -151,15 +152,15 @@ def coverage_curve(
         truth: observed value of each task; NaN where it is missing.
         levels: level of each quantile, increasing within (0, 1).
         key: for the resampling; by default the one of seed 0.
-        nominal: coverage of the interval and of the band.
+        nominal: coverage of the interval and of the band, within (0, 1).
         num_resamples: number of bootstrap samples.
 
     Returns:
         The curve.
 
     Raises:
-        InputError: for shapes that do not match, levels that do not increase within (0, 1), or no
-            task.
+        InputError: for shapes that do not match, levels that do not increase within (0, 1), a
+            coverage outside of it, no resamples, or no task.
 
     Source:
         Gneiting, Wolffram, Resin, Kraus, Bracher, Dimitriadis, Hagenmeyer, Jordan, Lerch, Phipps
@@ -172,7 +173,8 @@ def coverage_curve(
         >>> curve.share.tolist(), curve.num_weeks
         ([0.25, 0.5, 0.75], 4)
     """
-    check_number("nominal", nominal, above=0, most=1)
+    if not 0 < nominal < 1:
+        raise InputError(f"nominal must be within (0, 1), got {shown(nominal)}")
     check_whole("num_resamples", num_resamples)
     check_arrays(f"{num_resamples} resamples of {np.shape(truth)[1]} weeks", (num_resamples, np.shape(truth)[1]))
     forecast, truth, levels = check_quantiles(forecast, truth, levels)
@@ -193,7 +195,7 @@ def coverage_curve(
     low, high = np.quantile(resampled, tails, axis=0)
     num_tasks = int(counts.sum())
     share, below = sums.sum(1) / num_tasks
-    band = [jnp.asarray(_binomial_quantile(num_tasks, np.asarray(levels), tail) / num_tasks) for tail in tails]
+    band = [jnp.asarray(_binomial_quantile(num_tasks, np.asarray(levels, float), tail) / num_tasks) for tail in tails]
     share, below, low, high = (jnp.asarray(a) for a in (share, below, low, high))
     return CoverageCurve(levels, share, below, low, high, band[0], band[1], num_tasks, int(weeks.sum()))
 
@@ -213,7 +215,9 @@ def _binomial_quantile(num_trials: int, share: np.ndarray, level: float) -> np.n
     low, high = np.full(len(share), -1), np.full(len(share), num_trials)
     while (high - low > 1).any():
         middle = (low + high) // 2
-        reached = jax.scipy.special.betainc(num_trials - middle, middle + 1.0, 1 - share)  # P(X <= middle)
+        excess = middle + 1 - (num_trials + 1) * share
+        terms = (num_trials - middle, middle + 1, 1 - share, share, excess)
+        reached = lower_beta(*(jnp.asarray(term, float) for term in terms))  # P(X <= middle)
         enough = np.asarray(reached) >= level
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high

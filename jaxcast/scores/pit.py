@@ -99,7 +99,8 @@ def pit_values(
         A value of each task from 0 to 1; NaN for a task without forecast or truth.
 
     Raises:
-        InputError: for shapes that do not match, or levels that do not increase within (0, 1).
+        InputError: for shapes that do not match, levels that do not increase within (0, 1), or
+            quantiles that cross.
 
     Example:
         >>> import jax, jaxcast, numpy as np
@@ -135,8 +136,8 @@ def pit_histogram(
         The histogram.
 
     Raises:
-        InputError: for shapes that do not match, levels that do not increase within (0, 1), no
-            task, or no bins.
+        InputError: for shapes that do not match, levels that do not increase within (0, 1),
+            quantiles that cross, no task, or no bins.
 
     Source:
         Czado, Gneiting and Held, Biometrics 65, 1254-1261 (2009): the nonrandomised histogram.

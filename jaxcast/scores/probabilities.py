@@ -26,7 +26,7 @@ def ranked_probability_score(
 
     Args:
         probabilities: p of each category, in their order; they sum to 1.
-        truth: index y of the category that came, from 0; NaN where it is missing.
+        truth: index y of the observed category, from 0; NaN where it is missing.
 
     Returns:
         The score of each forecast; NaN for a missing truth.
@@ -59,10 +59,11 @@ def log_score(
 
     Args:
         probabilities: p of each category; they sum to 1.
-        truth: index y of the category that came, from 0; NaN where it is missing.
-        floor: least probability that is scored. A forecast of 0 for what came scores infinity
-            without it, and outweighs all others. With a floor the score is no longer strictly
-            proper; by default it is 10 at worst, as in the influenza challenges of the CDC.
+        truth: index y of the observed category, from 0; NaN where it is missing.
+        floor: least probability that is scored. A forecast of 0 for what was observed scores
+            infinity without it, and outweighs all others. With a floor the score is no longer
+            strictly proper; by default it is 10 at worst, as in the influenza challenges of the
+            CDC.
 
     Returns:
         The score of each forecast, lower is better; NaN for a missing truth.

@@ -115,8 +115,19 @@ def test_uncertainty_of_a_coverage_curve():
     assert (alike.share <= alike.high).all()
 
 
+def test_the_band_of_many_tasks_is_exact_in_single_precision():
+    forecast = np.broadcast_to(stats.norm.ppf(LEVELS), (100, 1000, len(LEVELS)))
+    with jax.enable_x64(False):
+        curve = scores.coverage_curve(forecast, np.zeros((100, 1000)), LEVELS, num_resamples=2)
+    expected = stats.binom.ppf(0.95, 100_000, LEVELS)
+    np.testing.assert_allclose(np.asarray(curve.band_high, float) * 100_000, expected, atol=1)
+
+
 def test_calibration_refuses_what_it_cannot_judge():
     levels = np.asarray([0.1, 0.9])
+    for nominal in (0, 1, 1.5, np.nan):
+        with pytest.raises(jaxcast.InputError, match=r"nominal must be within \(0, 1\)"):
+            scores.coverage_curve(np.ones((1, 1, 2)), np.ones((1, 1)), levels, nominal=nominal)
     with pytest.raises(jaxcast.InputError, match="both sides of 0"):
         scores.quantile_bias(np.asarray([1.0, 2.0]), 1.0, np.asarray([0.6, 0.9]))
     for call in (scores.quantile_bias, scores.pit_interval):
