@@ -2,7 +2,7 @@
 # # From a table of model forecasts to a calibrated pool
 #
 # Several models forecast the same quantity every month, some months ahead: climate centres, teams of
-# a company, vendors. Their forecasts lie in a table, and what came in another. We pool them without
+# a company, vendors. Their forecasts lie in a table, observations in another. We pool them without
 # hindsight, and say how sure the pool is.
 #
 # First two tables. Four models of the mean of three months; one joins late, one sees two leads
@@ -126,6 +126,7 @@ _ = jaxcast.plotting.plot_plume(
     pooled["adaptive"][issue],
     np.asarray(spreads["adaptive"])[issue],
 )
+_ = axes.set(xlabel="first month of the season", ylabel="value")
 
 # %% [markdown]
 # Probabilities of categories follow from the distribution:

@@ -47,7 +47,7 @@ def methods(rows: list[dict[str, Any]]) -> Figure:
                 f"{scale * value:{form}}", (scale * value, place), (8, 5), textcoords="offset points", fontsize=8
             )
         ax.grid(axis="y", color="0.92")
-        ax.margins(x=0.15, y=0.05)
+        ax.margins(x=0.2, y=0.05)
     axes[0].set_xlabel("accuracy, %")
     if majority := [row["accuracy"] for row in rows if row["method"] == "majority"]:
         axes[0].axvline(100 * majority[0], color="0.4", lw=0.8, ls=":")
@@ -94,7 +94,7 @@ def regions(found: Found, subjects: SubjectSeries) -> Figure:
         ax.set_yticks(places, [f"region {number}" for number in order], fontsize=7)
         ax.grid(axis="y", color="0.92")
         ax.set_title(title, fontsize=9)
-        ax.set_xlabel("score (dotted: mean of all regions)" if name == "BrainGNN" else "importance (dotted: mean)")
+        ax.set_xlabel(f"{'score' if name == 'BrainGNN' else 'importance'} (dotted: mean of all regions)")
         ax.xaxis.set_major_locator(MaxNLocator(4))
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
@@ -102,7 +102,7 @@ def regions(found: Found, subjects: SubjectSeries) -> Figure:
 
 
 def edges(found: Found) -> Figure:
-    """Draws the importance of the pairs of regions, and the shares of regions in communities.
+    """Draws the importance of the pairs of regions, and the memberships of regions in communities.
 
     Args:
         found: cross-validations by method.
@@ -116,7 +116,7 @@ def edges(found: Found) -> Figure:
             shown[name] = explanation[kind]
     panels = [(name, shown[name], "importance") for name in _best(list(shown))]
     if "BrainGNN" in found:
-        panels.append(("BrainGNN", found["BrainGNN"][0].explanations[0]["communities"], "share in the community"))
+        panels.append(("BrainGNN", found["BrainGNN"][0].explanations[0]["communities"], "membership, at least 0"))
     figure = Figure(figsize=(4.6 * max(len(panels), 1), 4.2), layout="constrained")
     for ax, (name, values, label) in zip(np.atleast_1d(figure.subplots(1, max(len(panels), 1))), panels, strict=False):
         image = np.array(values, float)
@@ -186,7 +186,7 @@ def sites(found: Found, subjects: SubjectSeries, balance: dict[str, tuple[int, .
         ax.plot(
             places + 0.12 * number, shares, "o", ms=5, color=("#0f766e", "#c2410c", "#2563eb")[number % 3], label=name
         )
-    ax.set_xticks(places, [f"{site}\n{sum(balance[site])}" for site in labels], fontsize=7)
+    ax.set_xticks(places, [f"{site}\n{sum(balance[site])}" for site in labels], fontsize=7, rotation=45)
     ax.set(ylabel="accuracy at the site left out, %", xlabel="site, and its number of subjects", ylim=(0, 105))
     ax.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
     return figure

@@ -1,33 +1,36 @@
 """Plumes: the forecasts of many models of one issue, and the pool's with its band."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Shaped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BANDS = ((1.645, 0.18, "90 %"), (0.674, 0.35, "50 %"))
 COLOR = "tab:blue"
 
 
 def plot_plume(
-    ax: Any,
+    ax: "Axes",
     names: Sequence[str],
     values: Shaped[np.ndarray, "model lead"],
     pooled: Shaped[np.ndarray, " lead"],
     spread: Shaped[np.ndarray, " lead"],
     *,
     truth: Shaped[np.ndarray, " lead"] | None = None,
-) -> Any:
+) -> "Axes":
     """Draws the forecasts of the models, the pool with its 50 and 90 % band, and the truth.
 
     Args:
-        ax: Axes of matplotlib.
-        names: Dates of the targets.
-        values: Forecasts of the models, NaN where there is none.
-        pooled: Forecast of the pool.
-        spread: Its standard deviation.
-        truth: Observed values, NaN where they are not known; None to leave them out.
+        ax: to draw on.
+        names: dates of the targets.
+        values: forecasts of the models; NaN where there is none.
+        pooled: forecast of the pool, the centre of a normal distribution.
+        spread: standard deviation of that distribution, in the unit of the forecasts.
+        truth: observed values; NaN where one is not known, None to draw none.
 
     Returns:
         The axes.
