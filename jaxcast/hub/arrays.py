@@ -12,7 +12,7 @@ from jaxcast.hub.forecasts import HubForecasts
 
 @dataclasses.dataclass(frozen=True)
 class Hub:
-    """The forecasts of one horizon and target, and the target data, on a grid of dates without holes.
+    """Forecasts of one horizon and target, and the target data, on a grid of dates without holes.
 
     Args:
         quantiles: Quantiles (location, time, model, quantile) in the unit of the target, NaN where
@@ -142,7 +142,7 @@ class Hub:
         return np.where(np.arange(len(self.dates)) <= time - self.steps_ahead, release, np.nan)
 
     def forecasts(self) -> HubForecasts:
-        """Returns the hub as pools see it: JAX arrays with a mask, whose horizon is `steps_ahead`."""
+        """Returns the hub as pools see it: JAX arrays with a mask, of horizon `steps_ahead`."""
         return HubForecasts.of(
             self.quantiles,
             self.truth,

@@ -138,7 +138,7 @@ def flat_line_baseline(
 
 
 def observed_before(hub: Hub, date: np.datetime64) -> Float[np.ndarray, "location lag"]:
-    """Returns what a forecast of some date may use, the newest first, also after the hub's last date.
+    """Returns what a forecast of some date may use, newest first, also after the hub's last date.
 
     A date of the hub has its own `observed`. A later one has the newest release that its round may
     use, as far as the hub's dates go, and before these what the last date knew. A round's deadline
@@ -172,7 +172,7 @@ def observed_before(hub: Hub, date: np.datetime64) -> Float[np.ndarray, "locatio
 
 
 def _release_before(hub: Hub, date: np.datetime64) -> np.ndarray:
-    """Returns the target data (location, time) that the round of a date after the hub's last may use."""
+    """Returns the target data (location, time) that a round after the hub's last may use."""
     if hub.releases is None or hub.as_of is None:
         return hub.truth
     later = date - hub.dates[-1]

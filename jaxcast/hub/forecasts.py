@@ -149,7 +149,7 @@ class HubForecasts(FrozenPytree):
 
 
 def _median_of(levels: ArrayLike) -> int | None:
-    """Returns the index of the level 0.5, None where there is none; where levels are traced, of the middle one."""
+    """Returns the index of the level 0.5, None without it; of traced levels, the middle one."""
     if is_traced(levels):
         return jnp.shape(levels)[0] // 2
     values = np.asarray(levels, float)

@@ -1,4 +1,4 @@
-"""How much each model of an ensemble contributes to its score: leave one out, and Shapley values."""
+"""Contribution of each model of an ensemble to its score: leave one out, and Shapley values."""
 
 import dataclasses
 import math
@@ -35,7 +35,7 @@ class ModelImportance(NamedTuple):
         shapley: Shapley value of the model.
         single: WIS of each model alone.
         pool: WIS of the pool of all.
-        empty: WIS that stands for a pool of no model.
+        empty: WIS that counts as that of a pool of no model.
         standard_error: Standard error of each model's mean Shapley value over its tasks, from the
             sampling of permutations; 0 where all subsets were pooled.
         num_pools: Number of pools that were made.
@@ -193,7 +193,7 @@ def model_importance(
 
 
 def _score(pool: QuantilePool, forecasts: HubForecasts, mask: Bool[Array, " model"], nothing: Array) -> Array:
-    """Returns the WIS of the pool of some models; that of no model where none of them is present."""
+    """Returns the WIS of the pool of some models; that of no model where none is present."""
     subset = dataclasses.replace(forecasts, present=forecasts.present & mask)
     scores = task_scores(pool_once(pool, subset).forecast, subset)
     return jnp.where(subset.is_forecast, scores, nothing)
@@ -232,7 +232,7 @@ def _exact(pool: QuantilePool, forecasts: HubForecasts, nothing: Array, masks: A
 def _sampled(
     pool: QuantilePool, forecasts: HubForecasts, nothing: Array, counted: Array, orders: Array, skips: bool
 ) -> tuple[Array, Array]:
-    """Returns mean contributions over random orders and their reverses, and standard errors of the means over tasks."""
+    """Returns mean contributions over random orders and their reverses, with standard errors."""
     num_models = forecasts.present.shape[2]
     scale = forecasts.present.sum(-1) / jnp.maximum(forecasts.present.sum(-1) - 1, 1) if skips else jnp.ones(())
 

@@ -169,7 +169,7 @@ def _load(forecasts: str | Path, truth: str | Path, horizons: Sequence[int] | No
 
 
 def _without_files(forecasts: str | Path, choice: Choice) -> tuple[Choice, Sequence[str]]:
-    """Returns the models of a folder whose files are not opened, and the choice without their exclusion."""
+    """Returns the choice without `exclude`, and the models of a folder that are not opened."""
     if not choice.exclude or not Path(forecasts).is_dir():
         return choice, ()
     known = {model for _, model in hub_files(Path(forecasts)) if model is not None}
@@ -216,7 +216,7 @@ def _categories() -> Any:
 
 
 def _grid(rows: Any, horizon: int, wanted: dict[str, Any], choice: Choice, dropped: list[str]) -> Grid:
-    """Puts the forecasts of a horizon on a grid, and counts the models and locations without any."""
+    """Puts the forecasts of a horizon on a grid; counts the models and locations without any."""
     rows = rows.filter(is_or_null("horizon", [horizon]))
     dates = " in these dates" if choice.first or choice.last else ""
     for kind, names in wanted.items():
@@ -236,7 +236,7 @@ def _grid(rows: Any, horizon: int, wanted: dict[str, Any], choice: Choice, dropp
 def _read_targets(
     truth: str | Path, target: str | None, grids: dict[int, Grid], choice: Choice
 ) -> list[tuple[Any, str | Path]]:
-    """Reads the target data to score against, and the releases where they lie in a table of their own."""
+    """Reads the target data to score against, and the releases if they have their own table."""
     locations = sorted({name for grid in grids.values() for name in grid.locations})
     tables = [(read_targets(truth, choice.truth_source, target, locations), truth)]
     if choice.vintages is not None:
@@ -280,13 +280,13 @@ def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, 
 
 
 def _round_days(grid: Grid, horizon: int, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the reference date of each target date, and the day of its round, where that is another."""
+    """Returns the reference date of each target date, and the day of its round."""
     reference = grid.dates - np.timedelta64(horizon * choice.step_days, "D")
     return reference, np.where(np.isnat(grid.rounds), reference, grid.rounds)
 
 
 def _are_due_early(grids: dict[int, Grid], choice: Choice) -> bool:
-    """Returns whether forecasts are due before their reference date, whose own target nobody knows then."""
+    """Returns whether forecasts are due before their reference date, its target thus unknown."""
     if choice.due_days is None:
         return False
     days = [_round_days(grid, horizon, choice) for horizon, grid in grids.items()]

@@ -38,15 +38,15 @@ def reconcile_locations(
     made.
 
     Args:
-        forecasts: of one model or pool at all dates, such as `pool_forecasts` gives them; the last
-            date is reconciled.
-        hub: with the locations, target data and levels of the forecasts.
-        hierarchy: of locations; those that are not in it keep their forecasts. By default "US" is
-            the sum of all others.
-        method: see `fit_reconciliation`.
-        nonnegative: whether forecasts are to be at least 0, as counts are.
-        num_paths: how many paths.
-        seed: breaks ties between repeated past errors.
+        forecasts: Quantiles of one model or pool at all dates, such as those of `pool_forecasts`;
+            the last date is reconciled.
+        hub: The hub, with the locations, target data and levels of the forecasts.
+        hierarchy: Hierarchy of locations; those that are not in it keep their forecasts. By default
+            "US" is the sum of all others.
+        method: Method of reconciliation, as in `fit_reconciliation`.
+        nonnegative: Whether forecasts are to be at least 0, as counts are.
+        num_paths: Number of paths.
+        seed: Random seed that breaks ties between repeated past errors.
 
     Returns:
         Quantiles of the last date for all locations of the hub.
@@ -109,7 +109,7 @@ def nation_of(hub: Hub) -> Hierarchy:
     """Returns the hierarchy of the nation and all other locations.
 
     Args:
-        hub: with the nation among its locations.
+        hub: The hub, with the nation among its locations.
 
     Raises:
         InputError: for a hub without it, or whose known target data show that it is not about the
@@ -124,7 +124,7 @@ def nation_of(hub: Hub) -> Hierarchy:
 
 
 def _check_total(hub: Hub) -> None:
-    """Refuses locations that are only some of the nation's, whose sum would be a false forecast of it."""
+    """Refuses some of the nation's locations alone, whose sum would be a false forecast of it."""
     place, truth = hub.locations.index(NATION), hub.known_truth()
     total, others = truth[place], np.delete(truth, place, 0).sum(0)
     known = np.isfinite(total + others) & (total != 0)

@@ -144,7 +144,7 @@ def _rows_by(
 
 
 def _of_models(hub: Hub, names: list[str]) -> np.ndarray:
-    """Returns the quantiles (model, task, quantile) of all models, NaN for those that a hub lacks."""
+    """Returns the quantiles (model, task, quantile) of models, NaN for those that a hub lacks."""
     found = np.full((len(names), *hub.truth.shape, len(hub.levels)), np.nan)
     found[[names.index(name) for name in hub.models]] = np.moveaxis(hub.quantiles, 2, 0)
     return found.reshape(len(names), -1, len(hub.levels))

@@ -16,7 +16,7 @@ class Revisions(NamedTuple):
         num_releases: Number of releases.
         first: Day of the first.
         last: Day of the newest, with which the others are compared.
-        gaps: Days before and after each time without releases, at least twice as long as usual.
+        gaps: Days before and after each time without releases, at least twice the median.
         num_values: Number of values, one for each location and date of the hub.
         share_changed: Share of the values that differ between their first and the newest release.
         mean_change: Mean of |newest - first| / |newest| over the values whose newest is not zero.
@@ -66,8 +66,8 @@ def summarise_revisions(hub: Hub) -> Revisions:
         >>> import dataclasses, jaxcast, numpy as np
         >>> dates = np.arange("2024-01-06", "2024-01-20", np.timedelta64(7, "D"), dtype="datetime64[D]")
         >>> hub = jaxcast.hub.Hub(
-        ...     np.ones((1, 2, 1, 1)), np.asarray([[5.0, 8.0]]), np.asarray([[[np.nan], [4.0]]]), ("01",), dates, ("a",),
-        ...     np.asarray([0.5]), 1, releases=np.asarray([[[4.0, np.nan]], [[5.0, 8.0]]]), as_of=dates + 4,
+        ...     np.ones((1, 2, 1, 1)), np.asarray([[5.0, 8.0]]), np.asarray([[[np.nan], [4.0]]]), ("01",), dates,
+        ...     ("a",), np.asarray([0.5]), 1, releases=np.asarray([[[4.0, np.nan]], [[5.0, 8.0]]]), as_of=dates + 4,
         ...     release_of=np.asarray([-1, 0]),
         ... )
         >>> found = jaxcast.hub.summarise_revisions(hub)
@@ -117,7 +117,7 @@ def revision_sizes(releases: np.ndarray) -> tuple[int, float, float, float]:
 
 
 def _seen(hub: Hub) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the newest value that each round could have, and what became of it, where it is known."""
+    """Returns the newest value that each round could have, and its final value, where known."""
     final = hub.truth[:, : -hub.steps_ahead]
     seen = hub.observed[:, hub.steps_ahead :, 0]
     is_known = np.isfinite(final) & np.any(hub.present, (0, 2))[hub.steps_ahead :]

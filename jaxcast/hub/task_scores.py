@@ -120,7 +120,7 @@ class TaskScores(NamedTuple):
 
 
 def _means(values: np.ndarray, there: np.ndarray, group: np.ndarray, size: int) -> np.ndarray:
-    """Returns the mean of each forecaster in each group, NaN without a task or where a part is NaN."""
+    """Returns the mean of each forecaster in each group over its known values, NaN without any."""
     kept = there & ~np.isnan(values)
     sums, counts = (
         np.stack([np.bincount(group, weights=row, minlength=size) for row in rows])

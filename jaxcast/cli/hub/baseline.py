@@ -100,6 +100,9 @@ class HubBaseline(HubTables):
             out: A model-output folder.
             hubs: Hub at each horizon.
             reference: Reference date of the round.
+
+        Raises:
+            InputError: for horizons of different locations, and a file that cannot be written.
         """
         first = hubs[min(hubs)]
         target, path = check_submission(

@@ -1,4 +1,4 @@
-"""Writes a round of the flat-line baseline into a hub's folder: all targets and horizons in one file."""
+"""Writes a round of the flat-line baseline, all targets and horizons, into a hub's folder."""
 
 import dataclasses
 from typing import Any

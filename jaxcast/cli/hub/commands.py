@@ -1,4 +1,4 @@
-"""The tables that commands of a hub read, and `jaxcast hub pool`, which trains a pool of its models."""
+"""The tables that commands of a hub read, and checks of what they pool."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,9 +9,7 @@ import numpy as np
 import tyro
 
 from jaxcast.cli.command import check_numbers
-from jaxcast.cli.hub.output import (
-    truth_note,
-)
+from jaxcast.cli.hub.output import truth_note
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.loading import load_hubs
@@ -37,7 +35,7 @@ class HubTables:
     """Table of the releases of the target data, with a column as_of, where --truth has none."""
     truth_source: str | None = None
     """Text in the source or as_of column of the target data, where the table holds several
-    vintages."""
+    releases."""
     target: str | None = None
     """Target to read, where the tables hold several."""
     first_horizon: int | None = None
@@ -78,6 +76,9 @@ class HubTables:
 
         Returns:
             The hub.
+
+        Raises:
+            InputError: as by `load_all`.
         """
         return self.load_all((horizon,))[horizon]
 
@@ -100,6 +101,9 @@ class HubTables:
 
         Returns:
             The hub at each of them.
+
+        Raises:
+            InputError: for tables that are not named or cannot be read, as by `load_hubs`.
         """
         check_numbers(self)
         doing("reading the tables of the hub")
@@ -186,7 +190,7 @@ def check_lower(lower: float | None, hub: Hub, truth: np.ndarray) -> None:
     place, time = np.unravel_index(np.nanargmin(truth), truth.shape)
     raise InputError(
         f"the truth holds {truth[place, time]:g} ({shown(hub.locations[place])} on {hub.dates[time]}), below the "
-        f"pool's least value {lower:g}; train it with --lower None, or with a lower number"
+        f"pool's least value {lower:g}; give --lower None, or a lower number"
     )
 
 

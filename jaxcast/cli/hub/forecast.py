@@ -149,7 +149,7 @@ class ForecastHub(HubTables):
             draw_fan(self.plot, newest, dataclasses.replace(hub, target=target), reference)
 
     def candidates(self, hub: Hub) -> Hub:
-        """Returns the models to pool, without the command's own, whose file may lie in the same hub.
+        """Returns the models to pool: not the command's own, whose file may lie in the same hub.
 
         Args:
             hub: The hub at a horizon.

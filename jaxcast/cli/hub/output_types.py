@@ -214,8 +214,8 @@ def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
             columns,
             f"Mean scores of {NOUNS[kind]}{of_target} at horizon{'s' if len(horizons) > 1 else ''} "
             f"{', '.join(map(str, horizons))}",
-            f"Over a model's own tasks; rel.: {HEADS[names[0]]} {common_note(rows[0]['num_common'])}; miss.: tasks with "
-            f"a known target that only others forecast. Against final truth, or its newest release.{energy}",
+            f"Over a model's own tasks; rel.: {HEADS[names[0]]} {common_note(rows[0]['num_common'])}; miss.: tasks "
+            f"with a known target that only others forecast. Against final truth, or its newest release.{energy}",
             _sort_key,
         )
 

@@ -25,8 +25,8 @@ from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.progress import announce, doing
 
 FOR_TABLES = (
-    "forecasts", "horizons", "target", "target_name", "first_horizon", "first", "last", "due_days", "step_days", "lower",
-    "num_models", "levels", "pool", "truth_source",
+    "forecasts", "horizons", "target", "target_name", "first_horizon", "first", "last", "due_days", "step_days",
+    "lower", "num_models", "levels", "pool", "truth_source",
 )  # fmt: skip
 """Options that a hub's description answers, or that are for one target and horizon."""
 

@@ -142,7 +142,8 @@ def _columns_of(name: str) -> list[str]:
     columns = name.split("+")
     if unknown := [each for each in columns if each not in KEYS]:
         raise InputError(
-            f"expected --by {', '.join(KEYS[:-1])} or {KEYS[-1]}, or several joined by a plus, got {shown(unknown[0])!r}"
+            f"expected --by {', '.join(KEYS[:-1])} or {KEYS[-1]}, or several joined by a plus, got "
+            f"{shown(unknown[0])!r}"
         )
     return check_names("column", columns, KEYS)
 

@@ -115,8 +115,8 @@ def show_scores(
         f"Mean WIS{scale.head} at horizon{'s' if len(hubs) > 1 else ''} {horizons}, target dates {dates}, "
         f"{counted(len(hub.locations), 'location')}, {counted(len(hub.levels), 'level')}, "
         f"{truth_note(hub).split(':')[0]}",
-        "WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. Over a model's own "
-        f"tasks; rel.: {common_note(rows[0]['num_common'])}; miss.: tasks with a known target that only others "
+        "WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. Over a model's "
+        f"own tasks; rel.: {common_note(rows[0]['num_common'])}; miss.: tasks with a known target that only others "
         f"forecast. {note[0].upper()}{note[1:]}",
         sort_key,
     )

@@ -20,8 +20,8 @@ from jaxcast.progress import doing
 class ValidateSubmission:
     """Make the checks that a hub makes before it accepts a file of model output.
 
-    Prints a line for each failure, with the rows, what was expected and what is there, and a table of
-    all checks. The exit code is 2 where a check fails; a closed submission window is a warning.
+    Prints a line for each failure, with the rows, what was expected and what is there, and a table
+    of all checks. The exit code is 2 where a check fails; a closed submission window is a warning.
 
     Example: jaxcast hub validate hub/model-output/team-ensemble/2026-01-10-team-ensemble.csv hub/
     """

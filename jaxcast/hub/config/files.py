@@ -1,4 +1,4 @@
-"""Reads a hub's hub-config/: tasks.json (schema versions 3 to 6), admin.json and target-data.json."""
+"""Reads hub-config/: tasks.json (schema versions 3 to 6), admin.json and target-data.json."""
 
 import json
 import math

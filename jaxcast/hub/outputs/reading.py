@@ -116,7 +116,7 @@ def scan_outputs(
     exclude: Collection[str] = (),
     unreadable: list[str] | None = None,
 ) -> Any:
-    """Returns a lazy frame of the forecasts of all output types of a file or a hub folder, in one form.
+    """Returns a lazy frame of the forecasts of all output types of a table or folder, in one form.
 
     Args:
         path: As for `scan_forecasts`.
@@ -162,7 +162,7 @@ def task_columns(rows: Any) -> list[str]:
 
 
 def counted_by_model(rows: Any, noun: str, fault: str) -> list[str]:
-    """Returns a line for each model with the number of its rows, such as forecasts that are left out.
+    """Returns a line for each model with the number of its rows, such as dropped forecasts.
 
     Args:
         rows: Frame with a column model.
@@ -219,7 +219,7 @@ def _is_empty(cells: Any, name: str) -> Any:
 
 
 def _dated(frame: Any, found: dict[str, str], step_days: int, *, is_submission: bool) -> Any:
-    """Adds the dates and horizons that follow from the others, and the column at fault of each row."""
+    """Adds dates and horizons that follow from the others, and the column at fault of each row."""
     pl = polars()
     reference, end, horizon = pl.col("reference_date"), pl.col("target_end_date"), pl.col("horizon")
     ahead = pl.duration(days=step_days * horizon)

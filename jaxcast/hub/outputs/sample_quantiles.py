@@ -22,7 +22,7 @@ def quantiles_of_samples(
     method: Method = "median_unbiased",
     least: int = 2,
 ) -> Outputs:
-    """Returns the quantiles of samples, task by task, so that they can be pooled and scored as such.
+    """Returns the quantiles of samples, task by task, to be pooled and scored as such.
 
     Args:
         rows: Rows of `read_outputs`; those of other types are left aside.
@@ -72,7 +72,7 @@ def quantiles_of_samples(
 def _quantiles(
     rows: Any, key: list[str], others: list[str], levels: Sequence[float], method: Method, least: int
 ) -> tuple[Any, list[str]]:
-    """Returns a row for each forecast and level, with the first of the other columns, and what is left out."""
+    """Returns a row for each forecast and level, with the other columns, and what is left out."""
     pl = polars()
     groups = rows.group_by(key, maintain_order=True).agg("value", *(pl.col(name).first() for name in others))
     groups = groups.with_columns(size=pl.col("value").list.len())

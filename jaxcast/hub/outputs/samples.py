@@ -61,8 +61,8 @@ def pool_samples(
         >>> import jaxcast, polars as pl
         >>> task = {"location": "X", "reference_date": "2024-01-06", "target": "cases"}
         >>> rows = pl.DataFrame(
-        ...     [{"model": m, **task, "horizon": h, "output_type": "sample", "output_type_id": str(i), "value": 10 * i + h}
-        ...      for m in "ab" for i in range(4) for h in (1, 2)]
+        ...     [{"model": m, **task, "horizon": h, "output_type": "sample", "output_type_id": str(i),
+        ...       "value": 10 * i + h} for m in "ab" for i in range(4) for h in (1, 2)]
         ... )
         >>> pooled = jaxcast.hub.pool_samples(rows, max_samples=4).rows
         >>> pooled.group_by("horizon").len().sort("horizon").rows()
@@ -141,7 +141,7 @@ def whole_trajectories(rows: Any, unit: list[str], within: list[str], dropped: l
 
 
 def _common_tasks(rows: Any, unit: list[str], within: list[str], dropped: list[str]) -> Any:
-    """Keeps the tasks that at least half of the models have, of the models that have all of these."""
+    """Keeps the tasks that at least half of the models have, of models that have all of these."""
     pl = polars()
     counts = rows.with_columns(
         models=pl.col("model").n_unique().over(*unit, *within), of=pl.col("model").n_unique().over(unit)
@@ -161,7 +161,7 @@ def _common_tasks(rows: Any, unit: list[str], within: list[str], dropped: list[s
 
 
 def _kept(rows: Any, is_good: Any, unit: list[str], noun: str, fault: str, dropped: list[str]) -> Any:
-    """Returns the good rows; counts the trajectories or compound tasks of each model that are left out."""
+    """Returns the good rows; counts what each model loses, trajectories or compound tasks."""
     bad = rows.filter(~is_good)
     key = ["model", *unit, *(["output_type_id"] if noun == "trajectory" else [])]
     for name, number in bad.select(key).unique().group_by("model").len().sort("model").rows():
@@ -180,7 +180,7 @@ def _drawn(paths: Any, max_samples: int | None, rng: np.random.Generator) -> np.
     names, first = np.unique(models, return_index=True)
     held = np.asarray([(models == name).sum() for name in names])
     quota = _quota(held, paths["weight"].to_numpy()[first], max_samples, rng)
-    # Systematic sampling: every kth of a model's trajectories from low to high, from a random one on.
+    # Systematic sampling: every kth of a model's trajectories, low to high, from a random one.
     drawn = [
         np.flatnonzero(models == name)[
             ((rng.uniform(0, 1 - 1e-9) + np.arange(number)) * own / max(number, 1)).astype(int)
@@ -191,7 +191,7 @@ def _drawn(paths: Any, max_samples: int | None, rng: np.random.Generator) -> np.
 
 
 def _quota(held: np.ndarray, weights: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns how many samples each model gives: in proportion to its weight, at most all it has."""
+    """Returns the number of samples of each model: in proportion to its weight, at most all."""
     share = np.zeros(len(held))
     is_open = np.ones(len(held), bool)
     while True:  # what models with few samples cannot give falls to the others

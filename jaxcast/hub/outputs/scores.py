@@ -191,7 +191,7 @@ def _known(rows: Any, kind: str, tasks: list[str], what: str, dropped: list[str]
 def _scores(
     rows: Any, known: Any, kind: str, target: str | None, tasks: list[str], choice: _Choice, dropped: list[str]
 ) -> tuple[Any, Any]:
-    """Returns the scores of the tasks of one output type and target, and the energy scores of samples."""
+    """Returns the scores of the tasks of an output type and target, and samples' energy scores."""
     if kind == "quantile":
         return quantile_scores(known, tasks, dropped), None
     if kind == "sample":

@@ -82,7 +82,7 @@ def mean_scores(scores: Any, energy: Any, tasks: list[str], baseline: str | None
 
 
 def _relative(scores: np.ndarray, models: list[str], baseline: str | None) -> list[float | None]:
-    """Returns the relative score of each model; None where it has no task in common with another."""
+    """Returns the relative score of each model; None without a task in common with another."""
     index = models.index(baseline) if baseline in models else None
     empty = np.full((-len(scores) % 64, len(models)), np.nan)  # so that few sizes are compiled
     relative = np.asarray(_relative_score(np.concatenate([scores, empty]), baseline=index).relative)

@@ -82,7 +82,7 @@ def pmf_scores(
     Forecasts that lack a category or do not sum to 1 are left out.
 
     Args:
-        rows: Rows of one target and of the type pmf, with the column category, the one that was observed.
+        rows: Rows of one target and of the type pmf, with the observed one in the column category.
         tasks: Names of the columns that distinguish tasks.
         dropped: List to which a line on what is left out is added.
         categories: Names of the categories in their order; None where they have none.
@@ -123,7 +123,7 @@ def pmf_scores(
 
 
 def cdf_scores(rows: Any, tasks: list[str], dropped: list[str]) -> Any:
-    """Returns the CRPS of distribution functions at points; see `crps_cdf` for what is between them.
+    """Returns the CRPS of distribution functions at points; `crps_cdf` says what is between them.
 
     Forecasts at other points than most, or that fall, are left out.
 
@@ -268,5 +268,5 @@ def _batches(forecasts: Any) -> Iterator[Any]:
 
 
 def _padded(number: int) -> np.ndarray:
-    """Returns indices of tasks, the last one repeated up to a power of two, so that few sizes are compiled."""
+    """Returns indices of tasks, the last repeated up to a power of two, to compile few sizes."""
     return np.minimum(np.arange(max(16, 1 << (number - 1).bit_length())), number - 1)

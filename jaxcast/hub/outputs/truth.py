@@ -79,7 +79,7 @@ def _observations(path: Path, keys: Mapping[str, str], source: str | None) -> An
 
 
 def _categorised(rows: Any) -> Any:
-    """Returns rows of values and of the observed categories; an oracle's rows of a cdf are left aside."""
+    """Returns rows of values and of observed categories; an oracle's rows of a cdf are dropped."""
     pl = polars()
     is_pmf, is_observed = pl.col("output_type") == "pmf", pl.col("value") == 1
     rows = rows.filter((pl.col("output_type") != "cdf") & (~is_pmf | is_observed))
@@ -100,7 +100,7 @@ def _of_each_release(rows: Any, key: list[str], path: Path) -> Any:
         first = twice.row(0, named=True)
         raise InputError(
             f"the truth in {shown(path)} has several values for {shown(first['location'])} on "
-            f"{first['target_end_date']} ({counted(len(twice), 'such date')}); keep one vintage by its source"
+            f"{first['target_end_date']} ({counted(len(twice), 'such date')}); keep one release by its source"
         )
     return rows.drop("value count", "category count")
 

@@ -37,10 +37,10 @@ class Experts(NamedTuple):
 
 
 class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
-    """A pool of quantile forecasts, made to be no worse than the equally weighted mean or the median.
+    """A pool of quantile forecasts, made to be no worse than their equal mean or median.
 
-    Nothing is trained, and nothing needs to be set. At each time, from the release of the target data that a
-    forecast of that time may use:
+    Nothing is trained, and nothing needs to be set. At each time, from the release of the target
+    data that a forecast of that time may use:
 
         1. Outliers are clipped; a model whose centre is an outlier counts as absent.
         2. Each model is scored relative to the others on the same tasks. Scores forget at two

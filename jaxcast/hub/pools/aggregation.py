@@ -161,7 +161,7 @@ def track_coverage(
     slacks = jnp.tile(jnp.stack([jnp.asarray(each, pooled.dtype) for each in slack]), 2)
 
     def surprises(ends: Array, time: Array) -> Array:
-        """How much more of the locations missed than should have, by remembered time, newest first."""
+        """Share of misses over the nominal one, less 1, by remembered time, newest first."""
         past = time - forecasts.horizon - 1 - jnp.arange(MEMORY)
         truth = jnp.where(past >= 0, known_truth(forecasts, time)[:, jnp.maximum(past, 0)], jnp.nan)[..., None]
         there = jnp.isfinite(truth[..., 0]) & forecasts.is_forecast[:, jnp.maximum(past, 0)]

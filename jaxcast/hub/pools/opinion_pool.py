@@ -1,4 +1,4 @@
-"""The linear opinion pool: the mixture of the models' distributions, which their quantiles describe."""
+"""The linear opinion pool: the mixture of the distributions that models' quantiles describe."""
 
 from functools import partial
 from typing import Any, Literal

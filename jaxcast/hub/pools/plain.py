@@ -108,7 +108,7 @@ class ScoredModels(NamedTuple):
 
 
 class InverseScoreWeights(QuantilePool, FrozenPytree, name="inverse_score"):
-    """Weights from each model's recent scores, as the US COVID-19 hub used them late in the pandemic.
+    """Weights from models' recent scores, as the US COVID-19 hub used late in the pandemic.
 
         a_i = (s_i / mean s)^(-power) / sum
 

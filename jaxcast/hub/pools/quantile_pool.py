@@ -204,7 +204,7 @@ def median_of_present(
 def rank_of_present(
     forecasts: Float[Array, "location time model quantile"], present: Bool[Array, "location time model"]
 ) -> Int[Array, "location time model quantile"]:
-    """Counts the models that are present and have a lower quantile than each; of equal ones, those before it.
+    """Counts the present models with a lower quantile than each; of equal ones, those before it.
 
     Which models are lower is a number of bits and depends on no mask, so pools of many subsets find
     it once. XLA's sort takes several times as long on a CPU.

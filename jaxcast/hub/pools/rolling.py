@@ -1,4 +1,4 @@
-"""Rolling origin: a hub's pools as they could have been run, each from what was known at its time."""
+"""Rolling origin: a hub's pools as they could have been run, from what was known at the time."""
 
 import dataclasses
 from functools import partial

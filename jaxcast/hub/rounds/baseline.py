@@ -1,4 +1,4 @@
-"""Makes a round from target data alone: the tasks of the hub's description, and no model's forecast."""
+"""Makes a round from target data alone, for the tasks of the hub's description."""
 
 import dataclasses
 from datetime import date, timedelta
@@ -35,8 +35,8 @@ def make_baseline_round(hub: HubDescription, round_id: str, settings: RoundSetti
     Args:
         hub: Description of the hub.
         round_id: The round.
-        settings: How to make quantiles: `pool` is given a hub of one date whose one model has no
-            meaning, with the target data in `observed`.
+        settings: How to make quantiles: `pool` is given a hub of one date whose one model is a
+            placeholder, with the target data in `observed`.
 
     Returns:
         The forecasts of all tasks of the hub with target data.
@@ -117,7 +117,7 @@ def _load(
     newest: date,
     settings: RoundSettings,
 ) -> tuple[dict[int, Hub], list[str]]:
-    """Loads the target data of each horizon as the round may use them, beside a model without a meaning."""
+    """Loads the target data that the round may use at each horizon, beside a placeholder model."""
     names = columns_of(group)
     horizons = sorted({int(float(text)) for text in _texts(task, names, "horizon")})
     locations = _texts(task, names, "location")
@@ -199,13 +199,13 @@ def _placeholders(target: str | None, tasks: list[Any], day: date | None) -> Any
 
 
 def _make(hub: Hub, kind: OutputType, settings: RoundSettings) -> tuple[Hub, np.ndarray]:
-    """Returns the hub with the levels of an output type, and the quantiles that are made from it."""
+    """Returns the hub with the levels of an output type, and the quantiles made from it."""
     of_type = hub if kind.name == "quantile" else dataclasses.replace(hub, levels=np.asarray([0.5]))
     return of_type, np.asarray(settings.pool(of_type, kind))
 
 
 def _rows(hub: Hub, values: np.ndarray, kind: OutputType, horizon: int) -> Any:
-    """Returns the rows of an output type at one horizon; a location without target data has none."""
+    """Returns the rows of an output type at one horizon; none of locations without target data."""
     pl = polars()
     ids = [f"{level:.6g}" for level in hub.levels] if kind.name == "quantile" else [None]
     frame = pl.DataFrame(

@@ -24,7 +24,7 @@ FIELDS = ("team_name", "team_abbr", "model_name", "model_abbr", "model_contribut
 
 
 def round_path(folder: Path, model: str, round_id: str, hub: HubDescription) -> Path:
-    """Returns the path of the file of a round, in the first of the hub's formats that can be written.
+    """Returns the path of a round's file, in the first of the hub's formats that can be written.
 
     Args:
         folder: A model-output folder.
@@ -54,7 +54,7 @@ def write_round(path: Path, forecast: RoundForecast, *, overwrite: bool = False)
         overwrite: Whether to replace a file that is there already, if jaxcast wrote it.
 
     Returns:
-        What the hub requires and no model forecast, a line each. The hub may refuse the file for it.
+        What the hub requires and no model forecast, a line each; it may refuse the file for it.
 
     Raises:
         InputError: for rows that the hub would refuse for any other reason; nothing is written.
@@ -67,8 +67,8 @@ def write_round(path: Path, forecast: RoundForecast, *, overwrite: bool = False)
     wrong = [line for check in checks if check.name != "req_vals" for line in check.failures]
     if wrong:
         raise InputError(
-            f"the hub would refuse the file for {counted(len(wrong), 'fault')}, the first: {wrong[0]}; leave models out "
-            "until the one is gone that this comes from"
+            f"the hub would refuse the file for {counted(len(wrong), 'fault')}, the first: {wrong[0]}; leave models "
+            "out until the one is gone that this comes from"
         )
     check = partial(refuse_replacing, path, overwrite=overwrite)
     with whole_file(path, check) as growing:

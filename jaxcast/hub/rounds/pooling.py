@@ -220,7 +220,7 @@ def _medians(medians: Any, quantiles: Any) -> Any:
 
 
 def within(rows: Any, kind: OutputType) -> Any:
-    """Clips values to the bounds of an output type, and rounds them where it asks for whole numbers.
+    """Clips values to the bounds of an output type, and rounds them if it asks for whole numbers.
 
     Args:
         rows: Rows with a value.

@@ -22,7 +22,7 @@ from jaxcast.hub.validation.submitted import TYPE, TYPE_ID
 from jaxcast.hub.validation.values import step_days_of
 from jaxcast.io.tables import polars
 
-# Pools the newest quantiles of one target and horizon, whose values lie within bounds: (location, quantile).
+# Pools a target's newest quantiles at a horizon within a type's bounds: (location, quantile).
 PoolQuantiles = Callable[[Hub, OutputType], np.ndarray]
 # The hub of each target and horizon, and the newest pooled quantiles.
 Pooled = dict[tuple[str | None, int], tuple[Hub, np.ndarray]]
@@ -125,7 +125,7 @@ def _with_samples(rows: Any, levels: list[float]) -> Any:
 
 
 def _why_equal(rows: Any, target: str | None, truth: TargetFiles | None) -> str:
-    """Returns why the quantiles of a target cannot be pooled by what is learned from target data; "" if they can."""
+    """Returns why a target's quantiles cannot be pooled with target data; "" if they can."""
     if truth is None or target not in _targets(truth.truth):
         return "there are no target data of it"
     if not rows["horizon"].count():

@@ -80,7 +80,7 @@ class BadForecasts(NamedTuple):
         return self.incomplete | self.crossing
 
     def describe_incomplete(self, rows: Any, grid: "Grid") -> str:
-        """Describes missing levels: a model that lacks some, or a level that hardly any forecast has.
+        """Describes missing levels: a model that lacks some, or a level that few forecasts have.
 
         Args:
             rows: Rows of the forecasts.

@@ -101,7 +101,7 @@ def unused_types(others: Any, horizon: int, choice: Choice) -> list[str]:
 
 
 def choose_target(frame: Any, target: str | None, known: Any) -> tuple[Any, str | None]:
-    """Returns the rows of the target asked for, or of the only one; None where the table names none.
+    """Returns the rows and name of the target asked for, or the only one; None without a name.
 
     Rows without a target, where others have one, are at fault; so are those whose target follows a
     horizon that cannot be read.
@@ -219,7 +219,7 @@ def _of_levels(frame: Any, levels: Sequence[float], read: Read) -> Any:
 
 
 def kept_models(models: Sequence[str] | int | None, grid: Grid) -> list[int]:
-    """Returns the indices of the models on the grid: as asked for, or those with the most forecasts.
+    """Returns the indices of the models on the grid: those asked for, or with the most forecasts.
 
     Args:
         models: Names of the models, or how many; None for all.

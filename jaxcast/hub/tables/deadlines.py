@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# Days from the date of a round to the last on which its forecasts are made, for all or each by its date.
+# Days from the date of a round to the last on which its forecasts are made: of all, or by date.
 DueDays = int | Mapping[str, int] | None
 USUAL_DUE_DAYS = 2
 """Days after the newest observed date on which forecasts are made where nobody says: the Monday

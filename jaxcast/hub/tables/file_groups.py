@@ -121,7 +121,7 @@ def _group(paths: list[Path], models: Sequence[str | None], columns: Columns) ->
 
 
 def _scanned(names: list[str]) -> Any:
-    """Scans files of the same columns; the text of a .csv stays text, so that 01 does not become 1."""
+    """Scans files of the same columns; text of a .csv stays text, so that 01 does not become 1."""
     pl = polars()
     options: dict[str, Any] = {"row_index_name": ROW, "row_index_offset": 1, "include_file_paths": FILE, "glob": False}
     if names[0].endswith(".csv"):

@@ -132,7 +132,7 @@ def _releases_of(rows: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_target(table: Any, path: str | Path, target: str | None) -> Any:
-    """The rows of a target, and those without any where the table names targets."""
+    """Returns the rows of a target, and those without any where the table names targets."""
     pl = polars()
     known = collected(table.select(pl.col("target").unique().drop_nulls()), path)["target"].to_list()
     if target is not None and target in known:
@@ -146,7 +146,7 @@ def _of_target(table: Any, path: str | Path, target: str | None) -> Any:
 
 
 def _usable(found: Any, path: str | Path, grid: Grid) -> Any:
-    """The rows of the truth that have location, date and value; the others are counted.
+    """Returns the rows of the truth that have location, date and value, and counts the others.
 
     Rows of releases without a value stay, as NaN.
     """
@@ -198,7 +198,7 @@ def _refuse_duplicates(rows: Any, path: str | Path) -> None:
         fix = (
             "keep one of them"
             if has_releases
-            else "keep one vintage by its source (--truth-source, truth_source), or name the days in as_of"
+            else "keep one release by its source (--truth-source, truth_source), or name the days in as_of"
         )
         raise InputError(
             f"the truth in {shown(path)} has {counted(int(twice.sum()), 'duplicate row')}, such as "

@@ -160,7 +160,7 @@ def open_targets(path: Path, keys: Mapping[str, str], source: str | None) -> tup
 
 
 def _names(path: Path) -> dict[str, tuple[str, ...]]:
-    """Returns how columns may be called: the date also as the description of the file's hub has it."""
+    """Returns how columns may be called: the date also as the file's hub describes it."""
     folder = next((folder for folder in path.parents if folder.name == FOLDER), None)
     settings = None if folder is None else read_target_settings(folder.parent)
     if settings is None or settings.date_column is None:

@@ -141,7 +141,7 @@ def check_metadata_exists(path: Path, name: FileName, hub: HubDescription) -> li
 
 
 def required_fields(hub: HubDescription) -> tuple[str, ...]:
-    """Returns the fields that a hub's model-metadata-schema.json requires; none without such a file.
+    """Returns the fields that a hub's model-metadata-schema.json requires; none without a file.
 
     Args:
         hub: Description of the hub.

@@ -27,7 +27,8 @@ class Check:
     Args:
         name: Name of the check, as hubValidations has it.
         title: What is checked.
-        failures: A line for each failure, with the file, the rows, what was expected and what is there.
+        failures: A line for each failure, with the file, the rows, what was expected and what is
+            there.
         skipped: Why the check was not made; None where it was.
         is_warning: Whether a hub may accept the submission in spite of a failure.
     """
@@ -257,7 +258,7 @@ def _check_rows(checks: _Checks, table: SubmittedTable, usual_days: int | None) 
 
 
 def usual_days(hub: HubDescription, group: Round, model: str) -> int | None:
-    """Returns the days from the round's date to the target date of horizon 0 that other models have.
+    """Returns the days from the round's date to horizon 0's target date, as other models have it.
 
     Args:
         hub: Description of the hub.

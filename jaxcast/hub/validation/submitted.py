@@ -57,7 +57,7 @@ class SubmittedTable:
         return [name for name in self.group.task_id_names if name not in self.group.derived_task_ids]
 
     def with_numbers(self) -> "SubmittedTable":
-        """Returns the table with values as numbers and the model task of each row, null where none."""
+        """Returns the table with values as numbers and each row's model task, null where none."""
         pl = polars()
         index: Any = pl.lit(None, pl.Int32)
         for i in reversed(range(len(self.tasks))):

@@ -37,7 +37,7 @@ def step_days_of(group: Round) -> int | None:
 
 
 def days_beyond(frame: Any, group: Round) -> Any:
-    """Returns rows with the days from the round's date to the target date, less those of the horizon.
+    """Returns rows with the days from the round's date to the target date beyond the horizon's.
 
     They are 0 where the target date of horizon 0 is that of the round. Hubs whose rounds are on
     Wednesdays and whose weeks end on Sundays have another number.
@@ -104,7 +104,7 @@ def check_values(table: SubmittedTable) -> list[str]:
 
 
 def _wrong_values(kind: OutputType) -> list[tuple[str, Any]]:
-    """Returns what is expected of the values of an output type, with an expression for the others."""
+    """Returns what an output type expects of values, with an expression for those that differ."""
     number = polars().col(NUMBER)
     is_number = (number.is_not_null() & number.is_finite()).fill_null(False)
     tests = []
