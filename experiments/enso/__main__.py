@@ -75,7 +75,7 @@ def pool(config: Config, folders: tuple[Path, ...]) -> None:
         folders: Folders of the data.
 
     Raises:
-        InputError: for a first issue that is not there.
+        InputError: for a first issue that the data lack, or their very first.
     """
     began, console = time.perf_counter(), make_console()
     ensemble = load(folders, config.last)

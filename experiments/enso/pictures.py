@@ -1,7 +1,6 @@
 """The pictures of `experiments.enso`."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -26,7 +25,8 @@ SHOWN = {
     JOINED: "tab:purple",
 }
 """Methods in the picture of errors by lead, with their colours."""
-BINS = np.linspace(0, 1, 6)
+BINS = np.linspace(0, 1, 6)[1:-1]
+"""Bounds between the bins of probabilities."""
 NUM_MODELS = 12
 """Models whose weights are shown, those with the largest."""
 
@@ -78,7 +78,7 @@ def plume(ensemble: Ensemble, made: Forecasts, is_scored: np.ndarray) -> Figure:
     )
     for bound in THRESHOLDS:
         ax.axhline(bound, color="0.8", lw=0.8, zorder=0)
-    ax.set(title=f"Forecasts issued in {ensemble.issues[issue]}", xlabel="first month of the season", ylabel="deg C")
+    ax.set(title=f"Forecasts issued in {ensemble.issues[issue]}", xlabel="first month of the season", ylabel="°C")
     return figure
 
 
@@ -128,7 +128,7 @@ def skill(ensemble: Ensemble, rows: Sequence[dict[str, Any]]) -> Figure:
         left.plot(ensemble.leads, errors, label=name.replace("_", " "), **style)
         if name not in ("persistence", "climatology"):
             right.plot(ensemble.leads, errors / equal, **style)
-    left.set(xlabel="lead", ylabel="RMSE, deg C", ylim=(0, None))
+    left.set(xlabel="lead", ylabel="RMSE, °C", ylim=(0, None))
     right.set(xlabel="lead", ylabel="RMSE / that of the mean")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -147,10 +147,11 @@ def reliability(ensemble: Ensemble, made: Forecasts, official: Sequence[Official
         ours, theirs = shares[each.issue, each.lead][cells], each.probabilities[cells]
         for label, given in (("adaptive pool", ours), (f"official, {each.source}", theirs)):
             for category, name in ((0, "La Niña"), (2, "El Niño")):
+                bins = np.digitize(given[:, category], BINS)
                 points = [
                     (given[inside, category].mean(), (observed[inside] == category).mean())
-                    for low, high in pairwise(BINS)
-                    if (inside := (given[:, category] >= low) & (given[:, category] <= high)).sum() >= 10
+                    for number in range(len(BINS) + 1)
+                    if (inside := bins == number).sum() >= 10
                 ]
                 if points:
                     ax.plot(*zip(*points, strict=True), marker="o", ms=4, label=f"{label}, {name}")

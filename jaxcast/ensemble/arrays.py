@@ -97,40 +97,33 @@ class EnsembleForecasts(FrozenPytree):
             The forecasts.
 
         Raises:
-            InputError: for leads that do not rise, and arrays that do not fit.
+            InputError: for leads that do not rise, arrays that do not fit, and bad numbers.
         """
         values = np.asarray(values, float)
         num_issues, num_models, num_leads = values.shape
         steps = _checked_leads(leads, num_leads)
         check_whole("verified", verified, least=0)
         check_whole("last_age", last_age, least=0)
+        check_whole("num_seasons", num_seasons)
         of_issue = np.arange(num_issues)[:, None]  # no error is known before the forecast is made
         target = of_issue + steps
         num_steps = int(target.max()) + 1
         observed = _of_steps(observations, num_steps, np.nan)
-        known = (
-            np.arange(num_steps) + verified if known_at is None else _of_steps(known_at, num_steps, float(num_issues))
-        )
+        known = np.arange(num_steps) + verified if known_at is None else _of_steps(known_at, num_steps, num_issues)
         known = np.where(np.isfinite(observed), np.minimum(known, num_issues), num_issues).astype(int)
         has_target = target >= 0
         place = np.maximum(target, 0)
         newest = _newest(known, num_issues)
-        groups = [0] * num_models if groups is None else list(groups)
-        if len(groups) != num_models:
-            raise InputError(f"expected a group for each of {num_models} models, got {len(groups)}")
+        groups = _checked_groups(groups, num_models)
         if last is None:  # then there is nothing newer than the newest target
             about = np.full(num_issues, -1)
             last = np.where(newest >= 0, observed[np.maximum(newest, 0)], np.nan)
         else:
             about = np.arange(num_issues) - last_age - (verified - 1) // 2
-        last = np.asarray(last, float)
-        if last.shape != (num_issues,):
-            raise InputError(f"expected a last observation for each of {num_issues} issues, got shape {last.shape}")
+        last = _checked_last(last, num_issues)
         about = np.where(np.isfinite(last), about, -1)
         present = np.isfinite(values)
-        of_step = np.zeros(num_steps) if seasons is None else _of_steps(seasons, num_steps, np.nan)
-        if np.isnan(of_step).any():
-            raise InputError(f"expected a season for each of {num_steps} steps up to the last target; give them all")
+        of_step = np.zeros(num_steps) if seasons is None else _checked_seasons(seasons, num_steps)
         return cls(
             values=jnp.asarray(np.where(present, values, 0)),
             present=jnp.asarray(present),
@@ -172,10 +165,46 @@ def _checked_leads(leads: Sequence[int], num_leads: int) -> np.ndarray:
     return steps
 
 
-def _of_steps(given: ArrayLike, num_steps: int, missing: float) -> np.ndarray:
+def _checked_groups(groups: Sequence[int] | None, num_models: int) -> list[int]:
+    """Returns the group of each model.
+
+    Raises:
+        InputError: where they are not as many as the models.
+    """
+    found = [0] * num_models if groups is None else list(groups)
+    if len(found) != num_models:
+        raise InputError(f"expected a group for each of {num_models} models, got {len(found)}")
+    return found
+
+
+def _checked_last(last: ArrayLike, num_issues: int) -> np.ndarray:
+    """Returns the last observation before each issue.
+
+    Raises:
+        InputError: where they are not as many as the issues.
+    """
+    found = np.asarray(last, float)
+    if found.shape != (num_issues,):
+        raise InputError(f"expected a last observation for each of {num_issues} issues, got shape {found.shape}")
+    return found
+
+
+def _checked_seasons(seasons: ArrayLike, num_steps: int) -> np.ndarray:
+    """Returns the season of each step.
+
+    Raises:
+        InputError: where they end before the last target.
+    """
+    found = _of_steps(seasons, num_steps, np.nan)
+    if np.isnan(found).any():
+        raise InputError(f"expected a season for each of {num_steps} steps up to the last target; give them all")
+    return found
+
+
+def _of_steps(given: ArrayLike, num_steps: int, missing: float | int) -> np.ndarray:
     """Returns an array over the steps, filled where it ends before the last target."""
     values = np.asarray(given, float)[:num_steps]
-    return np.concatenate([values, np.full(num_steps - len(values), float(missing))])
+    return np.concatenate([values, np.full(num_steps - len(values), missing, float)])
 
 
 def _newest(known: np.ndarray, num_issues: int) -> np.ndarray:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from jaxcast.ensemble.periods import Frequency, Period, steps_of
-from jaxcast.ensemble.rows import Bad, Faults, column_of, needed, periods_in
+from jaxcast.ensemble.cells import Bad, Faults, column_of, needed, periods_in
+from jaxcast.ensemble.periods import FREQUENCIES, Frequency, Period, steps_of
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST, number_in, read_columns
 
@@ -82,6 +82,15 @@ class Observations:
         fits = [each is not None and start + step - each[0] == age for step, each in enumerate(found)]
         return np.asarray([each[1] if fit and each else np.nan for each, fit in zip(found, fits, strict=True)])
 
+    def steps_missing(self, last: int, verified: int) -> int:
+        """Returns by how many steps the newest value is older than it usually is at an issue.
+
+        Args:
+            last: Step of the issue.
+            verified: Steps from a date until its value is known, where the table does not say.
+        """
+        return max(0, last - self.usual_wait(verified) - max(self.values))
+
     @property
     def latest_age(self) -> int:
         """Usual number of steps from the date of the newest observation to the issue."""
@@ -152,8 +161,8 @@ def _read_file(path: Path, given: Mapping[str, str], frequency: Frequency, fault
         if "known_from" in steps and known is None:
             wrong = "known_from"
         if wrong or date is None or value is None:
-            cell = texts[wrong][row]
-            faults.add(columns.where(row), f"{wrong} cannot be used, got {shown(repr(cell), 60)}", f"no {wrong}")
+            what = f"{wrong} cannot be used" if wrong == "value" else f"{wrong} names no {frequency}"
+            faults.add(columns.where(row), f"{what}, got {shown(repr(texts[wrong][row]), 60)}", f"no {wrong}")
             continue
         if known is not None and known < date:
             cells = f"{shown(repr(texts['known_from'][row]), 60)} before date {shown(repr(texts['date'][row]), 60)}"
@@ -179,6 +188,11 @@ def _add(found: Observations, date: int, value: float, known: int | None, where:
 
 
 def _steps(texts: Sequence[str], frequency: Frequency) -> list[int | None]:
-    """Returns the step of each date; None for what is no date."""
-    periods = periods_in(texts)
-    return [None if each is None else int(steps_of(np.asarray([each.day]), frequency)[0]) for each in periods]
+    """Returns the step of each date; None for what is no date, or longer than a step."""
+    finest = FREQUENCIES.index(frequency)
+    return [
+        None
+        if each is None or FREQUENCIES.index(each.frequency) < finest
+        else int(steps_of(np.asarray([each.day]), frequency)[0])
+        for each in periods_in(texts)
+    ]

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_whole
 from jaxcast.ensemble.arrays import EnsembleForecasts
-from jaxcast.ensemble.observed import observed_dates, read_observations
+from jaxcast.ensemble.observed import Observations, observed_dates, read_observations
 from jaxcast.ensemble.periods import SEASONS, Frequency, name_of, seasons_of
-from jaxcast.ensemble.rows import read_rows
-from jaxcast.errors import InputError
+from jaxcast.ensemble.rows import Rows, read_rows
+from jaxcast.errors import InputError, counted
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "issue": ("issue", "origin", "issue_date", "origin_date", "reference_date", "forecast_date"),
@@ -39,6 +40,7 @@ class Ensemble:
         groups: Names of the groups of models.
         frequency: Length of a step.
         dropped: What was left out, in words.
+        notes: What is unusual in the tables, in words.
 
     Example:
         >>> import jaxcast
@@ -58,6 +60,7 @@ class Ensemble:
     groups: tuple[str, ...]
     frequency: Frequency
     dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def years(self) -> np.ndarray:
@@ -109,8 +112,9 @@ def read_ensemble(
         The ensemble. Issues that no model has are masked.
 
     Raises:
-        InputError: for files that cannot be read, missing columns, rows that cannot be used,
-            dates whose step cannot be told, and tables without a forecast.
+        InputError: for files that cannot be read, missing columns, rows that cannot be used such as
+            observations of years beside forecasts of months, dates whose step cannot be told, and
+            tables without a forecast.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -127,43 +131,61 @@ def read_ensemble(
     dates = [] if frequency else observed_dates(_paths(observations), names)
     rows = read_rows(_paths(forecasts), NAMES, names, frequency=frequency, bad=bad, observed=dates)
     rows = rows.within(first, last).of_models(models)
-    start, stop = int(rows.issue.min()), int(rows.issue.max())
-    if stop - start >= MOST_ISSUES:
-        raise InputError(f"expected at most {MOST_ISSUES} issues, got {stop - start + 1}; give --frequency")
-    leads, places = np.unique(rows.target - rows.issue, return_inverse=True)
-    model_names = sorted(set(rows.model))
-    shape = (stop - start + 1, len(model_names), len(leads))
-    values = np.full(shape, np.nan)
-    of_model = {name: number for number, name in enumerate(model_names)}
-    values[rows.issue - start, [of_model[name] for name in rows.model], places] = rows.value
     observed = read_observations(_paths(observations), names, rows.frequency, bad=bad)
-    num_steps = shape[0] + max(int(leads[-1]), 0)
-    group_names = sorted(set(rows.group.values())) or ["all"]
-    arrays = EnsembleForecasts.of(
-        values,
+    return _ensemble_of(rows, observed, verified)
+
+
+def _ensemble_of(rows: Rows, observed: Observations, verified: int) -> Ensemble:
+    """Lays rows of forecasts and observations out as arrays."""
+    start, num_issues = int(rows.issue.min()), int(np.ptp(rows.issue)) + 1
+    if num_issues > MOST_ISSUES:
+        raise InputError(f"expected at most {MOST_ISSUES} issues, got {num_issues}; give --frequency")
+    leads, places = np.unique(rows.target - rows.issue, return_inverse=True)
+    models = sorted(set(rows.model))
+    num_steps = num_issues + max(int(leads[-1]), 0)
+    groups = sorted(set(rows.group.values())) or ["all"]
+    forecasts = EnsembleForecasts.of(
+        _grid_of(rows, models, places),
         observed.values_from(start, num_steps),
         leads=[int(lead) for lead in leads],
         verified=observed.usual_wait(verified),
         known_at=observed.known_from(start, num_steps),
-        last=observed.latest_from(start, shape[0]),
+        last=observed.latest_from(start, num_issues),
         last_age=observed.latest_age,
         seasons=seasons_of(start + np.arange(num_steps), rows.frequency),
         num_seasons=SEASONS[rows.frequency],
-        groups=[group_names.index(rows.group.get(name, group_names[0])) for name in model_names],
+        groups=[groups.index(rows.group.get(name, groups[0])) for name in models],
     )
-    issues = start + np.arange(shape[0])
+
+    def name(step: int) -> str:
+        return name_of(step, rows.frequency, rows.weekday)
+
+    issues, last = range(start, start + num_issues), start + num_issues - 1
+    missing = observed.steps_missing(last, verified)
+    late = (
+        f"the newest observation is of {name(max(observed.values))}, {counted(missing, rows.frequency)} older than the "
+        f"one that is usually known at the last issue, {name(last)}"
+    )
     return Ensemble(
-        forecasts=arrays,
-        issues=tuple(name_of(step, rows.frequency, rows.weekday) for step in issues.tolist()),
-        targets=tuple(
-            tuple(name_of(step + int(lead), rows.frequency, rows.weekday) for lead in leads) for step in issues.tolist()
-        ),
-        models=tuple(model_names),
+        forecasts=forecasts,
+        issues=tuple(name(step) for step in issues),
+        targets=tuple(tuple(name(step + int(lead)) for lead in leads) for step in issues),
+        models=tuple(models),
         leads=tuple(int(lead) + rows.first_lead for lead in leads),
-        groups=tuple(group_names),
+        groups=tuple(groups),
         frequency=rows.frequency,
         dropped=(*rows.dropped, *observed.dropped),
+        notes=(late,) if missing else (),
     )
+
+
+def _grid_of(rows: Rows, models: Sequence[str], places: np.ndarray) -> Float[np.ndarray, "issue model lead"]:
+    """Returns the forecasts of all issues, models and places of leads, NaN where there is none."""
+    issues = rows.issue - rows.issue.min()
+    values = np.full((issues.max() + 1, len(models), places.max() + 1), np.nan)
+    of_model = {name: number for number, name in enumerate(models)}
+    values[issues, [of_model[name] for name in rows.model], places] = rows.value
+    return values
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -123,6 +123,17 @@ def test_a_value_is_known_from_the_earliest_issue_whatever_the_order_of_files(tm
         assert found.forecasts.known_from[:3, 0].tolist() == [1, 2, 6]
 
 
+def test_observations_that_end_early_are_told(tables):
+    rows = "issue,model,lead,value\n2024-01,a,1,1\n2024-04,a,1,1\n"
+    assert tables(rows).notes == ()  # of 2024-03, one step before the last issue
+    assert tables(rows, verified=3).notes == ()
+    early = tables(rows, "date,value\n2024-01,1\n").notes
+    assert early == (
+        "the newest observation is of 2024-01, 2 months older than the one that is usually known at the last issue, "
+        "2024-04",
+    )
+
+
 @pytest.mark.parametrize(
     ("forecasts", "truth", "message"),
     [
@@ -134,6 +145,9 @@ def test_a_value_is_known_from_the_earliest_issue_whatever_the_order_of_files(tm
         ("issue,model,lead,value\n2024-01,a,1,1\n2024-01,a,1,2\n", TRUTH, "line 3: a second forecast of a"),
         ("issue,model,lead,value\n2024-01,a,1,1\n", "date,value\n2024-01,1\n2024-01,2\n", "a second value"),
         ("issue,model,lead,value\n2024-01,a,1,1\n", "date,value\n", "holds no rows"),
+        ("issue,model,lead,value\n2024-01,a,1,1\n", "date,value\n2024,1\n", "line 2: date names no month, got '2024'"),
+        ("issue,model,lead,value\n2024-01-01,a,1,1\n2024-01-02,a,1,1\n", TRUTH, "date names no day, got '2024-01'"),
+        ("issue,model,lead,value\n2024,a,1,1\n", "date,value\nx,1\n", "line 2: date names no year, got 'x'"),
         (
             "issue,model,lead,value\n2024-01,a,1,1\n",
             "date,value,known_from\n2024-01,1,2024-01\n2024-12,2,2024-03\n",

@@ -77,6 +77,8 @@ class EnsembleTables:
             note(f"steps are {found.frequency}s, by the dates; --frequency sets another")
         for line in found.dropped:
             announce(f"left out: {line}")
+        for line in found.notes:
+            announce(line)
         return found
 
 
@@ -88,7 +90,7 @@ def is_scored_from(ensemble: Ensemble, first: str | None) -> np.ndarray:
         first: First issue to score; None for all.
 
     Raises:
-        InputError: for an issue that is not there.
+        InputError: for an issue that no table has.
     """
     if first is None:
         return np.ones(len(ensemble.issues), bool)
