@@ -118,7 +118,7 @@ for row in e.score_ensemble(
 # %% The newest issue: models, pool, and its 50 and 90 % bands
 issue = len(ensemble.issues) - 1
 values = np.where(forecasts.present[issue], forecasts.values[issue], np.nan)
-figure, axes = plt.subplots(figsize=(8, 3.2))
+figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
 _ = jaxcast.plotting.plot_plume(
     axes,
     ensemble.targets[issue],
