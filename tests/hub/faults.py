@@ -1,4 +1,5 @@
-"""Hub tables with faults put in at random, and an independent reading of those that are plain text."""
+"""Hub tables with faults put in at random, and an independent reading of those that are plain
+text."""
 
 import csv
 import gzip
@@ -200,7 +201,8 @@ def make_case(folder, seed, *, heavy=False):
 
 
 def read_plainly(forecasts):
-    """The quantiles of horizon 1 in a hub of .csv files by Python's csv module: {(model, location, date, level): value}."""
+    """The quantiles of horizon 1 in a hub of .csv files by Python's csv module: {(model, location,
+    date, level): value}."""
     found = {}
     for path in [forecasts] if forecasts.is_file() else sorted(forecasts.glob("*/*/*.csv")):
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -34,7 +34,8 @@ def hub_of(quantiles, truth, levels=LEVELS, **options):
 
 
 def check(hub, pool=POOL):
-    """Forecasts are finite and do not cross, weights sum to one and experts, too; where any model forecast."""
+    """Forecasts are finite and do not cross, weights sum to one and experts, too; where any model
+    forecast."""
     forecast, info = jaxcast.hub.pool_forecasts(pool, hub)
     there = np.asarray(hub.is_forecast)
     np.testing.assert_array_equal(np.isfinite(forecast), np.broadcast_to(there[..., None], forecast.shape))

@@ -1,4 +1,5 @@
-"""The hub of admissions with every release of its truth; skipped, with the reason, where its data are not there."""
+"""The hub of admissions with every release of its truth; skipped, with the reason, where its data
+are not there."""
 
 import subprocess
 import sys
@@ -149,7 +150,8 @@ print(time.process_time() - start, int(peak[1]) * 1024)
 
 @pytest.mark.parametrize("horizons", ["0", "0,1,2,3"])
 def test_a_table_of_millions_of_rows_is_read_in_seconds_and_a_gigabyte(tables, horizons):
-    """Seconds of computing, about 2 where nothing else runs; twice as many are allowed for a busy machine."""
+    """Seconds of computing, about 2 where nothing else runs; twice as many are allowed for a busy
+    machine."""
     args = [sys.executable, "-c", COST, str(tables[0]), str(tables[1]), horizons]
     seconds, memory = map(float, subprocess.run(args, capture_output=True, text=True, check=True).stdout.split())
     assert seconds < 6

@@ -1,4 +1,5 @@
-"""Relative scores, mixtures, aggregation and tracked coverage, against plain loops, with releases of the target data."""
+"""Relative scores, mixtures, aggregation and tracked coverage, against plain loops, with releases
+of the target data."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,8 @@ TIMES = (0, 2, 3, 9, 30, 59)
 
 
 def make(horizon):
-    """A hub with a release a week, each of which revises all that is known; gaps, and a week without target data."""
+    """A hub with a release a week, each of which revises all that is known; gaps, and a week
+    without target data."""
     rng = np.random.default_rng(4)
     truth = 10.0 * 3.0 ** np.arange(SIZE[0])[:, None] * rng.lognormal(0, 0.3, SIZE[:2])
     centre = truth[..., None] * rng.lognormal(0, [0.1, 0.2, 0.3, 0.4], SIZE)

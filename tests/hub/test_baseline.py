@@ -1,4 +1,5 @@
-"""The flat line: by hand for one step, by independent draws for several, and against the CDC's own baseline."""
+"""The flat line: by hand for one step, by independent draws for several, and against the CDC's own
+baseline."""
 
 import dataclasses
 
@@ -102,7 +103,8 @@ def test_what_is_known_of_a_date_far_ahead_comes_from_before_the_first_date():
     observed = np.asarray([[[3.0, 2.0, 1.0], [4.0, 3.0, 2.0]]])
     quantiles, levels = np.ones((1, 2, 1, 3)), np.asarray([0.25, 0.5, 0.75])
     found = hub.Hub(quantiles, np.asarray([[111.0, 222.0]]), observed, ("01",), dates, ("a",), levels, 4)
-    # The third date is four steps after that two steps before the first, whose value the hub does not hold.
+    # The third date is four steps after that two steps before the first, whose value the hub does
+    # not hold.
     expected = [[np.nan, 4.0, 3.0, 2.0]]
     np.testing.assert_array_equal(observed_before(found, np.datetime64("2024-01-20")), expected)
     last = observed_before(found, dates[1] + 4 * 7 - 7)

@@ -49,7 +49,8 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
 
 
 def test_scores_by_place_and_date_have_the_tasks_of_these_alone(tables, tmp_path, capsys, monkeypatch):
-    """And the forecasts of a horizon that not all models have, with the truth of the last date still to come."""
+    """And the forecasts of a horizon that not all models have, with the truth of the last date
+    still to come."""
     monkeypatch.setattr("jaxcast.cli.hub.calibration._draw_panels", lambda *_, **__: None)  # other tests draw
     forecasts, truth = tables
     rows = forecasts.read_text().splitlines()

@@ -1,4 +1,5 @@
-"""Damaged hub tables: the given ones, each kind with inputs of its own, and a seeded sample of random faults."""
+"""Damaged hub tables: the given ones, each kind with inputs of its own, and a seeded sample of
+random faults."""
 
 import csv
 import shutil
@@ -35,7 +36,8 @@ def with_cell(row, column, cell):
     return text_of(rows)
 
 
-# Column, cell, and what is said of it; row 8 is a-x's 0.5 quantile for 01 on 2024-01-13 at horizon 1.
+# Column, cell, and what is said of it; row 8 is a-x's 0.5 quantile for 01 on 2024-01-13,
+# horizon 1.
 CELLS = [
     ("horizon", "NA", "row 8: the horizon of a-x for 01 is NA or not a horizon in whole steps, 'NA'"),
     ("horizon", "1.9", "in whole steps, '1.9'"),

@@ -1,4 +1,5 @@
-"""What pools of a hub may not see: later weeks, the window that is judged, and whatever stands where a weight is 0."""
+"""What pools of a hub may not see: later weeks, the window that is judged, and any value
+where a weight is 0."""
 
 import dataclasses
 import itertools
@@ -101,7 +102,8 @@ def test_nothing_later_changes_what_was_forecast_chosen_or_learned(name, horizon
 
 
 def with_releases(forecasts, truth, horizon, factor=1.0):
-    """A hub with a release before each time, which revises all that was known; later ones by a factor, too."""
+    """A hub with a release before each time, which revises all that was known; later ones by a
+    factor, too."""
     releases = truth * np.random.default_rng(5).lognormal(0, 0.2, (SHAPE[1], *SHAPE[:2]))
     release_of = np.maximum(np.arange(SHAPE[1]) - 1, -1)
     releases[release_of[CUT] + 1 :] *= factor
@@ -127,7 +129,7 @@ def test_no_release_after_a_round_changes_it(name, horizon):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_what_stands_where_a_model_is_absent_changes_nothing(name):
+def test_values_where_a_model_is_absent_change_nothing(name):
     forecasts, truth = make(missing=0.3)
     truth[1, 4] = np.nan
     hub_forecasts = hub_forecasts_of(forecasts, truth)
@@ -239,7 +241,7 @@ def test_the_ends_of_an_interval_are_covered():
 
 @pytest.mark.parametrize("end", range(len(LEVELS)))
 def test_a_truth_at_an_end_counts_as_missed_as_often_as_it_should_be(end):
-    """All locations hit one quantile: its own side is left as it is, and one time counts as at most 8."""
+    """All locations hit one quantile: its own side is left as it is, and a time counts as at most 8."""
     quantiles = 20 + np.asarray([-9.0, -4.0, 0.0, 4.0, 9.0])
     truth = np.full((4, 3), quantiles[end])
     hub_forecasts = hub_forecasts_of(np.broadcast_to(quantiles, (4, 3, 1, 5)), truth)
@@ -287,7 +289,8 @@ def test_a_pool_is_retrained_as_often_as_was_asked_for():
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """Tables of forecasts up to the last date, and of the truth up to then, though the newest known is a week older."""
+    """Tables of forecasts up to the last date, and of the truth up to then, though the newest known
+    is a week older."""
     pytest.importorskip("polars", reason="hub tables need the extra `hub`")
     folder = tmp_path_factory.mktemp("hub")
     forecasts, truth = make()

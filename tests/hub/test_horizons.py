@@ -1,5 +1,8 @@
-"""A hubverse hub whose horizons count from 0, as FluSight's do: horizon 0 is the week that ends on the reference date, and the newest
-truth is that of the week before."""
+"""A hubverse hub whose horizons count from 0, as FluSight's do.
+
+Horizon 0 is the week that ends on the reference date, and the newest truth is that of the week
+before.
+"""
 
 import re
 import shutil
@@ -24,7 +27,8 @@ def value(round_, horizon, level):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """Folder and truth, whose value is the number of weeks since the first reference date; it ends before the last one."""
+    """Folder and truth, whose value is the number of weeks since the first reference date; it ends
+    before the last one."""
     folder = tmp_path_factory.mktemp("flusight")
     header = "reference_date,target,horizon,target_end_date,location,output_type,output_type_id,value"
     for model in ("A-one", "B-two"):
@@ -58,7 +62,7 @@ def test_what_a_forecaster_could_know_at_each_horizon(hub, horizon, ahead):
     np.testing.assert_array_equal(
         ours.quantiles[0, :, 0], [[value(t, horizon, level) for level in LEVELS] for t in range(5)]
     )
-    # Whatever the horizon, the newest truth is that of the week before the reference date: -1, 0, 1, ...
+    # At any horizon the newest truth is that of the week before the reference date: -1, 0, ...
     np.testing.assert_array_equal(ours.observed[0, :, 0], np.arange(5.0) - 1)
     np.testing.assert_array_equal(ours.observed[0, :, 1], np.arange(5.0) - 2)
     np.testing.assert_array_equal(ours.forecasts().observed, ours.observed)  # from before the first forecast, too
@@ -74,7 +78,8 @@ def test_horizons_that_forecast_nothing_are_refused_unless_the_hub_counts_from_t
 
 
 def test_a_pool_does_not_see_the_week_of_the_reference_date(hub):
-    """Its scores at horizon 0 begin with the round before; were they one step newer, the changed round would tell."""
+    """Its scores at horizon 0 begin with the round before; were they one step newer, the changed
+    round would show."""
     ours = load(hub, horizon=1)
     late = ours.truth.copy()
     late[0, -2] = 1e6  # the week of the last reference date, which nobody knew then
@@ -152,7 +157,8 @@ def test_an_oracle_output_table_counts_once(hub, tmp_path):
 
 
 def test_a_daily_hub_of_the_old_form(tmp_path):
-    """Its targets begin at "0 day ahead", which is the day of the forecast; the truth is that of the day before."""
+    """Its targets begin at "0 day ahead", which is the day of the forecast; the truth is that of
+    the day before."""
     days = np.datetime64("2024-01-01") + np.arange(6)
     header = "forecast_date,target,target_end_date,location,type,quantile,value"
     (tmp_path / "data-processed/a").mkdir(parents=True)

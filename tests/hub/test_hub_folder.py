@@ -27,7 +27,7 @@ def hub(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_score_tells_every_target_and_output_type(hub, tmp_path, capsys):
+def test_score_prints_every_target_and_output_type(hub, tmp_path, capsys):
     parse(["hub", "score", str(hub), "--baseline", MODELS[0], "--out", str(tmp_path / "scores")]).run()
     printed = capsys.readouterr()
     for line in (
@@ -167,7 +167,8 @@ def test_windows_as_dates_and_groups_that_differ_choose_the_releases(hub, tmp_pa
 
 
 def test_pool_runs_to_its_end_for_the_quantiles_of_a_hub(hub, tmp_path, capsys):
-    """Its scores are those of the same tables, loaded and pooled here, and each round's release is its own."""
+    """Its scores are those of the same tables, loaded and pooled here, and each round's release is
+    its own."""
     parse(["hub", "pool", str(hub), "--target", COUNT, "--horizon", "1", "--out", str(tmp_path)]).run()
     printed = " ".join(capsys.readouterr().out.split())
     assert "adaptive / equal_mean" in printed
@@ -290,7 +291,7 @@ def test_a_file_that_cannot_be_read_is_dropped_named_and_counted(hub, tmp_path, 
         assert ("1 file that cannot be read" in printed) == is_named
 
 
-def test_ensembles_and_baselines_among_the_pooled_models_are_told(hub, tmp_path, capsys):
+def test_ensembles_and_baselines_among_the_pooled_models_are_reported(hub, tmp_path, capsys):
     shutil.copytree(hub, folder := tmp_path / "hub")
     for old, new in ((MODELS[1], "Hub-Baseline"), (MODELS[2], "Hub-mix")):
         (folder / f"model-output/{old}").rename(folder / f"model-output/{new}")

@@ -1,4 +1,4 @@
-"""Leave-one-out and Shapley importance: by their definitions, one subset after the other in NumPy."""
+"""Leave-one-out and Shapley importance: by their definitions, subset after subset in NumPy."""
 
 import itertools
 import math

@@ -34,7 +34,8 @@ def test_scores_of_tasks_are_wis_and_zero_where_there_is_none(hub_forecasts):
 
 
 def test_the_loss_of_a_rolling_origin_is_its_equation(hub_forecasts):
-    """The mean WIS, each location over the root of its own, to that of the mean; and the prior, over the number of times."""
+    """The mean WIS, each location over the root of its own, to that of the mean; and the prior,
+    over the number of times."""
     prior = jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2])
     trained = dataclasses.replace(prior, logits=jnp.asarray([0.5, -0.3, 0.2, 0.0]))
     reference = np.asarray(task_scores(_clipped_mean(hub_forecasts), hub_forecasts))

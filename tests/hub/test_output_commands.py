@@ -33,7 +33,8 @@ def test_a_table_for_each_output_type_is_printed_and_kept(hub, tmp_path, capsys)
     for noun, target in (("samples", COUNT), ("pmf", CATEGORY), ("cdf", RATE), ("means", COUNT), ("medians", COUNT)):
         assert f"Mean scores of {noun} of {target} at horizons 0, 1" in printed
     assert [row["method"] for row in results["rows"]] == ["alpha-one", "beta-two"]
-    # The numbers are those of the function, with what hub-config/ says of categories and trajectories.
+    # The numbers are those of the function, with what hub-config/ says of categories and
+    # trajectories.
     rows = jaxcast.hub.read_outputs(hub).rows
     rows = rows.filter((rows["model"] != "gamma-three") & (rows["output_type"] != "quantile"))
     truth = jaxcast.hub.read_output_truth(hub / "target-data/time-series.csv")
@@ -66,7 +67,7 @@ def test_a_table_for_each_output_type_is_printed_and_kept(hub, tmp_path, capsys)
     assert f"sample of {COUNT}: 2 tasks without target data yet" in results["not_scored"]
 
 
-def test_an_oracle_output_beside_the_time_series_tells_the_categories(hub, tmp_path):
+def test_an_oracle_output_beside_the_time_series_gives_the_categories(hub, tmp_path):
     results = score(hub, tmp_path / "without", "--output-types", "pmf", "cdf")
     assert {row["output_type"] for row in results["output_types"]} == {"cdf"}
     assert "rows" not in results

@@ -38,12 +38,14 @@ def test_each_output_type_has_the_scores_that_are_proper_for_it():
     )
     scores = jaxcast.hub.score_outputs(rows, truth_of(3.0))
     kinds = {row["output_type"]: row for row in scores.tables}
-    # (|y - m| + alpha (u - l)) / 3 of the 50 % interval: here alpha / 2 (u - l) = 0.75, |y - m| / 2 = 0.5.
+    # (|y - m| + alpha (u - l)) / 3 of the 50 % interval: here alpha / 2 (u - l) = 0.75, and
+    # |y - m| / 2 = 0.5.
     np.testing.assert_allclose(kinds["quantile"]["wis"], (0.5 + 0.25 * 3) / 1.5, atol=1e-10)
     assert kinds["quantile"]["coverage50"] == 1.0
     np.testing.assert_allclose(kinds["sample"]["crps"], (2 + 1 + 3) / 3 - 2 * (1 + 5 + 4) / 18, atol=1e-10)
     np.testing.assert_allclose(kinds["sample"]["energy"], kinds["sample"]["crps"], atol=1e-10)
-    # From 2 to 3 F rises from 1/4 to 3/8, from 3 to 4 to 1/2, from 4 to 8 to 1; the integrals of F^2 and (1 - F)^2.
+    # From 2 to 3 F rises from 1/4 to 3/8, from 3 to 4 to 1/2, from 4 to 8 to 1; the integrals of
+    # F^2 and (1 - F)^2.
     inside = (0.375**3 - 0.25**3) / (3 * 0.125) + (0.625**3 - 0.5**3) / (3 * 0.125) + 0.5**3 / (3 * 0.125)
     np.testing.assert_allclose(kinds["cdf"]["crps"], inside, atol=1e-10)
     assert (kinds["mean"]["squared_error"], kinds["median"]["absolute_error"]) == (2.25, 1.5)
@@ -51,7 +53,7 @@ def test_each_output_type_has_the_scores_that_are_proper_for_it():
     assert scores.tasks.filter(pl.col("output_type") == "mean")["value"].to_list() == [2.25]
 
 
-def test_scores_of_a_pmf_need_the_category_that_came():
+def test_scores_of_a_pmf_need_the_observed_category():
     rows = frame("pmf", {"a": {"low": 0.1, "mid": 0.2, "high": 0.7}, "b": {"mid": 1.0, "low": 0.0, "high": 0.0}})
     order = {"cases": ["low", "mid", "high"]}
     scores = jaxcast.hub.score_outputs(rows, truth_of(category="mid"), categories=order, baseline="a")

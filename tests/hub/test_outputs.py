@@ -228,7 +228,8 @@ def test_each_trajectory_is_drawn_equally_often_and_the_draw_is_near_to_all():
     assert all(len(set(draw)) == 6 for draw in draws.tolist())
     share = np.bincount(draws.ravel(), minlength=10) / 3000
     np.testing.assert_allclose(share, [3 / 7] * 7 + [1] * 3, atol=4 * 0.5 / 3000**0.5)
-    # Values that agree in order over the horizons: the mean of a quarter of them is that of all, but for a step.
+    # Values that agree in order over the horizons: the mean of a quarter of them is that of all,
+    # but for a step.
     rows = samples({"a": 100})
     means = [jaxcast.hub.pool_samples(rows, max_samples=25, seed=seed).rows["value"].mean() for seed in range(5)]
     assert np.abs(np.asarray(means) - rows["value"].mean()).max() <= 10 * (100 / 25 - 1) / 2
@@ -321,7 +322,7 @@ def test_a_sample_that_is_there_twice_is_refused(tmp_path):
     assert hub.quantiles.item() == 2.0
 
 
-def test_output_types_that_a_quantile_pool_does_not_use_are_told(tmp_path):
+def test_output_types_that_a_quantile_pool_does_not_use_are_reported(tmp_path):
     quantiles = [line("quantile", level, level) for level in (0.25, 0.5, 0.75)]
     others = [line("mean", "NA", 1), line("pmf", "low", 1)]
     later = line("median", "NA", 1, horizon="2", end="2024-01-20")

@@ -73,7 +73,7 @@ def test_quantiles_that_cross_are_not_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_a_round_cannot_hold_is_refused_with_what_came(tmp_path):
+def test_what_a_round_cannot_hold_is_refused_and_shown(tmp_path):
     truth, levels, quantiles = np.ones((1, 5)), np.asarray([0.25, 0.5, 0.75]), np.asarray([[1.0, 2.0, 3.0]])
     hub = jaxcast.hub.Hub(np.ones((1, 5, 1, 3)), truth, truth[..., None], ("X",), DATES, ("a",), levels, 1)
     message = "2024-01-17 gives the target date 2024-01-24 at horizon 1, which is no whole number of steps"

@@ -1,4 +1,5 @@
-"""The adaptive pool beside the mean and the median, on hubs made by chance that were used for nothing else."""
+"""The adaptive pool beside the mean and the median, on hubs made by chance that were used for
+nothing else."""
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ MOST = {
 
 
 def make(kind, seed):
-    """A hub of counts whose logarithms wander, with models that are off by a share of the target."""
+    """A hub of counts whose logarithms wander, with models off by a share of the target."""
     rng = np.random.default_rng(seed)
     level = np.cumsum(rng.normal(0, 0.15, SIZE[:2]), 1) + rng.normal(4, 1, SIZE[0])[:, None]
     if kind == "common waves":
@@ -63,7 +64,8 @@ def make(kind, seed):
 
 
 def make_calibrated(kind, seed):
-    """A hub of models that are as wide as they should be, where something else is out of the ordinary."""
+    """A hub of models that are as wide as they should be, where something else is out of the
+    ordinary."""
     rng = np.random.default_rng(seed)
     if kind == "low counts, most models zero":
         truth = rng.poisson(0.5, SIZE[:2]).astype(float)

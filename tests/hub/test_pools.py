@@ -103,7 +103,8 @@ def test_inverse_score_weights_by_a_loop(data, horizon):
 
 
 def test_inverse_score_weights_are_safe_from_absurd_forecasts():
-    """One of 17 million neither decides its own week nor wipes its model, the best, out of the weeks after."""
+    """One of 17 million neither decides its own week nor wipes its model, the best, out of the
+    weeks after."""
     forecasts, truth = make(missing=0)
     wild = forecasts.copy()
     wild[2, 14, 0] = 17e6
@@ -154,7 +155,8 @@ def test_the_order_and_the_unit_of_the_data_do_not_matter(name, data, hub_foreca
 
 
 def without_models(name):
-    """A hub_forecasts without any forecast in the middle of one location, in a whole week, or at a whole location, and where."""
+    """A hub_forecasts without any forecast in the middle of one location, in a whole week, or at a
+    whole location, and where."""
     forecasts, truth = make(missing=0.0)
     gone = np.zeros(truth.shape, bool)
     gone[{"task": (2, 12), "week": (slice(None), 17), "location": 3, "last week": (slice(None), -1)}[name]] = True
@@ -388,7 +390,7 @@ def test_forecasts_refuse_releases_and_levels_that_are_not_there(change, message
         jaxcast.hub.HubForecasts.of(np.ones((2, 4, 3, 3)), np.ones((2, 4)), levels, **given)
 
 
-def test_the_median_is_the_level_one_half_wherever_it_stands():
+def test_the_median_is_the_level_one_half_at_any_position():
     ones = np.ones((2, 4, 3, 3))
     first = jaxcast.hub.HubForecasts.of(ones, np.ones((2, 4)), np.asarray([0.5, 0.75, 0.9]))
     assert first.median_index == 0

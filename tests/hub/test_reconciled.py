@@ -51,7 +51,7 @@ def test_the_last_date_is_reconciled_by_the_errors_of_those_that_were_known():
     assert abs(by_default[2, 2] - by_default[[0, 1, 3], 2].sum()) < 1
 
 
-def test_sums_are_reconciled_by_the_errors_that_the_release_of_the_round_tells():
+def test_sums_are_reconciled_by_errors_against_the_release_of_the_round():
     hub = made()
     forecasts, tree = hub.quantiles[:, :, 0], hierarchy_of_total(("01", "02"))
     releases = np.stack([hub.truth * 1.1, hub.truth])

@@ -1,4 +1,5 @@
-"""Target data that are revised: each round sees the newest it could know, and no later one changes anything."""
+"""Target data that are revised: each round sees the newest it could know, and no later one changes
+anything."""
 
 import dataclasses
 
@@ -65,7 +66,8 @@ def test_each_date_has_the_newest_release_before_its_round(tables):
 
 @pytest.mark.parametrize(("days", "behind"), [(1, 0), (2, 0), (3, 1), (6, 1)])
 def test_where_horizons_count_from_one_releases_of_the_next_two_days_count(tmp_path, days, behind):
-    """A round's reference date is then the newest date observed, and no release before it holds that date."""
+    """A round's reference date is then the newest date observed, and no release before it holds
+    that date."""
     shifted = [f"{np.datetime64(row[:10]) + (days - 4) * DAY}{row[10:]}" for row in release_rows()]
     truth = write(tmp_path / "releases.csv", TRUTH, shifted)
     path = write(tmp_path / "forecasts.csv", HEADER, forecast_rows((1, 2), offset=1))
@@ -245,7 +247,8 @@ def test_faults_of_releases_are_counted_or_refused(tables, tmp_path):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_releases_by_a_plain_reading(tmp_path, seed):
-    """Of parts of a table, in any order, with other values in each release, some withdrawn, some repeated."""
+    """Of parts of a table, in any order, with other values in each release, some withdrawn, some
+    repeated."""
     rng = np.random.default_rng(seed)
     rows, now, expected = [], {}, []
     for as_of in AS_OF:

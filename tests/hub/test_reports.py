@@ -1,4 +1,5 @@
-"""What admins publish: commands of importance, baseline and calibration, on a small synthetic hub."""
+"""What admins publish: commands of importance, baseline and calibration, on a small synthetic
+hub."""
 
 import json
 import shutil
@@ -113,7 +114,8 @@ def test_the_baseline_of_a_hubs_folder_is_one_file_that_the_hub_accepts(tmp_path
     rows = pl.read_csv(file, schema_overrides={"location": str, "output_type_id": str})
     assert set(rows["target"]) == {COUNT}
     assert set(rows["output_type"]) == {"quantile", "median"}
-    # Values of this round's release: 19 and 29, as each is one too low; they never change, nor may samples be used.
+    # Values of this round's release: 19 and 29, as each is one too low; they never change, nor may
+    # samples be used.
     assert dict(rows.group_by("location").agg(pl.col("value").unique()).rows()) == {"US": [19.0], "01": [29.0]}
     assert (folder / "model-metadata/ours-flat.yml").read_text().count("ensemble_of_models: true") == 0
     with pytest.raises(jaxcast.InputError, match="--horizons is for tables"):

@@ -176,7 +176,8 @@ def test_nothing_of_later_rounds_or_releases_enters_a_round_that_is_replayed(hub
 def test_a_round_that_is_replayed_by_the_adaptive_pool_is_the_same_whatever_comes_later(
     hub, tmp_path, monkeypatch, capsys
 ):
-    """Later rounds, later releases, and in these a value below the least one and another of the newest week."""
+    """Later rounds, later releases, and in these a value below the least one and another of the
+    newest week."""
     seen, newest = [], ForecastHub.newest
     monkeypatch.setattr(ForecastHub, "newest", lambda self, each: seen.append((self.lower, each)) or newest(self, each))
     files, printed = [], []
@@ -205,7 +206,8 @@ def test_a_round_that_is_replayed_by_the_adaptive_pool_is_the_same_whatever_come
 
 
 def test_a_target_with_further_columns_leaves_the_others_as_they_are(hub, tmp_path):
-    """Of rows that differ in age, those of one target alone are pooled with equal weights, and the note says why."""
+    """Of rows that differ in age, those of one target alone are pooled with equal weights, and the
+    note says why."""
     description = jaxcast.hub.describe_hub(hub)
     group = description.find_round("2026-01-24")
     rows = jaxcast.hub.read_outputs(hub / "model-output", round_id="2026-01-24").rows

@@ -74,7 +74,7 @@ def test_pictures_are_of_all_horizons_and_models(tmp_path, monkeypatch):
         title, panels = seen[name]
         assert "over the horizons 0, 1 together" in title
         assert list(panels) == ["b", "a"]
-    both = np.concatenate([np.concatenate([quantiles[:, :, 0]] * 2)])
+    both = np.concatenate([quantiles[:, :, 0]] * 2)
     histogram = jaxcast.scores.pit_histogram(both, np.concatenate([truth] * 2), levels, num_bins=10)
     np.testing.assert_allclose([row["density"] for row in seen["pit.png"][1]["a"]], histogram.density, rtol=1e-6)
 

@@ -362,7 +362,8 @@ def test_of_two_alike_rows_the_last_stays(tmp_path, truth):
 
 
 def write_folder(root, *, bad=None):
-    """A legacy folder whose models have their columns in other orders; a file may lack a value in its last row."""
+    """A legacy folder whose models have their columns in other orders; a file may lack a value in
+    its last row."""
     columns = ["target", "target_end_date", "location", "type", "quantile", "value"]
     for m, model in enumerate("abc"):
         order = columns[m:] + columns[:m]

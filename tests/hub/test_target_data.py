@@ -13,7 +13,8 @@ from tests.hub.tiny_hub import COUNT, MODELS, write_hub
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """Rounds on Wednesdays from 2025-10-01; the week of horizon 0 ends ten days before, on a Sunday."""
+    """Rounds on Wednesdays from 2025-10-01; the week of horizon 0 ends ten days before, on a
+    Sunday."""
     folder = tmp_path_factory.mktemp("hub") / "tiny"
     return write_hub(folder, column="origin_date", first="2025-10-01", beyond=-10, num_rounds=4, as_of=True)
 
@@ -81,7 +82,8 @@ def test_a_hub_without_one_table_of_target_data_is_refused(hub, tmp_path):
 
 def test_rounds_on_wednesdays_use_the_release_before_them(hub):
     loaded = load(hub, hub / "target-data/time-series.csv")
-    # The round of 2025-10-01 forecasts 2025-09-28 at horizon 1, and may use the release of 2025-09-28.
+    # The round of 2025-10-01 forecasts 2025-09-28 at horizon 1, and may use the release of
+    # 2025-09-28.
     np.testing.assert_array_equal(loaded.dates, np.datetime64("2025-09-28") + 7 * np.arange(4))
     np.testing.assert_array_equal(loaded.as_of[:4], np.datetime64("2025-09-28") + 7 * np.arange(4))
     np.testing.assert_array_equal(loaded.release_of, [0, 1, 2, 3])

@@ -224,7 +224,7 @@ ONE_LINE = ("a value below zero", "a probability above one", "a row twice", "a h
 
 
 @pytest.mark.parametrize("name", [*ONE_LINE, *(name for name in BROKEN if name.startswith("metadata with "))])
-def test_one_fault_is_told_once(name, copy):
+def test_one_fault_is_reported_once(name, copy):
     change, check, _ = BROKEN[name]
     change(copy)
     found = validate(copy)

@@ -122,7 +122,8 @@ def write_hub(
 
 
 def write_truth(folder, rounds, beyond, as_of):
-    """Target data of two targets: with releases three days before each round, whose values are one too low."""
+    """Target data of two targets: with releases three days before each round, whose values are one
+    too low."""
     first, last = np.datetime64(rounds[0]) + beyond, np.datetime64(rounds[-1]) + beyond
     newest = {str(np.datetime64(each) - 3): np.datetime64(each) + beyond - 7 for each in rounds}
     final = str(np.datetime64(rounds[-1]) + 4)

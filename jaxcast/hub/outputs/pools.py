@@ -27,7 +27,7 @@ def pool_pmf(
     task has weights that sum to 1 over these.
 
     Args:
-        rows: Rows of `read_outputs`; those of other types are left aside.
+        rows: Rows of `read_outputs`; those of other types are ignored.
         categories: Names of all categories, in their order; by default those of all rows of the
             target, in the order in which they first appear.
         weights: Weight of each model; by default equal.
@@ -77,7 +77,7 @@ def pool_cdf(rows: Any, *, weights: Mapping[str, float | int] | None = None, mod
     """Pools distribution functions at given points: the weighted mean of the models' functions.
 
     Args:
-        rows: Rows of `read_outputs`; those of other types are left aside.
+        rows: Rows of `read_outputs`; those of other types are ignored.
         weights: Weight of each model; by default equal.
         model: Name of the pool.
 
@@ -120,7 +120,7 @@ def pool_means(rows: Any, *, weights: Mapping[str, float | int] | None = None, m
     """Pools means: their weighted mean, which is the mean of the linear pool of the distributions.
 
     Args:
-        rows: Rows of `read_outputs`; those of other types are left aside.
+        rows: Rows of `read_outputs`; those of other types are ignored.
         weights: Weight of each model; by default equal.
         model: Name of the pool.
 
@@ -151,7 +151,7 @@ def pool_medians(rows: Any, *, weights: Mapping[str, float | int] | None = None,
     the weight is exactly below. With equal weights it is the ordinary median.
 
     Args:
-        rows: Rows of `read_outputs`; those of other types are left aside.
+        rows: Rows of `read_outputs`; those of other types are ignored.
         weights: Weight of each model; by default equal.
         model: Name of the pool.
 

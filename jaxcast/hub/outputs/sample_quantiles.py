@@ -25,7 +25,7 @@ def quantiles_of_samples(
     """Returns the quantiles of samples, task by task, to be pooled and scored as such.
 
     Args:
-        rows: Rows of `read_outputs`; those of other types are left aside.
+        rows: Rows of `read_outputs`; those of other types are ignored.
         levels: Levels of the quantiles; by default the 23 of the COVID-19 and influenza hubs.
         method: "median_unbiased", whose expected rank is right whatever the distribution (type 8
             of Hyndman and Fan); "linear" (type 7) is the rule of numpy and R, whose outer quantiles

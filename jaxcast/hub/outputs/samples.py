@@ -39,7 +39,7 @@ def pool_samples(
     that at least half of the models have, and of the models that have all of these.
 
     Args:
-        rows: Rows of `read_outputs`; those of other types are left aside.
+        rows: Rows of `read_outputs`; those of other types are ignored.
         compound: Task ids that are the same in a trajectory, the hub's compound_taskid_set.
             `reference_date` always is.
         max_samples: Largest number of samples of a task; by default all are kept, and `weights`
