@@ -95,7 +95,7 @@ def test_revisions_are_as_large_as_its_source_says(tables, hubs):
     """Over all dates with truth, also those before the first forecast."""
     rows = read_targets(tables[1], None, None, hubs[0].locations)
     dates = np.arange("2024-11-09", "2026-08-16", np.timedelta64(7, "D"), dtype="datetime64[D]")
-    none = np.full(len(dates), np.datetime64("NaT"), "datetime64[D]")
+    none = np.full(len(dates), np.datetime64("NaT", "D"), "datetime64[D]")
     grid = Grid(np.empty((53, len(dates), 0, 0)), list(hubs[0].locations), dates, [], np.empty(0), none, none, [])
     known = place_targets(rows, tables[1], grid, 7, 0)
     num_values, changed, change, drift = revision_sizes(known.values)

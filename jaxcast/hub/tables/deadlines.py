@@ -23,7 +23,7 @@ def due_dates(days: np.ndarray, due_days: DueDays) -> np.ndarray:
         The days; NaT where nobody says.
     """
     if due_days is None or (not isinstance(due_days, int) and not due_days):
-        return np.full(days.shape, np.datetime64("NaT"), "datetime64[D]")
+        return np.full(days.shape, np.datetime64("NaT", "D"), "datetime64[D]")
     if isinstance(due_days, int):
         return days + np.timedelta64(due_days, "D")
     earliest = min(due_days.values())

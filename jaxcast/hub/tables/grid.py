@@ -131,7 +131,7 @@ def _fill(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Grid:
 def _day_by_date(day: Any, size: int, time: np.ndarray, *, latest: bool) -> np.ndarray:
     """Returns the first or last day in the rows of each date; NaT where none has one."""
     pl = polars()
-    found = np.full(size, np.datetime64("NaT"), "datetime64[D]")
+    found = np.full(size, np.datetime64("NaT", "D"), "datetime64[D]")
     if day.null_count() < len(day):
         kept = pl.DataFrame({"time": time, "day": day}).drop_nulls()
         days = kept.group_by("time").agg(pl.col("day").max() if latest else pl.col("day").min())
