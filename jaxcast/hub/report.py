@@ -15,6 +15,9 @@ from jaxcast.hub.task_scores import TaskScores, stacked
 from jaxcast.scores.quantiles import weighted_interval_score
 from jaxcast.scores.relative import block_bootstrap, diebold_mariano
 
+KEYS = ("location", "horizon", "reference_date", "target_end_date")
+"""What the tasks of a group may have in common."""
+
 
 @checked
 def score_forecasters(
@@ -57,9 +60,6 @@ def score_forecasters(
     arrays = stacked(forecasts, truth, levels)
     tasks = TaskScores.of(list(forecasts), arrays.reshape(len(arrays), -1, len(levels)), truth.ravel(), levels)
     return tasks.rows(np.zeros(truth.size, int), baseline, common)[0]
-
-
-KEYS = ("location", "horizon", "reference_date", "target_end_date")
 
 
 @checked

@@ -167,13 +167,21 @@ class Round:
         """The identifiers of the rounds, in the order of the description."""
         if not self.is_from_variable:
             return (self.round_id,)
-        columns = [task.task_id(self.round_id) for task in self.model_tasks]
-        return tuple(dict.fromkeys(str(value) for column in columns if column for value in column.values))
+        return tuple(dict.fromkeys(map(str, self.values_of(self.round_id))))
 
     @property
     def task_id_names(self) -> tuple[str, ...]:
         """All columns of task ids."""
         return tuple(dict.fromkeys(each.name for task in self.model_tasks for each in task.task_ids))
+
+    def values_of(self, name: str) -> list[Value]:
+        """Returns the values that a column of task ids may have, of each model task in turn.
+
+        Args:
+            name: Name of the column.
+        """
+        columns = [task.task_id(name) for task in self.model_tasks]
+        return [value for column in columns if column for value in column.values]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,8 +53,7 @@ def _days_of(group: Round) -> list[str]:
 
 
 def _values_of(group: Round, name: str) -> list[str]:
-    columns = [task.task_id(name) for task in group.model_tasks]
-    values = dict.fromkeys(str(value) for column in columns if column for value in column.values)
+    values = dict.fromkeys(map(str, group.values_of(name)))
     return [value for value in values if _is_day(value)]
 
 

@@ -85,12 +85,7 @@ def write_round(path: Path, forecast: RoundForecast, *, overwrite: bool = False)
 def _typed(texts: Any, group: Round) -> Any:
     """Returns rows with the types that the hub's values have."""
     pl = polars()
-    kinds = {
-        name: type_of(
-            [value for task in group.model_tasks for each in [task.task_id(name)] if each for value in each.values]
-        )
-        for name in group.task_id_names
-    }
+    kinds = {name: type_of(group.values_of(name)) for name in group.task_id_names}
     dtypes = {"integer": pl.Int64, "number": pl.Float64}
     ids = texts[TYPE_ID]
     all_numbers = ids.cast(pl.Float64, strict=False).null_count() == ids.null_count()

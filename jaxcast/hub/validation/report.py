@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -227,30 +227,29 @@ def _check_structure(checks: _Checks, path: Path, name: of_file.FileName, group:
 
 
 def _check_rows(checks: _Checks, table: SubmittedTable, usual_days: int | None) -> None:
-    checks.add("valid_vals", "every row is of a task, output type and id of the hub", of_table.check_tasks(table))
+    unknown = of_table.check_tasks(table)
+    checks.add("valid_vals", "every row is of a task, output type and id of the hub", unknown)
     checks.add("derived_task_id_vals", "derived task ids have values of the hub", of_table.check_derived(table))
     checks.add("rows_unique", "no row is there twice", of_table.check_unique(table))
-    if checks.done[-3].failures:
+    if unknown:
         raise _Stop
     table = table.without_repeats()  # these are reported already
-    tests: Iterator[tuple[str, str, Callable[[SubmittedTable], list[str]], bool]] = iter(
-        [
-            ("req_vals", "all required tasks, output types and ids are there", of_values.check_required, False),
-            ("value_col_valid", "values are of the right type and within bounds", of_values.check_values, False),
-            ("value_col_non_desc", "quantiles and cdfs do not fall", of_values.check_ascending, False),
-            ("value_col_sum1", "pmfs sum to 1", of_values.check_sums, False),
-            ("spl_mt_unique", "each sample is of one model task", of_samples.check_sample_tasks, True),
-            (
-                "spl_compound_tid",
-                "samples have one value of each compound task id",
-                of_samples.check_compound_values,
-                False,
-            ),
-            ("spl_compound_taskid_set", "samples are joint over the right tasks", of_samples.check_compound_sets, True),
-            ("spl_non_compound_tid", "samples have the same joint tasks", of_samples.check_joint_tasks, True),
-            ("spl_n", "tasks have the right number of samples", of_samples.check_sample_counts, False),
-        ]
-    )
+    tests: list[tuple[str, str, Callable[[SubmittedTable], list[str]], bool]] = [
+        ("req_vals", "all required tasks, output types and ids are there", of_values.check_required, False),
+        ("value_col_valid", "values are of the right type and within bounds", of_values.check_values, False),
+        ("value_col_non_desc", "quantiles and cdfs do not fall", of_values.check_ascending, False),
+        ("value_col_sum1", "pmfs sum to 1", of_values.check_sums, False),
+        ("spl_mt_unique", "each sample is of one model task", of_samples.check_sample_tasks, True),
+        (
+            "spl_compound_tid",
+            "samples have one value of each compound task id",
+            of_samples.check_compound_values,
+            False,
+        ),
+        ("spl_compound_taskid_set", "samples are joint over the right tasks", of_samples.check_compound_sets, True),
+        ("spl_non_compound_tid", "samples have the same joint tasks", of_samples.check_joint_tasks, True),
+        ("spl_n", "tasks have the right number of samples", of_samples.check_sample_counts, False),
+    ]
     dates = of_values.check_dates(table, usual_days)
     checks.add("horizon_timediff", "target dates go with the round and the horizon", dates)
     for name, title, test, stops in tests:

@@ -75,10 +75,7 @@ class SubmittedTable:
     @property
     def integers(self) -> list[str]:
         """Task ids whose values are all whole numbers, such as horizons."""
-        values = {
-            name: [value for task in self.tasks for each in [task.task_id(name)] if each for value in each.values]
-            for name in self.group.task_id_names
-        }
+        values = {name: self.group.values_of(name) for name in self.group.task_id_names}
         return [name for name, each in values.items() if each and all(isinstance(value, int) for value in each)]
 
     def is_of(self, index: int) -> Any:

@@ -99,14 +99,10 @@ def check_types(table: SubmittedTable) -> list[str]:
     """
     if table.path.suffix == ".csv":
         return [line for name in table.integers for line in _with_points(table, name)]
-    values: dict[str, list[Value]] = {
-        name: [value for task in table.tasks for each in [task.task_id(name)] if each for value in each.values]
-        for name in table.group.task_id_names
-    }
     kinds = [kind for task in table.tasks for kind in task.output_types]
     ids: list[Value] = [value for kind in kinds for value in kind.ids + kind.optional_ids]
     texts = any(kind.samples is not None and kind.samples.id_type == "character" for kind in kinds)
-    wanted = {name: type_of(each) for name, each in values.items()} | {
+    wanted = {name: type_of(table.group.values_of(name)) for name in table.group.task_id_names} | {
         TYPE: "text",
         TYPE_ID: "text" if texts or any(isinstance(each, str) for each in ids) else "number",
         VALUE: "number" if all(kind.value_type in ("double", "integer") for kind in kinds) else "text",
@@ -176,7 +172,7 @@ def _why_not(table: SubmittedTable, row: dict[str, Any]) -> str:
     for name in table.compared:
         columns = [each for task in table.tasks if (each := task.task_id(name))]
         if not any(cells.select(is_among(name, each.values)).item() for each in columns):
-            known = list(dict.fromkeys(value for each in columns for value in each.values))
+            known = list(dict.fromkeys(table.group.values_of(name)))
             return f"{where}: expected {shown(name)} to be {_one_of(known)}, got {cell(row[name])}"
     # The tasks that the row could be of, by its task ids alone.
     fitting = [task for task in table.tasks if _has_task_ids(table, cells, task)]
@@ -221,7 +217,7 @@ def check_derived(table: SubmittedTable) -> list[str]:
     for name in table.group.derived_task_ids:
         if name not in table.columns:
             continue
-        known = [value for task in table.tasks for each in [task.task_id(name)] if each for value in each.values]
+        known = table.group.values_of(name)
         wrong = table.frame.filter(~is_among(name, known) if known else pl.col(name).is_not_null())
         lines += first_lines(
             (

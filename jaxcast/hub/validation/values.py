@@ -67,8 +67,8 @@ def check_dates(table: SubmittedTable, expected: int | None) -> list[str]:
         expected: Days from the round's date to the target date of horizon 0, as other submissions
             of the hub have them; None where there is none, so that most rows decide.
     """
-    rows, step = days_beyond(table.frame, table.group), step_days_of(table.group)
-    if rows is None or step is None or not len(rows):
+    rows = days_beyond(table.frame, table.group)
+    if rows is None or not len(rows):
         return []
     days = int(rows["days"].mode().sort()[0]) if expected is None else expected
     wrong = rows.filter(polars().col("days") != days)
