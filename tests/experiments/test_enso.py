@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import jaxcast
 from experiments.enso import __main__ as enso
+from experiments.enso import made
 from experiments.enso import page as enso_page
 from experiments.enso.data import load, load_official, make_folder
 from experiments.enso.methods import BEST, EQUAL, POOLS, Forecasts, baselines, spread_of_models
@@ -147,3 +149,11 @@ def test_attention_is_trained_once_and_joins_the_pool(tmp_path, pair):
     enso.main(config)
     assert stage.stat().st_mtime_ns == before
     assert (tmp_path / "run/results.json").read_text() == results
+
+
+@pytest.mark.slow
+def test_the_table_of_made_ensembles_is_that_of_the_notebook(capsys):
+    made.main()
+    printed = capsys.readouterr().out.strip()
+    assert printed.count("\n") == 5
+    assert printed in (Path(enso.__file__).parent / "README.md").read_text()
