@@ -86,7 +86,7 @@ def find_frequency(issues: Sequence[Period], *others: Sequence[Period]) -> Frequ
 def _are_of_months(days: np.ndarray) -> bool:
     """Returns whether days are one day of their months, or the last of each."""
     of_month = (days - days.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
-    after = days + 1
+    after = days + np.timedelta64(1, "D")
     return len(set(of_month)) == 1 or bool((after == after.astype("datetime64[M]").astype("datetime64[D]")).all())
 
 

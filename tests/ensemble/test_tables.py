@@ -207,7 +207,7 @@ def command(tmp_path, name, *options):
 
 def test_commands_score_pool_and_forecast(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    months = [str(np.datetime64("2020-01") + step) for step in range(32)]
+    months = [str(month) for month in np.arange("2020-01", "2022-09", dtype="datetime64[M]")]
     truth = np.cumsum(rng.normal(size=32))
     rows = [
         f"{months[issue]},{model},{lead},{truth[issue + lead] + rng.normal():.3f}"

@@ -53,7 +53,7 @@ def release_rows():
     """The truth as of each Wednesday, revised every time, the newest date later than the others."""
     rows = []
     for release in range(5):
-        as_of = DATES[0] + 7 * release - 3
+        as_of = DATES[0] + np.timedelta64(7 * release - 3, "D")
         for place, date, value in truth_rows():
             if np.datetime64(date) < as_of:
                 rows.append([["", "T17:00:00Z", " 23:59-05:00"][release % 3], place, date, f"{value}.{release}"])

@@ -205,7 +205,7 @@ def whole_hub(size, horizon):
     observed = np.where(which[:, None] >= 0, releases[np.maximum(which, 0), :, 0].T[..., None], np.nan)
     return jaxcast.hub.Hub(
         quantiles, truth, observed, names[0], dates, names[1], LEVELS, horizon,
-        releases=releases, as_of=dates[9:24] + 4, release_of=np.maximum(which, -1),
+        releases=releases, as_of=dates[9:24] + np.timedelta64(4, "D"), release_of=np.maximum(which, -1),
     )  # fmt: skip
 
 

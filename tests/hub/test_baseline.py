@@ -89,7 +89,7 @@ def test_the_round_after_the_last_knows_no_release_of_later_days():
     found = hub.Hub(
         np.ones((1, 2, 1, 3)), releases[-1], np.asarray([[[9.0, 8.0], [10.0, 9.0]]]), ("01",), dates, ("a",), levels, 1,
         releases=releases, as_of=np.asarray(["2024-01-07", "2024-01-14", "2024-01-16"], "datetime64[D]"),
-        release_of=np.asarray([-1, 0]), deadlines=dates - 7 + 2,
+        release_of=np.asarray([-1, 0]), deadlines=dates - np.timedelta64(5, "D"),
     )  # fmt: skip
     later = np.datetime64("2024-01-20")
     np.testing.assert_array_equal(observed_before(found, later), [[20.0, 11.0, 9.0]])
@@ -107,5 +107,5 @@ def test_what_is_known_of_a_date_far_ahead_comes_from_before_the_first_date():
     # not hold.
     expected = [[np.nan, 4.0, 3.0, 2.0]]
     np.testing.assert_array_equal(observed_before(found, np.datetime64("2024-01-20")), expected)
-    last = observed_before(found, dates[1] + 4 * 7 - 7)
+    last = observed_before(found, dates[1] + np.timedelta64(3 * 7, "D"))
     np.testing.assert_array_equal(last, [[111.0, np.nan, np.nan, 4.0, 3.0, 2.0]])

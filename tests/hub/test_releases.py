@@ -136,8 +136,8 @@ def test_what_a_forecast_may_use_is_its_release_up_to_its_newest_date(tables):
 
 def test_where_horizons_count_from_one_no_release_of_later_days_changes_what_a_round_sees(tmp_path):
     def daily(changed_after=None):  # a release every day, each revises all
-        for day in np.arange(ROUNDS[0] - 7, ROUNDS[-1] + 7):
-            for date in np.arange(ROUNDS[0] - 28, day, WEEK):
+        for day in np.arange(ROUNDS[0] - WEEK, ROUNDS[-1] + WEEK):
+            for date in np.arange(ROUNDS[0] - 4 * WEEK, day, WEEK):
                 is_changed = changed_after is not None and day > changed_after
                 yield f"{day},01,{date},{(day - date).astype(int) + (777 if is_changed else 0)}"
 

@@ -63,7 +63,7 @@ def test_pictures_are_of_all_horizons_and_models(tmp_path, monkeypatch):
         values = quantiles[:, :, : len(names)]
         return jaxcast.hub.Hub(values, truth, truth[..., None], ("US",), dates, names, levels, horizon)
 
-    hubs = [hub(("a",), dates - 7, 0), hub(("a", "b"), dates, 1)]
+    hubs = [hub(("a",), dates - np.timedelta64(7, "D"), 0), hub(("a", "b"), dates, 1)]
     seen = {}
     monkeypatch.setattr(
         calibration, "_draw_panels", lambda _, name, title, panels, draw: seen.update({name: (title, panels)})

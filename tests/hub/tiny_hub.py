@@ -17,7 +17,7 @@ WEEKS = ("2026-02-07", "2026-02-14")
 
 
 def days(first, number, step=7):
-    return [str(np.datetime64(first) + step * i) for i in range(number)]
+    return [str(np.datetime64(first) + np.timedelta64(step * i, "D")) for i in range(number)]
 
 
 def optional(*values):
