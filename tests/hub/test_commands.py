@@ -255,9 +255,10 @@ def test_the_experiment_refuses_bad_input(tmp_path, change, message):
 def test_rounds_on_wednesdays_keep_their_day_when_tables_are_read(tmp_path, monkeypatch):
     """As in RespiCast: the weeks end on Sundays, and horizon 1 is that of the round's own week."""
     monkeypatch.chdir(tmp_path)
-    wednesdays = np.arange("2024-01-10", "2024-03-06", 7, dtype="datetime64[D]")
+    four, week = np.timedelta64(4, "D"), np.timedelta64(7, "D")
+    wednesdays = np.arange("2024-01-10", "2024-03-06", week, dtype="datetime64[D]")
     rows = [
-        f"{model},X,{day},{day + np.timedelta64(4 + 7 * (horizon - 1), "D")},{horizon},ILI,{level},{10 + level}"
+        f"{model},X,{day},{day + four + (horizon - 1) * week},{horizon},ILI,{level},{10 + level}"
         for day in wednesdays for horizon in (1, 2) for model in "ab" for level in (0.25, 0.5, 0.75)
     ]  # fmt: skip
     write(tmp_path / "f.csv", "model,location,origin_date,target_end_date,horizon,target,quantile,value", rows)
