@@ -299,7 +299,7 @@ def test_ensembles_and_baselines_among_the_pooled_models_are_reported(hub, tmp_p
             file.rename(file.with_name(file.name.replace(old, new)))
     (folder / "model-metadata").mkdir()
     (folder / "model-metadata/Hub-mix.yml").write_text("ensemble_of_hub_models: true\n")
-    (folder / f"model-metadata/{MODELS[0]}.yml").write_text("ensemble_of_hub_models: false\n")
+    (folder / f"model-metadata/{MODELS[0]}.yml").write_text("ensemble_of_hub_models: [\n")  # no YAML
     forecast = ["hub", "forecast", str(folder), "--targets", COUNT, "--method", "equal_mean"]
     pool = ["hub", "pool", str(folder), "--target", COUNT, "--horizon", "0"]
     for command in (forecast, pool):

@@ -1,9 +1,10 @@
 """Warns of models that are pooled though they are ensembles of the others, or baselines."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from jaxcast.errors import shown
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.config.description import HubDescription
 from jaxcast.hub.tables.file_groups import hub_files
 from jaxcast.hub.validation.file import find_metadata, read_fields
@@ -43,4 +44,8 @@ def models_of(forecasts: Path, models: Sequence[str], exclude: Collection[str]) 
 def _is_ensemble(model: str, hub: HubDescription) -> bool:
     """Returns whether a model's metadata say that it is an ensemble of the hub's models."""
     path = find_metadata(model, hub)
-    return path is not None and read_fields(path).get("ensemble_of_hub_models", "").lower() in ("true", "yes")
+    if path is None:
+        return False
+    with suppress(InputError):  # metadata that cannot be read say nothing
+        return read_fields(path).get("ensemble_of_hub_models", "").lower() in ("true", "yes")
+    return False

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config.description import HubDescription, Round
-from jaxcast.hub.validation.yaml_faults import find_fault
 
 NAME = re.compile(
     r"(?P<round>\d{4}-\d{2}-\d{2}|[A-Za-z0-9_]+)-(?P<model>[A-Za-z0-9_]+-[A-Za-z0-9_]+)"
@@ -163,8 +162,7 @@ def required_fields(hub: HubDescription) -> tuple[str, ...]:
 def check_metadata_fields(path: Path, name: FileName, hub: HubDescription) -> list[str]:
     """Returns which fields a model's metadata lack, and whether they name another model.
 
-    Of the YAML, only the outermost fields are looked at: whether they can be read, their names, and
-    the two abbreviations.
+    Of the fields, only the names and the two abbreviations are looked at.
 
     Args:
         path: The submission.
@@ -174,9 +172,10 @@ def check_metadata_fields(path: Path, name: FileName, hub: HubDescription) -> li
     found = find_metadata(name.model, hub, path)
     if found is None:
         return []
-    if (fault := _unreadable(found)) is not None:
-        return [f"expected YAML in {METADATA}/{found.name}, but {fault}"]
-    fields = read_fields(found)
+    try:
+        fields = read_fields(found)
+    except InputError as error:
+        return [f"expected fields in YAML in {METADATA}/{found.name}, but {error}"]
     missing = [field for field in required_fields(hub) if field not in fields]
     problems = [f"expected the fields {shown(', '.join(missing))} in {METADATA}/{found.name}, got none"] * bool(missing)
     team, model = fields.get("team_abbr"), fields.get("model_abbr")
@@ -184,13 +183,6 @@ def check_metadata_fields(path: Path, name: FileName, hub: HubDescription) -> li
     if said and said != name.model:
         problems.append(f"expected {METADATA}/{found.name} to be of {name.model}, got {shown(said)}")
     return problems
-
-
-def _unreadable(path: Path) -> str | None:
-    try:
-        return find_fault(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError):
-        return "it is no text in UTF-8"
 
 
 def has_schema(hub: HubDescription) -> bool:
@@ -203,17 +195,30 @@ def has_schema(hub: HubDescription) -> bool:
 
 
 def read_fields(path: Path) -> dict[str, str]:
-    """Reads the outermost fields of a YAML file as texts.
+    """Reads the outermost fields of a YAML file; values that are no texts are empty.
 
     Args:
         path: The file.
+
+    Raises:
+        InputError: for a file that cannot be read as fields, or where PyYAML is not installed.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        import yaml
+    except ImportError:
+        raise InputError("metadata of models need PyYAML: pip install 'jaxcast[hub]'") from None
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # leaves scalars texts
     except (OSError, UnicodeDecodeError):
-        return {}
-    found = (re.fullmatch(r"[\"']?([A-Za-z_][\w-]*)[\"']?\s*:(?:\s+(.*))?", line.rstrip()) for line in lines)
-    return {each[1]: re.sub(r"\s+#.*$", "", each[2] or "").strip("\"' ") for each in found if each}
+        raise InputError("it is no text in UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{shown(error.problem)}{line}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(shown(error)) from None
+    if not isinstance(found, dict):
+        raise InputError("it has no fields like name: value")
+    return {shown(name): value if isinstance(value, str) else "" for name, value in found.items()}
 
 
 def check_window(name: FileName, hub: HubDescription, group: Round, now: datetime.datetime) -> list[str]:
