@@ -25,6 +25,7 @@ from jaxcast.dynamics.schedules import LinearRamp as LinearRamp
 from jaxcast.dynamics.schedules import PiecewiseConstant as PiecewiseConstant
 from jaxcast.dynamics.schedules import Schedule as Schedule
 from jaxcast.dynamics.schedules import SumOfCosines as SumOfCosines
+from jaxcast.dynamics.spectral import KuramotoSivashinsky as KuramotoSivashinsky
 from jaxcast.dynamics.systems import Lorenz63 as Lorenz63
 from jaxcast.dynamics.systems import Lorenz96 as Lorenz96
 from jaxcast.dynamics.systems import Rossler as Rossler

@@ -24,6 +24,8 @@ from jaxcast.dynamics.schedules import PiecewiseConstant as PiecewiseConstant
 from jaxcast.dynamics.schedules import Schedule as Schedule
 from jaxcast.dynamics.schedules import SmoothSchedule as SmoothSchedule
 from jaxcast.dynamics.schedules import SumOfCosines as SumOfCosines
+from jaxcast.dynamics.spectral import KuramotoSivashinsky as KuramotoSivashinsky
+from jaxcast.dynamics.spectral import SpectralSystem as SpectralSystem
 from jaxcast.dynamics.systems import Lorenz63 as Lorenz63
 from jaxcast.dynamics.systems import Lorenz96 as Lorenz96
 from jaxcast.dynamics.systems import Rossler as Rossler
@@ -34,4 +36,5 @@ from jaxcast.dynamics.trajectories import Trajectory as Trajectory
 from jaxcast.dynamics.trajectories import flow_map as flow_map
 from jaxcast.dynamics.trajectories import simulate as simulate
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory as StoredTrajectory
+from jaxcast.dynamics.two_scale import TwoScaleLorenz96 as TwoScaleLorenz96
 from jaxcast.numerics.delay_embedding import delay_embed as delay_embed

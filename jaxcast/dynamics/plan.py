@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcast.clock import is_narrow
+from jaxcast.dynamics.exponential import exponential_steps
 from jaxcast.dynamics.runge_kutta import advance, components_of, record
+from jaxcast.dynamics.spectral import SpectralSystem
 from jaxcast.dynamics.systems import Components, System
 from jaxcast.errors import InputError
 
@@ -43,6 +45,15 @@ def run_plan(plan: SolvePlan, system: System, t0: Any, u: Components, h: Any, **
     Returns:
         The records with a leading time axis, or that of the last state.
     """
+    if isinstance(system, SpectralSystem):
+        steps, emit = exponential_steps(system, h), how.pop("emit", lambda u: u)
+        return _carry_out(
+            plan, steps, t0, steps.enter(jnp.asarray(u)), h, emit=lambda modes: emit(steps.leave(modes)), **how
+        )
+    return _carry_out(plan, system, t0, u, h, **how)
+
+
+def _carry_out(plan: SolvePlan, system: Any, t0: Any, u: Components, h: Any, **how: Any) -> Any:
     if plan.num_samples is None:
         kernel = how.get("kernel", lambda function, *args: function(*args))
         steps = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)

@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from jaxcast.arguments import checked
 from jaxcast.clock import Instant, after_steps, joined, shifted
+from jaxcast.dynamics.exponential import ExponentialSteps
 from jaxcast.dynamics.systems import Components, System
 from jaxcast.errors import InputError
 from jaxcast.types import Scalar
@@ -78,11 +79,11 @@ def _slopes(system: System, t: Any, u: Components, h: Any) -> Components:
     return jax.tree.map(lambda slope: jnp.asarray(slope, h.dtype), slopes)
 
 
-def step_after(system: System, t0: Any, num_steps: Any, u: Components, h: Any) -> Components:
-    """Takes one Runge-Kutta step from t0 + num_steps h.
+def step_after(system: Any, t0: Any, num_steps: Any, u: Components, h: Any) -> Components:
+    """Takes one step from t0 + num_steps h.
 
     Args:
-        system: one system, or a stack.
+        system: one system, or a stack; or one that is prepared for another method.
         t0: a number or an `Instant`.
         num_steps: of the dtype of the states, or an integer if t0 is an instant.
         u: the components.
@@ -91,6 +92,8 @@ def step_after(system: System, t0: Any, num_steps: Any, u: Components, h: Any) -
     Returns:
         The components one step later.
     """
+    if isinstance(system, ExponentialSteps):
+        return system.step_after(t0, num_steps, jnp.asarray(u), h)
     t = after_steps(t0, num_steps, h)
     step = h.hi.astype(dtype_of(u)) if isinstance(h, Instant) else h
     return _rounded(_step(system, (t, shifted(t, step / 2), shifted(t, step)), u, step), step)
@@ -106,7 +109,7 @@ def _counter(first: Any, h: Any) -> Any:
 
 
 def advance(
-    system: System,
+    system: Any,
     t0: Any,
     u: Components,
     h: Any,
@@ -118,7 +121,7 @@ def advance(
     """Takes RK4 steps number first, first + 1, ... on the grid t0 + n h.
 
     Args:
-        system: one system, or a stack.
+        system: one system, or a stack; or one that is prepared for another method.
         t0: a number or an `Instant`.
         u: the components before the first step.
         h: the step, of the kind of t0.
@@ -180,7 +183,7 @@ def _rounded(u: Components, h: Array) -> Components:
 
 
 def record(
-    system: System,
+    system: Any,
     t0: Any,
     u: Components,
     h: Any,
@@ -196,7 +199,7 @@ def record(
     """Records a trajectory at t0, t0 + num_substeps h, ...
 
     Args:
-        system: one system, or a stack.
+        system: one system, or a stack; or one that is prepared for another method.
         t0: the time of the first sample.
         u: the components num_transient steps before t0.
         h: the step, of the kind of t0.
@@ -212,7 +215,7 @@ def record(
         The records, stacked along a leading time axis.
     """
 
-    def block(system: System, t0: Any, u: Components, h: Any, first: Array) -> tuple[Components, Any]:
+    def block(system: Any, t0: Any, u: Components, h: Any, first: Array) -> tuple[Components, Any]:
         def sample(u: Components, n: Array) -> tuple[Components, Any]:
             u = advance(system, t0, u, h, n * num_substeps, num_substeps)
             return u, emit(u)
