@@ -12,6 +12,9 @@ from jaxcast.pooling.cell import HeldWeights as HeldWeights
 from jaxcast.pooling.component import ComponentAttention as ComponentAttention
 from jaxcast.pooling.corrected import CorrectedPool as CorrectedPool
 from jaxcast.pooling.corrected import fit_correction as fit_correction
+from jaxcast.pooling.hybrid.fit import fit_hybrid as fit_hybrid
+from jaxcast.pooling.hybrid.forecaster import HybridForecaster as HybridForecaster
+from jaxcast.pooling.hybrid.stencil import ring_stencil as ring_stencil
 from jaxcast.pooling.interpolation import RegimeInterpolation as RegimeInterpolation
 from jaxcast.pooling.interpolation import fit_regime_interpolation as fit_regime_interpolation
 from jaxcast.pooling.linear import FixedWeights as FixedWeights
