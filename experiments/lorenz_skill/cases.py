@@ -3,85 +3,15 @@
 import dataclasses
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxcast
-from experiments.lorenz.setup import PAPER_TRUTH, Config, Rules, Task, make_rules, simulate
+from experiments.lorenz.setup import Config, Rules, Task, make_rules, simulate
+from jaxcast.benchmark import find_case
 
-MEAN_HOLD, SHORTEST_HOLD = 10.0, 1.0
 FIGURE_KNOWN, FIGURE_STEPS = 40, 168
-
-
-class Sawtooth(jaxcast.Schedule):
-    """Schedule low + (high - low) (t mod period) / period; its jumps should lie on the integrator's steps."""
-
-    low: jaxcast.dynamics.Parameter
-    high: jaxcast.dynamics.Parameter
-    period: jaxcast.dynamics.Parameter
-
-    def __call__(self, t: Any) -> Any:
-        return self._since(t, jnp.floor(t / self.period))
-
-    @property
-    def jumps(self) -> Any:
-        return ()
-
-    def over_step(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
-        tooth = jnp.floor(middle / self.period)
-        return self._since(start, tooth), self._since(middle, tooth), self._since(end, tooth)
-
-    def _since(self, t: Any, tooth: Any) -> Any:
-        return self.low + (self.high - self.low) * (t / self.period - tooth)
-
-
-class Thomas(jaxcast.System):
-    """Cyclically symmetric system of Thomas (Int. J. Bifurcation Chaos 9, 1889-1905, 1999): dx/dt = sin y - b x, ..."""
-
-    components = ("x", "y", "z")
-
-    b: jaxcast.dynamics.Parameter = 0.18
-
-    def vector_field(self, t: Any, u: Any) -> Any:
-        x, y, z = u
-        return jnp.sin(y) - self.b * x, jnp.sin(z) - self.b * y, jnp.sin(x) - self.b * z
-
-
-LORENZ = tuple(jaxcast.dynamics.parse_candidates("lorenz63(rho=linspace(28, 48, 11))"))
-ROSSLER = tuple(jaxcast.dynamics.parse_candidates("rossler(c=linspace(4.7, 6.7, 9))"))
-LORENZ96 = tuple(jaxcast.dynamics.parse_candidates("lorenz96(dim=8, forcing=linspace(6, 10, 9))"))
-THOMAS = tuple(Thomas(b=float(b)) for b in np.linspace(0.15, 0.21, 9))
-
-
-def _always(truth: str | jaxcast.System) -> Callable[[int], jaxcast.System]:
-    """Returns the same truth for every data seed; text is parsed on call, because an import must not compute."""
-    return lambda data_seed: jaxcast.dynamics.parse_system(truth) if isinstance(truth, str) else truth
-
-
-def _period(period: float) -> Callable[[int], jaxcast.System]:
-    return _always(f"lorenz63(rho=cosine(mean=38, amplitude=-10, period={period}))")
-
-
-def _switching(data_seed: int) -> jaxcast.System:
-    """Makes a truth whose rho holds random values for random times of at least SHORTEST_HOLD."""
-    rng = np.random.default_rng(data_seed)
-    holds = SHORTEST_HOLD + rng.exponential(MEAN_HOLD - SHORTEST_HOLD, 400)
-    return _stepwise(np.cumsum(holds).round(2), rng.uniform(28, 48, 401).round(2))
-
-
-def _square_wave(data_seed: int) -> jaxcast.System:
-    """Makes a truth whose rho alternates between 31 and 45 every 0.8 time units."""
-    return _stepwise((0.8 * np.arange(1, 4001)).round(2), np.resize([31.0, 45.0], 4001))
-
-
-def _stepwise(times: np.ndarray, values: np.ndarray) -> jaxcast.System:
-    return jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant(times=times, values=values))
-
-
-PAPER = _always(PAPER_TRUTH)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +34,8 @@ class Case:
     """
 
     title: str
-    truth: Callable[[int], jaxcast.System] = PAPER
-    candidates: tuple[jaxcast.System, ...] = LORENZ
+    truth: Callable[[int], jaxcast.System]
+    candidates: tuple[jaxcast.System, ...]
     dt: float = 0.1
     h: float = 0.01
     truth_h: float | None = None
@@ -124,60 +54,47 @@ class Case:
         return (truth, candidates, self.dt, self.h, self.truth_h, self.noise, self.num_train)
 
 
-_BY_RULE: dict[str, Any] = {"threshold": None, "num_leads": None}
+def _shared(name: str, title: str, group: str = "others", *, by_rule: bool = False) -> Case:
+    """Returns a case of jaxcast.benchmark as one of this study; its rules may be those of `experiments.lorenz`."""
+    case = find_case(name)
+    return Case(
+        title,
+        case.truth,
+        case.candidate_systems(),
+        dt=case.dt,
+        h=case.h,
+        truth_h=case.truth_h,
+        threshold=None if by_rule else case.threshold,
+        num_leads=None if by_rule else case.num_leads,
+        history_size=case.history_size,
+        noise=case.observation_noise,
+        num_train=case.num_train,
+        group=group,
+    )
+
+
 CASES: dict[str, Case] = {
-    "paper": Case("the paper's protocol, six true samples", group="paper"),
-    "spin_up": Case("the same, 100 true samples", history_size=100, group="paper"),
-    "long": Case("the same, windows of 25.6, six true samples", num_leads=256, group="paper"),
-    "period_0.9": Case("period 0.9", _period(0.9)),
-    "period_2.7": Case("period 2.7", _period(2.7)),
-    "period_5": Case("period 5", _period(5.0)),
-    "two_cosines": Case(
-        "two incommensurate cosines",
-        _always(
-            "lorenz63(rho=sum_of_cosines(mean=38, amplitudes=[-6, 4], periods=[1.577132, 2.551853], phases=[0, 1]))",
-        ),
-    ),
-    "ramp": Case("slow linear ramp", _always("lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=2560))")),
-    "switching": Case("random switching", _switching),
-    "square_wave": Case("square wave, 0.8 each", _square_wave),
-    "square_wave_100": Case("square wave, 100 true samples", _square_wave, history_size=100),
-    "sawtooth": Case(
-        "sawtooth, period 2.4",
-        _always(jaxcast.Lorenz63(rho=Sawtooth(low=28.0, high=48.0, period=2.4))),
-    ),
-    "sigma_11": Case(
-        "truth of another sigma, 11 for 10",
-        _always("lorenz63(sigma=11, rho=cosine(mean=38, amplitude=-10, period=1.577132))"),
-    ),
-    "finer_step": Case("truth of a finer integrator, h/4", truth_h=0.0025),
-    "rossler": Case(
-        "Rössler, varying c",
-        _always("rossler(c=cosine(mean=5.7, amplitude=1, period=7))"),
-        ROSSLER,
-        dt=0.2,
-        h=0.02,
-        **_BY_RULE,
-    ),
-    "lorenz96": Case(
-        "Lorenz '96, 8 sites, varying forcing",
-        _always("lorenz96(dim=8, forcing=cosine(mean=8, amplitude=2, period=2))"),
-        LORENZ96,
-        dt=0.05,
-        **_BY_RULE,
-    ),
-    "thomas": Case(
-        "Thomas (sines, no polynomial), varying b",
-        _always(Thomas(b=jaxcast.Cosine(mean=0.18, amplitude=0.03, period=20.0))),
-        THOMAS,
-        dt=1.0,
-        h=0.1,
-        **_BY_RULE,
-    ),
-    "noise_1": Case("observation noise 1 %", noise=0.01, history_size=100, group="noise"),
-    "noise_5": Case("observation noise 5 %", noise=0.05, history_size=100, group="noise"),
-    "samples_500": Case("500 training samples", num_train=500),
-    "samples_1000": Case("1000 training samples", num_train=1000),
+    "paper": _shared("paper", "the paper's protocol, six true samples", "paper"),
+    "spin_up": _shared("spin_up", "the same, 100 true samples", "paper"),
+    "long": _shared("long", "the same, windows of 25.6, six true samples", "paper"),
+    "period_0.9": _shared("period_0.9", "period 0.9"),
+    "period_2.7": _shared("period_2.7", "period 2.7"),
+    "period_5": _shared("period_5", "period 5"),
+    "two_cosines": _shared("two_cosines", "two incommensurate cosines"),
+    "ramp": _shared("ramp", "slow linear ramp"),
+    "switching": _shared("switching", "random switching"),
+    "square_wave": _shared("square_wave", "square wave, 0.8 each"),
+    "square_wave_100": _shared("square_wave_100", "square wave, 100 true samples"),
+    "sawtooth": _shared("sawtooth", "sawtooth, period 2.4"),
+    "sigma_11": _shared("sigma_11", "truth of another sigma, 11 for 10"),
+    "finer_step": _shared("finer_step", "truth of a finer integrator, h/4"),
+    "rossler": _shared("rossler", "Rössler, varying c", by_rule=True),
+    "lorenz96": _shared("lorenz96", "Lorenz '96, 8 sites, varying forcing", by_rule=True),
+    "thomas": _shared("thomas", "Thomas (sines, no polynomial), varying b", by_rule=True),
+    "noise_1": _shared("noise_1", "observation noise 1 %", "noise"),
+    "noise_5": _shared("noise_5", "observation noise 5 %", "noise"),
+    "samples_500": _shared("samples_500", "500 training samples"),
+    "samples_1000": _shared("samples_1000", "1000 training samples"),
 }
 
 

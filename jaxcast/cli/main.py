@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
+from jaxcast.cli.benchmark.commands import ExportCase, ListCases, ScoreCase
 from jaxcast.cli.command import ending_well, run_command, take_flags
 from jaxcast.cli.ensemble.commands import PoolEnsemble, ScoreEnsemble
 from jaxcast.cli.ensemble.forecast import ForecastEnsemble
@@ -42,6 +43,7 @@ GROUPS = {
     "text": "Classifiers of texts.",
     "ensemble": "Dated point forecasts of many models, at several leads.",
     "hub": "Forecast hubs: quantile forecasts of many models.",
+    "benchmark": "A benchmark of valid time: fixed cases for tools in any language.",
 }
 COMMANDS: dict[str, type] = {
     "simulate": Simulate,
@@ -66,6 +68,9 @@ COMMANDS: dict[str, type] = {
     "hub baseline": HubBaseline,
     "hub importance": HubImportance,
     "hub validate": ValidateSubmission,
+    "benchmark list": ListCases,
+    "benchmark export": ExportCase,
+    "benchmark score": ScoreCase,
 }
 LEADING = {
     "hub validate": ("--file", "--hub"),
@@ -74,6 +79,8 @@ LEADING = {
     "hub pool": ("--hub",),
     "hub baseline": ("--hub",),
     "hub importance": ("--hub",),
+    "benchmark export": ("--case",),
+    "benchmark score": ("--case", "--forecasts"),
 }
 """Options whose values may come first, without their names."""
 TABLES = (".csv", ".parquet", ".npz", ".h5")

@@ -35,7 +35,7 @@ def run_apart(*args, **kwargs):
 
 
 WRONG = [
-    ([], "jaxcast needs a command: there are simulate, pool, series, panel, text, ensemble, hub; see jaxcast --help"),
+    ([], "jaxcast needs a command: there are simulate, pool, series, panel, text, ensemble, hub, benchmark; see jaxcast --help"),
     (["simulat"], "jaxcast has no command 'simulat' (did you mean simulate?); there are"),
     (["hub"], "jaxcast hub needs a command: there are score, pool, forecast, baseline, importance, validate; see jaxcast hub --help"),
     (["hub", "scre"], "jaxcast hub has no command 'scre' (did you mean score?)"),

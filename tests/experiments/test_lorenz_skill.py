@@ -15,8 +15,9 @@ from experiments.lorenz import setup as lorenz_setup
 from experiments.lorenz_skill import __main__ as lorenz_skill
 from experiments.lorenz_skill import results as skill_results
 from experiments.lorenz_skill import rivals as skill_rivals
-from experiments.lorenz_skill.cases import CASES, FIGURE_KNOWN, Sawtooth, make_task, windows_without_switch
+from experiments.lorenz_skill.cases import CASES, FIGURE_KNOWN, make_task, windows_without_switch
 from experiments.lorenz_skill.scores import spread_and_error
+from jaxcast.benchmark import Sawtooth
 
 SMALL = dataclasses.replace(
     lorenz_setup.PRESETS["smoke"], num_windows=4, num_train=60, transient=5.0, lyapunov_duration=5.0

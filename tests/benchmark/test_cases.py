@@ -1,0 +1,167 @@
+"""The benchmark's cases: their data, and that forecasts are scored as their convention says."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import jaxcast
+from jaxcast.benchmark import case_arrays, case_names, compare_scores, find_case, make_task, score_forecasts
+from jaxcast.benchmark.files import convention, described_case, readme
+from jaxcast.benchmark.scoring import read_forecasts, score_against
+
+SIZES = {"num_windows": 3, "num_train": 50}
+
+
+def small(name, **changes):
+    """A case of the same sizes as the others here, so that one program makes the truths of many."""
+    return dataclasses.replace(find_case(name), **{"transient": 1.0, "num_leads": 7, "history_size": 6} | changes)
+
+
+PAPER = small("paper")
+
+
+def valid_times_by_hand(case, forecasts, truths):
+    part = slice(None) if case.scored is None else list(case.scored)
+    times = np.empty(forecasts.shape[:2])
+    for place in np.ndindex(times.shape):
+        errors = ((forecasts[place] - truths[place])[:, part] ** 2).mean(-1)
+        bad = [lead for lead, error in enumerate(errors) if not error < case.threshold]
+        times[place] = min(case.dt * (bad[0] if bad else case.num_leads), case.longest_valid_time)
+    return times
+
+
+def test_every_case_says_what_its_candidates_are_and_can_be_scored():
+    assert len(case_names()) > 25
+    for name in case_names():
+        case = find_case(name)
+        truth, candidates = case.truth(0), case.candidate_systems()
+        dim = case.dim or truth.dim
+        assert {candidate.dim for candidate in candidates} <= {dim}, name
+        assert len(case.described_candidates()) == len(set(case.described_candidates())) == len(candidates)
+        assert 0 < case.longest_valid_time <= case.window
+        assert f"{case.threshold:g}" in convention(case)
+        if case.observation_noise:
+            assert case.history_size >= 100
+    assert find_case("long").longest_valid_time == 14.3
+    with pytest.raises(jaxcast.InputError, match="unknown case 'papr'; did you mean paper"):
+        find_case("papr")
+
+
+def test_scores_are_those_of_the_convention_and_a_perfect_forecast_is_valid_as_long_as_counts():
+    case = small("paper", threshold=2.0, ground_truth_time=0.6)
+    truths = make_task(case, seed=3, **SIZES).windows.truth[None]
+    rng = np.random.default_rng(0)
+    forecasts = truths + rng.normal(size=truths.shape) * np.linspace(0, 4, 7)[:, None]
+    forecasts[0, 2, 2:] = np.nan
+    score = score_against(case, forecasts, truths)
+    np.testing.assert_allclose(score.valid_times, valid_times_by_hand(case, forecasts, truths))
+    assert score.valid_times[0, 2] == pytest.approx(0.2)
+    assert len(np.unique(score.valid_times)) > 1
+    assert score.median == pytest.approx(np.median(score.valid_times))
+    assert score.low <= score.median <= score.high
+    perfect = score_forecasts(case, truths, seed=3)
+    assert (perfect.valid_times == 0.6).all()
+    assert perfect.share_censored == 1
+    assert perfect.rmse.max() == 0
+    alone = dataclasses.replace(case, seen=(0,))
+    wrong_elsewhere = truths + np.asarray([0.0, 9.0, 9.0])
+    assert score_against(alone, wrong_elsewhere, truths).share_censored == 1
+    test = compare_scores(score, perfect)
+    assert test.difference < 0
+    assert test.num_censored == 3
+
+
+def test_the_median_is_over_windows_and_then_over_truths():
+    case = small("paper", num_leads=10, threshold=1.0)
+    truths = np.zeros((3, 5, 10, 3))
+    ends = np.asarray([[1, 1, 2, 9, 9], [3, 3, 4, 9, 9], [5, 5, 6, 9, 9]])
+    forecasts = np.where(np.arange(10) < ends[..., None], 0.0, 2.0)[..., None] * np.ones(3)
+    score = score_against(case, forecasts, truths)
+    np.testing.assert_allclose(score.median_per_truth, [0.2, 0.4, 0.6])
+    assert score.median == pytest.approx(0.4)
+    assert score.share_censored == 0
+
+
+def test_noise_falls_on_what_is_seen_and_never_on_the_truth_that_scores():
+    noisy = small("noise_10")
+    clean = make_task(dataclasses.replace(noisy, observation_noise=0.0), seed=2, **SIZES)
+    task = make_task(noisy, seed=2, **SIZES)
+    np.testing.assert_array_equal(task.windows.truth, clean.windows.truth)
+    for own, other in ((task.train.states, clean.train.states), (task.windows.history, clean.windows.history)):
+        error = (own - other) / clean.scale
+        np.testing.assert_allclose(error.std(), 0.1, rtol=0.35)
+    again = make_task(noisy, seed=2, num_windows=3, num_train=50)
+    np.testing.assert_array_equal(again.windows.history, task.windows.history)
+
+
+def test_what_is_not_seen_is_missing_and_hidden_components_stay_hidden():
+    alone = small("x_alone")
+    task = make_task(alone, seed=2, **SIZES)
+    assert np.isnan(task.train.states[:, 1:]).all()
+    assert np.isnan(task.windows.history[..., 1:]).all()
+    assert np.isfinite(task.windows.truth).all()
+    hidden = small("hidden_chaos")
+    assert make_task(hidden, seed=2, **SIZES).train.states.shape == (50, 3)
+
+
+def test_hidden_chaos_is_the_solution_of_its_equations():
+    system = jaxcast.benchmark.HiddenChaos()
+
+    def field(t, u):
+        x, y, z, *v = u
+        rho = 38 + 0.45 * v[0]
+        slow = 0.15 * np.asarray([10 * (v[1] - v[0]), v[0] * (28 - v[2]) - v[1], v[0] * v[1] - 8 / 3 * v[2]])
+        return [10 * (y - x), x * (rho - z) - y, x * y - 8 / 3 * z, *slow]
+
+    start = [1.0, 2.0, 20.0, 3.0, 3.0, 20.0]
+    own = jaxcast.simulate(system, start, num_samples=2, dt=0.5, h=0.005).states[1]
+    other = solve_ivp(field, (0, 0.5), start, rtol=1e-10, atol=1e-10).y[:, -1]
+    np.testing.assert_allclose(own, other, rtol=1e-3)
+
+
+def test_windows_outside_of_training_have_the_other_schedule():
+    drift = small("drift")
+    task = make_task(drift, seed=2, **SIZES)
+    assert task.train.times[-1] == pytest.approx(4.9)
+    assert task.windows.times[0, 0] == pytest.approx(400.0)
+    assert float(drift.truth(0).at(400.0).rho) == pytest.approx(28 + 20 * 400 / 2970)
+    other = find_case("other_period")
+    assert jaxcast.dynamics.describe_system(other.truth(0)) != jaxcast.dynamics.describe_system(other.windows_truth(0))
+
+
+def test_the_files_say_everything_but_the_truth(tmp_path):
+    case = PAPER
+    arrays = case_arrays(case, seed=4, num_truths=2, **SIZES)
+    tasks = [make_task(case, seed=4 + n, **SIZES) for n in range(2)]
+    for n, task in enumerate(tasks):
+        np.testing.assert_array_equal(arrays["train_states"][n], task.train.states)
+        np.testing.assert_array_equal(arrays["history"][n], task.windows.history)
+        np.testing.assert_allclose(
+            arrays["candidate_forecasts"][n, 5], task.forecast_map(task.train.states[5]), rtol=1e-9
+        )
+        truth = task.windows.truth.ravel()
+        assert not np.isin(truth[:7], np.concatenate([a.ravel() for a in arrays.values()])).all()
+    record = json.loads(json.dumps(described_case(case, arrays, seed=4), allow_nan=False))
+    assert record["arrays"].keys() == arrays.keys()
+    assert record["forecasts"]["shape"] == [2, 3, 7, 3]
+    text = readme(record)
+    assert all(f"`{name}`" in text for name in arrays)
+    assert "jaxcast benchmark score paper forecasts.npz --seed 4" in text
+    np.savez(tmp_path / "one.npz", np.zeros((3, 7, 3)))
+    assert read_forecasts(case, tmp_path / "one.npz").shape == (1, 3, 7, 3)
+    np.save(tmp_path / "array.npy", np.zeros((2, 3, 7, 3), np.float32))
+    assert read_forecasts(case, tmp_path / "array.npy").shape == (2, 3, 7, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 3), (1, 3, 7, 2), (4, 3, 7, 3), (1, 201, 7, 3)])
+def test_forecasts_of_another_shape_are_refused(shape):
+    with pytest.raises(jaxcast.InputError, match=r"case paper expects forecasts of shape .*1 to 200, 7, 3\), got"):
+        score_forecasts(PAPER, np.zeros(shape))
+
+
+@pytest.mark.slow
+def test_twins_agree_with_finer_steps_for_longer_than_they_are_reported():
+    assert jaxcast.benchmark.ground_truth_time(find_case("long"), seed=100, num_windows=30) > 14.3

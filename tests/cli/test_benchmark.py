@@ -1,0 +1,55 @@
+"""`jaxcast benchmark`: what it writes, what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jaxcast.benchmark import find_case
+from jaxcast.benchmark.scoring import score_forecasts
+from jaxcast.cli.main import parse
+from jaxcast.errors import InputError
+
+
+def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys):
+    size = ["--num-truths", "1", "--num-windows", "2", "--num-train", "30", "--seed", "5"]
+    parse(["benchmark", "export", "paper", "--out", str(tmp_path / "data"), *size]).run()
+    assert "forecasts of shape (1, 2, 128, 3)" in capsys.readouterr().out
+    assert "case paper" in (tmp_path / "data/README.md").read_text().lower()
+    with np.load(tmp_path / "data/data.npz") as data:
+        held = np.repeat(data["history"][:, :, -1:], 128, axis=2)
+    np.savez(tmp_path / "held.npz", forecasts=held, other=np.zeros((1, 2, 3)))
+    np.savez(tmp_path / "zero.npz", 0 * held)
+    files = [str(tmp_path / name) for name in ("held.npz", "zero.npz")]
+    out = tmp_path / "scores"
+    parse(["benchmark", "score", "paper", files[0], "--against", files[1], "--seed", "5", "--out", str(out)]).run()
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    score = score_forecasts(find_case("paper"), held, seed=5)
+    assert rows[0]["valid_time_median"] == score.median
+    assert rows[1]["first_minus_this"]["difference"] == rows[0]["valid_time_median"] - rows[1]["valid_time_median"]
+    assert f"{score.median:.2f}" in capsys.readouterr().out
+    np.savez(tmp_path / "fewer.npz", held[:, :1])
+    with pytest.raises(InputError, match="expected forecasts of the same windows in all files"):
+        parse(["benchmark", "score", "paper", files[0], "--against", str(tmp_path / "fewer.npz")]).run()
+    with pytest.raises(InputError, match="there is no file"):
+        parse(["benchmark", "score", "paper", str(tmp_path / "none.npz")]).run()
+    with pytest.raises(InputError, match="num_windows must be"):
+        parse(["benchmark", "export", "paper", "--out", str(tmp_path / "x"), "--num-windows", "201"]).run()
+
+
+def test_all_cases_are_listed(capsys):
+    parse(["benchmark", "list"]).run()
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("paper", "hidden_chaos_100", "three_parameters"))
+
+
+@pytest.mark.slow
+def test_a_wrong_file_is_one_line_and_exit_code_2(tmp_path):
+    np.savez(tmp_path / "bad.npz", np.zeros((1, 2, 3, 3)))
+    command = [sys.executable, "-m", "jaxcast.cli.main", "benchmark", "score", "paper", str(tmp_path / "bad.npz")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: case paper expects forecasts of shape")
+    assert ended.stderr.count("\n") == 1
