@@ -1,5 +1,6 @@
 """Dynamics and differentiable forecasting: chaotic trajectories, pools of forecasts, valid time."""
 
+from jaxcast import assimilation as assimilation
 from jaxcast import benchmark as benchmark
 from jaxcast import causal as causal
 from jaxcast import distributions as distributions

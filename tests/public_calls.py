@@ -448,12 +448,12 @@ CALLS = {
         },
     ),
     "EnsembleKalmanFilter": lambda: (
-        lambda low, high, v: (
+        lambda noise, v: (
             jaxcast.open_loop(
-                jaxcast.forecasters.EnsembleKalmanFilter(lambda u, p: u + p, low, high, 1.0, 1.0, KEY, num_members=4), v
+                jaxcast.assimilation.EnsembleKalmanFilter(lambda u: u / 2, noise, KEY, num_members=4), v
             ).forecast
         ),
-        (np.ones(1), 2 + np.ones(1), whole(4, 1)),
+        (np.ones(1), whole(4, 1)),
         {},
     ),
 }

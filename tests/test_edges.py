@@ -80,7 +80,7 @@ def test_every_kind_of_whole_number_is_welcome(dtype):
         (lambda: jaxcast.series.fit_lag_regression("samples", inputs=None, expansion=jaxcast.series.LinearFeatures(), penalty=1.0), "must be a SeriesWindows"),
         (lambda: jaxcast.series.neighbour_weights(2, everyone="no"), "everyone of neighbour_weights must be True or False, got 'no'"),
         (lambda: jaxcast.scores.squared_error(np.ones(3), np.ones(3)), "one window"),
-        (lambda: jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), "rho"), "must be a list of texts"),
+        (lambda: jaxcast.assimilation.parameter_map(jaxcast.Lorenz63(), "rho"), "must be a list of texts"),
     ],
 )  # fmt: skip
 def test_wrong_things_are_refused_in_one_line(call, message, without_type_checks):

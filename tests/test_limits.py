@@ -73,7 +73,7 @@ ABSURD = {
     "language": lambda: jaxcast.text.LanguageModel(num_tokens=10**9, hidden_size=8, num_layers=1, key=KEY),
     "reservoir": lambda: jaxcast.forecasters.fit_reservoir(jnp.tile(WAVE, (4, 1)), num_nodes=10**6, key=KEY),
     "polynomial": lambda: jaxcast.forecasters.fit_nvar(jnp.tile(WAVE, (4, 9)), num_delays=3, degree=20),
-    "members": lambda: jaxcast.forecasters.EnsembleKalmanFilter(jnp.add, [0.0], [1.0], 0.1, 0.1, KEY, num_members=HUGE),
+    "members": lambda: jaxcast.assimilation.EnsembleKalmanFilter(jnp.sin, 0.1, KEY, num_members=HUGE),
     "cosines": lambda: jaxcast.series.random_fourier_features(3, HUGE, bandwidth=1.0, key=KEY),
     "resamples": lambda: jaxcast.scores.paired_test(np.arange(5.0), np.ones(5), key=KEY, num_resamples=2 * 10**9),
     "seeds": lambda: jaxcast.fit(

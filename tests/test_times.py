@@ -100,9 +100,9 @@ def fits_of_a_trajectory(flow, pool):
         return forecast
 
     models = jax.tree.map(lambda a: jnp.asarray(a)[None], pool)
-    kalman = jaxcast.forecasters.EnsembleKalmanFilter(
-        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"], dt=0.2, h=0.02), low=[25.0], high=[40.0],
-        observation_noise=0.1, parameter_noise=0.05, num_members=5, key=jax.random.key(0),
+    kalman = jaxcast.assimilation.EnsembleKalmanFilter(
+        jaxcast.assimilation.parameter_map(jaxcast.Lorenz63(), ["rho"], dt=0.2, h=0.02), observation_noise=0.1,
+        parameters=[jaxcast.assimilation.RandomWalk(25.0, 40.0, 0.05)], num_members=5, key=jax.random.key(0),
     )  # fmt: skip
     return {
         "one_step_samples": lambda t: jaxcast.one_step_samples(t, 2, flow),

@@ -76,17 +76,15 @@ def ensemble_kalman_filter(task: SkillTask, case: Case, key: Any) -> Trained:
     assert found is not None
     name, values = found
     low, high = min(values), max(values)
-    model = jaxcast.forecasters.parameter_map(task.ensemble[0], [name], dt=case.dt, h=case.h)
+    model = jaxcast.assimilation.parameter_map(task.ensemble[0], [name], dt=case.dt, h=case.h)
     deviation = np.asarray(task.train.states).std(0)
 
     def make(_: Any, observation_noise: float, parameter_noise: float, inflation: float) -> Any:
-        return jaxcast.forecasters.EnsembleKalmanFilter(
+        return jaxcast.assimilation.EnsembleKalmanFilter(
             model,
-            [low],
-            [high],
             observation_noise=observation_noise * deviation,
-            parameter_noise=parameter_noise * (high - low),
-            inflation=inflation,
+            parameters=[jaxcast.assimilation.RandomWalk(low, high, parameter_noise * (high - low))],
+            analysis=jaxcast.assimilation.EnsembleTransform(inflation=inflation),
             key=key,
         )
 

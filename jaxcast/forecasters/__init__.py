@@ -1,9 +1,5 @@
 """Cells that forecast a series from its own past."""
 
-from jaxcast.forecasters.ensemble_kalman import EnsembleCarry as EnsembleCarry
-from jaxcast.forecasters.ensemble_kalman import EnsembleKalmanFilter as EnsembleKalmanFilter
-from jaxcast.forecasters.ensemble_kalman import ParameterMap as ParameterMap
-from jaxcast.forecasters.ensemble_kalman import parameter_map as parameter_map
 from jaxcast.forecasters.kernel_ridge import DelayKernelRidge as DelayKernelRidge
 from jaxcast.forecasters.kernel_ridge import fit_delay_kernel_ridge as fit_delay_kernel_ridge
 from jaxcast.forecasters.nvar import NVAR as NVAR

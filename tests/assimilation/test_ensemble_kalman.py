@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.forecasters.ensemble_kalman import EnsembleCarry, rotate, transform
+from jaxcast.assimilation import (
+    ConstantParameter,
+    EnsembleCarry,
+    EnsembleKalmanFilter,
+    EnsembleTransform,
+    RandomWalk,
+    parameter_map,
+)
+from jaxcast.assimilation.transforms import rotate, transform
 
 pytestmark = pytest.mark.slow
 
@@ -17,9 +25,9 @@ def linear(u, parameters):
     return jnp.asarray(STEP) @ u + jnp.asarray(DRIVE) @ parameters
 
 
-def linear_filter(**changes):
-    settings = dict(observation_noise=0.3, parameter_noise=0.0, num_members=8, key=jax.random.key(0))
-    return jaxcast.forecasters.EnsembleKalmanFilter(linear, low=[-2.0], high=[2.0], **(settings | changes))
+def linear_filter(*, model=linear, **changes):
+    settings = dict(observation_noise=0.3, parameters=[ConstantParameter(-2.0, 2.0)], num_members=8)
+    return EnsembleKalmanFilter(model, key=jax.random.key(0), **(settings | changes))
 
 
 def observations(num_steps, parameter=1.0):
@@ -79,7 +87,10 @@ def test_mean_and_covariance_are_those_of_the_kalman_filter(num_members):
 
 
 def test_a_large_ensemble_with_noise_is_the_kalman_filter():
-    cell, values = linear_filter(num_members=40_000, parameter_noise=0.1, model_noise=[0.2, 0.05]), observations(10)
+    cell, values = (
+        linear_filter(num_members=40_000, parameters=[RandomWalk(-2.0, 2.0, deviation=0.1)], model_noise=[0.2, 0.05]),
+        observations(10),
+    )
     mean, cov = np.r_[values[0], 0.0], np.diag([0.09, 0.09, 4 / 3])
     carry = cell.init_carry(jnp.asarray(values[0]))
     noise, step = np.diag([0.04, 0.0025, 0.0]), AUGMENTED @ np.diag([0, 0, 0.01]) @ AUGMENTED.T
@@ -91,13 +102,20 @@ def test_a_large_ensemble_with_noise_is_the_kalman_filter():
         np.testing.assert_allclose(moments(carry)[1], cov, atol=0.02)
 
 
+def analysed(prior, value, noise, inflation=1.0):
+    """The transform with the first components observed."""
+    prior, value, noise = map(jnp.asarray, (prior, value, noise))
+    mean = prior.mean(0)[: len(value)]
+    return transform(prior, (prior[:, : len(value)] - mean) / noise, (value - mean) / noise, inflation)
+
+
 def test_inflation_widens_what_an_analysis_starts_from():
     prior = np.random.default_rng(0).normal(size=(9, 3))
     mean = prior.mean(0)
     wide = mean + 1.3 * (prior - mean)
     value, noise = jnp.asarray([0.3, -0.2]), jnp.asarray([0.5, 0.4])
-    expected = transform(jnp.asarray(wide), value, noise, 1.0)
-    np.testing.assert_allclose(transform(jnp.asarray(prior), value, noise, 1.3), expected, rtol=1e-9)
+    expected = analysed(wide, value, noise)
+    np.testing.assert_allclose(analysed(prior, value, noise, 1.3), expected, rtol=1e-9)
 
 
 def test_the_transform_is_symmetric_and_keeps_the_mean():
@@ -111,7 +129,7 @@ def test_the_transform_is_symmetric_and_keeps_the_mean():
     root = vectors * np.sqrt(values) @ vectors.T
     shift = inverse @ observed.T @ ((value - mean[:2]) / noise)
     expected = mean + (root + shift[:, None]).T @ (prior - mean)
-    ours = transform(jnp.asarray(prior), jnp.asarray(value), jnp.asarray(noise), 1.0)
+    ours = analysed(prior, value, noise)
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
 
 
@@ -144,7 +162,7 @@ def test_rotations_are_uniform_among_those_that_keep_the_mean():
 def analysis_errors(num_members, inflation, num_seeds, num_steps, num_left_out):
     """Lorenz '63 seen in all components every 0.25 with variance 2, no parameter unknown: RMSE over time, by seed."""
     system = jaxcast.Lorenz63()
-    model = jaxcast.forecasters.parameter_map(system, [], dt=0.25, h=0.01)
+    model = jaxcast.flow_map(system, dt=0.25, h=0.01)
     starts = jaxcast.dynamics.random_starts(system, num_seeds, key=jax.random.key(0))
 
     @jax.vmap
@@ -152,8 +170,8 @@ def analysis_errors(num_members, inflation, num_seeds, num_steps, num_left_out):
         truth = jaxcast.simulate(system, start, num_samples=num_steps, dt=0.25, h=0.01).states
         noise, own = jax.random.split(jax.random.fold_in(jax.random.key(1), seed))
         values = truth + np.sqrt(2) * jax.random.normal(noise, truth.shape)
-        settings = dict(observation_noise=np.sqrt(2), parameter_noise=0.0, inflation=inflation, num_members=num_members)
-        cell = jaxcast.forecasters.EnsembleKalmanFilter(model, [], [], key=own, **settings)
+        settings = dict(analysis=EnsembleTransform(inflation=inflation), num_members=num_members)
+        cell = EnsembleKalmanFilter(model, np.sqrt(2), key=own, **settings)
         missed = jaxcast.open_loop(cell, values).info["analysis"] - truth
         return jnp.sqrt((missed**2).mean(-1))[num_left_out:].mean()
 
@@ -238,13 +256,11 @@ def test_what_no_initial_ensemble_can_be_is_refused():
 def test_it_finds_a_hidden_parameter_of_lorenz():
     truth = jaxcast.simulate(jaxcast.Lorenz63(rho=37.0), [1.0, 2.0, 20.0], num_samples=220, transient=20.0).states
     noisy = truth + 0.5 * jax.random.normal(jax.random.key(1), truth.shape)
-    cell = jaxcast.forecasters.EnsembleKalmanFilter(
-        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"]),
-        low=[28.0],
-        high=[48.0],
+    cell = EnsembleKalmanFilter(
+        parameter_map(jaxcast.Lorenz63(), ["rho"]),
         observation_noise=0.5,
-        parameter_noise=0.02,
-        inflation=1.02,
+        parameters=[RandomWalk(28.0, 48.0, deviation=0.02)],
+        analysis=EnsembleTransform(inflation=1.02),
         num_members=40,
         key=jax.random.key(0),
     )
@@ -261,12 +277,10 @@ def test_it_finds_a_hidden_parameter_of_lorenz():
 
 
 def test_the_spread_grows_in_closed_loop_and_the_scan_is_a_loop(trajectory):
-    cell = jaxcast.forecasters.EnsembleKalmanFilter(
-        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"]),
-        low=[28.0],
-        high=[48.0],
+    cell = EnsembleKalmanFilter(
+        parameter_map(jaxcast.Lorenz63(), ["rho"]),
         observation_noise=0.1,
-        parameter_noise=1.0,
+        parameters=[RandomWalk(28.0, 48.0, deviation=1.0)],
         num_members=10,
         key=jax.random.key(0),
     )
@@ -287,12 +301,10 @@ def test_windows_and_other_numbers(trajectory, count_compilations):
     windows = jaxcast.cut_windows(trajectory, num_windows=4, num_leads=5, history_size=6)
 
     def run(noise):
-        cell = jaxcast.forecasters.EnsembleKalmanFilter(
-            jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"]),
-            low=[28.0],
-            high=[48.0],
+        cell = EnsembleKalmanFilter(
+            parameter_map(jaxcast.Lorenz63(), ["rho"]),
             observation_noise=noise,
-            parameter_noise=noise,
+            parameters=[RandomWalk(28.0, 48.0, deviation=noise)],
             num_members=10,
             key=jax.random.key(0),
         )
@@ -307,12 +319,12 @@ def test_windows_and_other_numbers(trajectory, count_compilations):
 def test_what_does_not_fit_is_refused(without_type_checks):
     with pytest.raises(jaxcast.InputError, match="at least 2 members"):
         linear_filter(num_members=1)
-    with pytest.raises(jaxcast.InputError, match=r"bounds \(1,\) and \(2,\)"):
-        jaxcast.forecasters.EnsembleKalmanFilter(linear, [1.0], [2.0, 3.0], 0.1, 0.1, jax.random.key(0))
-    cell = jaxcast.forecasters.EnsembleKalmanFilter(lambda u, p: p, [1.0], [2.0], 0.1, 0.1, jax.random.key(0))
+    with pytest.raises(jaxcast.InputError, match="dynamics of each unknown parameter, got float"):
+        linear_filter(parameters=[1.0])
+    cell = linear_filter(parameters=[ConstantParameter(1.0, 2.0)], model=lambda u, p: p)
     with pytest.raises(jaxcast.InputError, match=r"must return a state \(2,\), got \(1,\)"):
         jaxcast.forecast(cell, jnp.ones((3, 2)), 2)
     with pytest.raises(jaxcast.InputError, match=r"got \['mass'\]"):
-        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["mass"])
+        parameter_map(jaxcast.Lorenz63(), ["mass"])
     with pytest.raises(jaxcast.InputError, match=r"schedules of \['rho'\]"):
-        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, 10.0, 2.0)), ["sigma"])
+        parameter_map(jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, 10.0, 2.0)), ["sigma"])

@@ -1,0 +1,83 @@
+"""The ensemble Kalman filter with augmented parameters."""
+
+from typing import Any
+
+from jaxtyping import Array, Float, Key
+
+from jaxcast.assimilation.analyses import EnsembleAnalysis, EnsembleTransform
+from jaxcast.assimilation.ensemble_filter import EnsembleFilter
+from jaxcast.types import Info
+
+
+class EnsembleKalmanFilter(EnsembleFilter):
+    """An ensemble Kalman filter of states and parameters, by any of several analyses.
+
+        analysis   [u; p] <- analysis of the members, with weights by covariances
+        forecast   p <- p one step later while the truth is known
+                   u <- model(u, p) + noise,    forecast = mean of u
+
+    Components that are unknown or NaN are not observed, and where none is known there is no
+    analysis. So observations may be partial, sparse and irregular on the grid of steps. In closed
+    loop there is no noise: each member keeps a random walk where it is.
+
+    `info` holds "spread", that of the forecast, (dim,); "regime" and "regime_deviation", mean and
+    standard deviation of the parameters, (parameter,); and "analysis" and "analysis_spread",
+    (dim,), mean and standard deviation of the states after the newest value was assimilated.
+
+    Args:
+        model: u (dim,) -> u one step later, such as `flow_map` returns, or (u, exogenous), for
+            which exogenous is the time; with unknown parameters (u, parameters (parameter,)), such
+            as `parameter_map` returns.
+        observation_noise: standard deviation of an observation, the root of R, a number or
+            (observation,). Use a small number for observations without noise: zero would collapse
+            the ensemble.
+        key: random key of the initial ensemble, of all noise and of the rotations.
+        parameters: the dynamics of each unknown parameter: `ConstantParameter`, `RandomWalk`,
+            `HarmonicParameter`, or your own `ParameterDynamics`.
+        operator: what of a state is observed: `ObservedComponents`, `ObservationMatrix` or any
+            function u -> (observation,); None for the whole state.
+        model_noise: standard deviation of the model error at each observed step, a number or
+            (dim,).
+        num_members: M.
+        initial_ensemble: (member, dim), states of the members just before the first value, which is
+            then assimilated like any other. Without it the ensemble starts around the first value,
+            which must be known in full.
+        analysis: `EnsembleTransform`, `LocalEnsembleTransform` (LETKF) or `PerturbedObservations`.
+
+    Raises:
+        InputError: for fewer than two members, an initial ensemble of another size, a model that
+            does not return a state or an operator that does not return values; by `roll`,
+            `open_loop` and `forecast` for a first value that is not known in full where there is no
+            initial ensemble.
+
+    Source:
+        Evensen (1994) for the filter; Anderson, Mon. Wea. Rev. 129, 2884-2903 (2001), for augmented
+        parameters and for inflation; the analyses name theirs.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=33.0), [1.0, 1.0, 20.0], num_samples=60, transient=5.0)
+        >>> cell = jaxcast.assimilation.EnsembleKalmanFilter(
+        ...     jaxcast.assimilation.parameter_map(jaxcast.Lorenz63(), ["rho"]), observation_noise=0.1,
+        ...     parameters=[jaxcast.assimilation.RandomWalk(25.0, 40.0, deviation=0.05)], num_members=20,
+        ...     key=jax.random.key(0),
+        ... )
+        >>> outputs = jaxcast.forecast(cell, truth.states[:50], num_leads=10)
+        >>> bool(abs(outputs.info["regime"][-1, 0] - 33.0) < 0.5)
+        True
+    """
+
+    analysis: EnsembleAnalysis = EnsembleTransform()
+
+    def analyse(
+        self,
+        members: Float[Array, "member number"],
+        log_weights: Float[Array, " member"],
+        observed: Float[Array, "member observation"],
+        values: Float[Array, " observation"],
+        key: Key[Array, ""],
+    ) -> tuple[Float[Array, "member number"], Float[Array, " member"], Info]:
+        return self.analysis.analyse(members, observed, values, key), log_weights, {}
+
+    def shares(self, log_weights: Float[Array, " member"]) -> Any:
+        return None

@@ -1,0 +1,132 @@
+"""Observation operators: what of a state is observed."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pytrees import FrozenPytree, static
+
+ObservationOperator: TypeAlias = Callable[..., Any]
+"""state (dim,) -> what is observed of it without noise, (observation,)."""
+
+
+class WholeState(FrozenPytree):
+    """Every component is observed, y = u; NaN marks those that are not, at any step.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> jaxcast.assimilation.WholeState()(jnp.asarray([1.0, 2.0])).tolist()
+        [1.0, 2.0]
+    """
+
+    def __call__(self, state: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
+        """Returns the state.
+
+        Args:
+            state: u.
+
+        Returns:
+            The same.
+        """
+        return state
+
+
+class ObservedComponents(FrozenPytree):
+    """Some components are observed, y = u[components].
+
+    Args:
+        components: their numbers.
+
+    Raises:
+        InputError: for no components.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> jaxcast.assimilation.ObservedComponents((0, 2))(jnp.asarray([1.0, 2.0, 3.0])).tolist()
+        [1.0, 3.0]
+    """
+
+    components: tuple[int, ...] = static()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", tuple(int(number) for number in self.components))
+        if not self.components:
+            raise InputError("expected the numbers of the components that are observed, got none")
+
+    def __call__(self, state: Float[Array, "*batch dim"]) -> Float[Array, "*batch observation"]:
+        """Returns the observed components.
+
+        Args:
+            state: u.
+
+        Returns:
+            These components, in the order given.
+        """
+        return state[..., jnp.asarray(self.components)]
+
+
+class ObservationMatrix(FrozenPytree):
+    """Linear combinations are observed, y = H u.
+
+    Args:
+        matrix: H, (observation, dim).
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> jaxcast.assimilation.ObservationMatrix(jnp.asarray([[1.0, 1.0]]))(jnp.asarray([1.0, 2.0])).tolist()
+        [3.0]
+    """
+
+    matrix: Float[Any, "observation dim"]
+
+    def __call__(self, state: Float[Array, "*batch dim"]) -> Float[Array, "*batch observation"]:
+        """Returns the combinations.
+
+        Args:
+            state: u.
+
+        Returns:
+            H u.
+        """
+        return jnp.matmul(state, jnp.asarray(self.matrix, state.dtype).T, precision="highest")
+
+
+def as_operator(operator: ObservationOperator | None) -> Any:
+    """Wraps an observation operator as a pytree, so that it can be an argument of a compiled function.
+
+    Args:
+        operator: a function or a pytree; None where the whole state is observed.
+
+    Returns:
+        The operator.
+
+    Raises:
+        InputError: for something that cannot be called.
+    """
+    if operator is None:
+        return WholeState()
+    if not callable(operator):
+        raise InputError(
+            f"expected an observation operator, a function of the state, got {type(operator).__name__}; "
+            "ObservedComponents, ObservationMatrix and plain functions are some"
+        )
+    return jax.tree_util.Partial(operator) if jax.tree_util.all_leaves([operator]) else operator
+
+
+def weights_of(known: Any, value: Float[Array, " observation"], noise: Any) -> Float[Array, " observation"]:
+    """Returns the weight of each observation, 1 / noise; 0 for one that is unknown or NaN.
+
+    Args:
+        known: whether each is observed, () or (observation,).
+        value: the observations.
+        noise: their standard deviations, a number or (observation,).
+
+    Returns:
+        The roots of the diagonal of R^-1.
+    """
+    is_observed = jnp.broadcast_to(jnp.asarray(known), value.shape) & ~jnp.isnan(value)
+    return jnp.where(is_observed, 1 / jnp.asarray(noise, value.dtype), 0)
