@@ -9,7 +9,9 @@ from jaxcast.benchmark.case import Case
 from jaxcast.benchmark.truths import HiddenChaos, Sawtooth, Thomas, always, square_wave, switching
 from jaxcast.checks import check_names
 from jaxcast.dynamics.schedules import Cosine
+from jaxcast.dynamics.spectral import KuramotoSivashinsky
 from jaxcast.dynamics.systems import Lorenz63
+from jaxcast.dynamics.two_scale import TwoScaleLorenz96
 
 PAPER_TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 LORENZ = "lorenz63(rho=linspace(28, 48, 11))"
@@ -105,6 +107,56 @@ def _hidden() -> Iterable[Case]:
         )
 
 
+def _scales() -> Iterable[Case]:
+    for ratio in (10, 4):
+        yield Case(
+            f"two_scale_{ratio}",
+            f"the 8 slow variables of two-scale Lorenz '96, the fast ones {ratio} times faster; candidates of one scale",
+            always(TwoScaleLorenz96(time_ratio=float(ratio))),
+            "lorenz96(dim=8, forcing=linspace(6, 16, 11))",
+            dt=0.05,
+            truth_h=0.005,
+            threshold=12.0,
+            num_leads=100,
+            dim=8,
+            transient=20.0,
+            group="scales",
+        )
+
+
+def _fields() -> Iterable[Case]:
+    sizes = ((22, 32, 0.5, 200, 4000, 140.0), (44, 64, 0.6, 150, 4000, 100.0), (200, 512, 0.6, 80, 2000, 60.0))
+    for length, num_points, threshold, num_leads, num_train, ground_truth_time in sizes:
+        yield Case(
+            f"kuramoto_sivashinsky_{length}",
+            f"the Kuramoto-Sivashinsky equation, length {length}, {num_points} points; viscosities off by 10 to 20 %",
+            always(KuramotoSivashinsky(length=float(length), num_points=num_points)),
+            tuple(
+                KuramotoSivashinsky(length=float(length), num_points=num_points, viscosity=viscosity)
+                for viscosity in (0.8, 0.9, 1.1, 1.2)
+            ),
+            dt=1.0,
+            h=0.25,
+            threshold=threshold,
+            num_leads=num_leads,
+            num_train=num_train,
+            ground_truth_time=ground_truth_time,
+            transient=250.0,
+            group="fields",
+        )
+    yield Case(
+        "lorenz96_40",
+        "Lorenz '96 with 40 sites and a varying forcing",
+        always("lorenz96(dim=40, forcing=cosine(mean=8, amplitude=2, period=2))"),
+        "lorenz96(dim=40, forcing=linspace(6, 10, 9))",
+        dt=0.05,
+        threshold=4.8,
+        num_leads=110,
+        transient=20.0,
+        group="fields",
+    )
+
+
 def _beyond() -> Iterable[Case]:
     yield _twin(
         "other_period",
@@ -135,7 +187,9 @@ def _beyond() -> Iterable[Case]:
 
 
 CASES: dict[str, Case] = {
-    case.name: case for cases in (_twins(), _jumps(), _noise(), _hidden(), _beyond()) for case in cases
+    case.name: case
+    for cases in (_twins(), _jumps(), _noise(), _hidden(), _scales(), _fields(), _beyond())
+    for case in cases
 }
 """All cases by name."""
 

@@ -12,6 +12,8 @@ from jaxcast.benchmark.case import Case
 from jaxcast.benchmark.task import SEED, Task, make_task
 from jaxcast.checks import check_whole
 from jaxcast.dynamics.candidates import forecasts_along
+from jaxcast.dynamics.spectral import SpectralSystem
+from jaxcast.dynamics.systems import System
 
 
 @checked
@@ -116,8 +118,14 @@ def described_case(case: Case, arrays: dict[str, Float[Any, "..."]], *, seed: in
         },
         "candidates": case.described_candidates(),
         "equations": equations(type(systems[0])) if systems else "",
-        "candidates_solved_by": f"the classical Runge-Kutta method of order four with steps of {case.h:g}",
+        "candidates_solved_by": f"{_solver(systems)} with steps of {case.h:g}",
     }
+
+
+def _solver(systems: Sequence[System]) -> str:
+    if systems and isinstance(systems[0], SpectralSystem):
+        return "ETDRK4, an exponential Runge-Kutta method of order four in Fourier space,"
+    return "the classical Runge-Kutta method of order four"
 
 
 def convention(case: Case) -> str:

@@ -10,6 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.benchmark.case import Case
 from jaxcast.checks import check_seed, check_whole
 from jaxcast.dynamics.candidates import stack_systems
+from jaxcast.dynamics.spectral import SpectralSystem
 from jaxcast.dynamics.systems import System, random_starts
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory, flow_map, simulate
 from jaxcast.errors import InputError, shown
@@ -71,7 +72,7 @@ def make_task(case: Case, *, seed: int = SEED, num_windows: int | None = None, n
             check_whole(name, value)
     size = case.num_train if num_train is None else min(num_train, case.num_train)
     train, valid = clean_trajectories(case, seed, size, num_windows or case.num_windows)
-    windows = windows_of(case, valid)
+    windows: Any = windows_of(case, valid)
     scale = train.states.std(0)
     rng = np.random.default_rng([seed, 1])
     train = train._replace(states=observed(case, train.states, scale, rng))
@@ -98,6 +99,8 @@ def clean_trajectories(case: Case, seed: int, num_train: int, num_windows: int) 
         truth = case.truth(seed)
         later = truth if case.windows_truth is None else case.windows_truth(seed)
         starts = random_starts(truth, 2, key=jax.random.key(seed))
+        if isinstance(truth, SpectralSystem):  # whose mean stays what it was at the start
+            starts -= starts.mean(1, keepdims=True)
         num_valid = case.history_size + num_windows * case.num_leads
         train = _simulated(case, truth, starts[0], num_train, 0.0)
         return train, _simulated(case, later, starts[1], num_valid, case.windows_start)
@@ -124,7 +127,8 @@ def windows_of(case: Case, valid: Trajectory) -> Windows:
     num_windows = (len(valid.states) - case.history_size) // case.num_leads
     with jax.enable_x64(True):
         windows = cut_windows(valid, num_windows=num_windows, num_leads=case.num_leads, history_size=case.history_size)
-        return Windows(*(np.asarray(part) for part in windows))
+        parts: list[Any] = [np.asarray(part) for part in windows]
+        return Windows(*parts)
 
 
 def observed(case: Case, states: np.ndarray, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
