@@ -14,6 +14,11 @@ from jaxcast.pooling.corrected import CorrectedPool as CorrectedPool
 from jaxcast.pooling.corrected import fit_correction as fit_correction
 from jaxcast.pooling.hybrid.fit import fit_hybrid as fit_hybrid
 from jaxcast.pooling.hybrid.forecaster import HybridForecaster as HybridForecaster
+from jaxcast.pooling.hybrid.regressors import KernelRegressor as KernelRegressor
+from jaxcast.pooling.hybrid.regressors import NetworkRegressor as NetworkRegressor
+from jaxcast.pooling.hybrid.regressors import PolynomialRegressor as PolynomialRegressor
+from jaxcast.pooling.hybrid.regressors import Regressor as Regressor
+from jaxcast.pooling.hybrid.regressors import ReservoirRegressor as ReservoirRegressor
 from jaxcast.pooling.hybrid.stencil import ring_stencil as ring_stencil
 from jaxcast.pooling.interpolation import RegimeInterpolation as RegimeInterpolation
 from jaxcast.pooling.interpolation import fit_regime_interpolation as fit_regime_interpolation

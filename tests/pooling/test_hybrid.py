@@ -5,6 +5,7 @@ import pytest
 
 import jaxcast
 from jaxcast.pooling.hybrid.normal_equations import NormalEquations
+from jaxcast.pooling.hybrid.regressors import SeenSamples
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def ring():
 
 @pytest.fixture(scope="module")
 def cell(ring):
-    return jaxcast.pooling.fit_hybrid(*ring, stencil=1, num_delays=2, num_errors=1, degree=2, penalties=(1e-9,))
+    return jaxcast.pooling.fit_hybrid(*ring, stencil=1, num_delays=2, num_errors=1, penalties=(1e-9,))
 
 
 def test_normal_equations_are_a_ridge_on_features_of_deviation_one():
@@ -61,6 +62,63 @@ def test_a_step_is_its_equation(ring, cell):
     np.testing.assert_allclose(output.forecast[step] - base[step], output.info["correction"][step], atol=1e-9)
 
 
+def as_columns(*parts):
+    return np.concatenate([np.asarray(part) for part in parts], -1)
+
+
+def test_features_are_their_equations():
+    rng = np.random.default_rng(0)
+    seen, targets = rng.normal(size=(40, 6)), rng.normal(size=(40, 1))
+    samples = SeenSamples(jnp.asarray(seen), jnp.asarray(targets), 2)
+    key = jax.random.key(0)
+
+    def features(regressor, at):
+        made = regressor.make(samples, key)
+        return made, np.asarray(made(made.init(len(at)), jnp.asarray(at))[1])
+
+    at = seen[3:7] * 0.5
+    x, y = at[:, 0], at[:, 1]
+    _, found = features(jaxcast.pooling.PolynomialRegressor(3), at)
+    np.testing.assert_allclose(
+        np.sort(found[:, 6:], 1), np.sort(np.stack([x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3], 1), 1)
+    )
+    _, far = features(jaxcast.pooling.PolynomialRegressor(2), 100 * np.ones((1, 6)))
+    low, high = seen.min(0)[:2], seen.max(0)[:2]
+    np.testing.assert_allclose(far[0, -1], (high + 0.05 * (high - low))[1] ** 2)
+    _, found = features(jaxcast.pooling.KernelRegressor(num_centres=4, bandwidth=0.7), at)
+    length = 0.7 * np.sqrt(seen.var(0).sum())
+    centres = seen[[0, 13, 26, 39]]
+    np.testing.assert_allclose(
+        found, as_columns(at, np.exp(-((at[:, None] - centres) ** 2).sum(-1) / (2 * length**2))), rtol=1e-9
+    )
+    reservoir, found = features(jaxcast.pooling.ReservoirRegressor(8, connections=2, leak=0.6), at)
+    network = reservoir.network
+    matrix = np.zeros((8, 8))
+    matrix[np.arange(8)[:, None], network.sources] = network.strengths
+    nodes = 0.6 * np.tanh(at @ network.inputs.T + network.bias)
+    again = 0.4 * nodes + 0.6 * np.tanh(nodes @ matrix.T + at @ network.inputs.T + network.bias)
+    state, _ = reservoir(reservoir.init(4), jnp.asarray(at))
+    np.testing.assert_allclose(state, nodes, rtol=1e-9)
+    state, twice = reservoir(state, jnp.asarray(at))
+    again[:, 1::2] **= 2
+    np.testing.assert_allclose(twice, as_columns(at, again), rtol=1e-8)
+
+
+def test_a_network_learns_what_no_line_can():
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(400, 3))
+    targets = np.abs(seen[:, :1])
+    samples = SeenSamples(jnp.asarray(seen[:300]), jnp.asarray(targets[:300]), 1)
+    regressor = jaxcast.pooling.NetworkRegressor(hidden_size=8, num_optimizer_steps=300, learning_rate=1e-2)
+    network = regressor.make(samples, jax.random.key(0))
+    errors = []
+    for columns in (seen, np.asarray(network((), jnp.asarray(seen))[1])):
+        design = np.c_[columns, np.ones(len(columns))]
+        weights = np.linalg.lstsq(design[:300], targets[:300], rcond=None)[0]
+        errors.append(np.abs(design[300:] @ weights - targets[300:]).mean())
+    assert errors[1] < 0.2 * errors[0]
+
+
 def test_the_residual_finds_a_truth_between_the_candidates(ring, cell):
     truth, candidates = ring
     assert cell.warmup == 1
@@ -79,8 +137,19 @@ def test_all_sites_share_their_weights(ring, cell):
     np.testing.assert_allclose(turned, jnp.roll(plain, 2, 1), rtol=1e-8)
 
 
-def test_a_saved_hybrid_forecasts_the_same(ring, cell, tmp_path):
+@pytest.mark.parametrize(
+    "regressor",
+    [
+        jaxcast.pooling.PolynomialRegressor(1),
+        jaxcast.pooling.KernelRegressor(num_centres=9),
+        jaxcast.pooling.ReservoirRegressor(num_nodes=9),
+        jaxcast.pooling.NetworkRegressor(hidden_size=2, num_optimizer_steps=1),
+    ],
+    ids=lambda regressor: type(regressor).__name__,
+)
+def test_a_saved_hybrid_forecasts_the_same(ring, regressor, tmp_path):
     truth, _ = ring
+    cell = jaxcast.pooling.fit_hybrid(*ring, stencil=1, regressor=regressor, penalties=(1e-3,))
     jaxcast.save_model(tmp_path, cell)
     again = jaxcast.load_model(tmp_path).cell
     for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(cell), strict=True):
@@ -100,7 +169,7 @@ def test_the_penalty_is_the_one_that_lasts_longest_in_closed_loop(ring):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"degree": 0}, "degree must be at least 1, got 0"),
+        ({"num_delays": 0}, "num_delays must be at least 1, got 0"),
         ({"penalties": ()}, "at least one penalty"),
         ({"stencil": 3}, "radius must be at most 2"),
         ({"stencil": np.zeros((5, 2, 1), int)}, "must belong to one site"),

@@ -1,14 +1,14 @@
 """Fits of hybrids: a ridge in closed form, with settings chosen by closed loops."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_whole
@@ -21,9 +21,10 @@ from jaxcast.forecasters.readout import Readout
 from jaxcast.pooling.baselines import Persistence
 from jaxcast.pooling.cell import Forecaster
 from jaxcast.pooling.hybrid.channels import measure_channels, no_channels
-from jaxcast.pooling.hybrid.feature_maps import HybridPolynomials
+from jaxcast.pooling.hybrid.feature_maps import NoMap
 from jaxcast.pooling.hybrid.forecaster import HybridForecaster, HybridMemory
 from jaxcast.pooling.hybrid.normal_equations import NormalEquations
+from jaxcast.pooling.hybrid.regressors import PolynomialRegressor, Regressor, SeenSamples
 from jaxcast.pooling.hybrid.stencil import Stencil, as_stencil
 from jaxcast.pooling.hybrid.trials import late_windows, lost_shares
 from jaxcast.pooling.linear import equal_weights, fit_ridge
@@ -33,6 +34,8 @@ from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 
 MOST_AT_ONCE = 4_000_000
 """Features that are held at once."""
+MOST_SAMPLES = 200_000
+"""Samples from which a regressor learns its features; the readout is fitted to all."""
 RIDGE_SHARES = tuple(10.0**n for n in range(-14, -1, 2))
 """Penalties of the ridge base to try, in shares of the forecasts' total square."""
 
@@ -43,13 +46,14 @@ def fit_hybrid(
     forecast_map: ForecastMap | None = None,
     *,
     base: Pool | CandidateCell | Literal["none", "equal", "ridge"] = "equal",
+    regressor: Regressor = PolynomialRegressor(),  # noqa: B008 (it is frozen)
     num_delays: int = 2,
     num_errors: int = 1,
-    degree: int = 2,
     stencil: Any = None,
     penalties: Sequence[float | int] = tuple(10.0**n for n in range(-12, 1)),
     validation_share: float = 0.25,
     num_leads: int | None = None,
+    key: Key[Array, ""] | None = None,
 ) -> HybridForecaster:
     """Fits a hybrid: a residual on the forecast of a base, by ridge regression in closed form.
 
@@ -65,15 +69,17 @@ def fit_hybrid(
         forecast_map: of the candidates; None for a hybrid of states alone.
         base: a pool or cell that is already trained; or "equal" weights, a "ridge" regression of
             the candidates' forecasts, or "none", persistence.
+        regressor: what makes the features g of what a site sees: `PolynomialRegressor`,
+            `KernelRegressor`, `ReservoirRegressor`, `NetworkRegressor`, or your own.
         num_delays: past states that the residual sees.
         num_errors: last errors of the base that it sees.
-        degree: highest degree of the products of states.
         stencil: None for one residual of the whole state; for a field on a ring the number of
             neighbours on either side that each site sees; or a table of neighbours, as
             `ring_stencil` makes it. All sites share the weights.
         penalties: to try, for the mean over all samples.
         validation_share: share of the trajectory, its end, that chooses the penalty.
         num_leads: of the windows that choose; by default a third of that end, at most 200.
+        key: random key of the regressor; by default that of seed 0.
 
     Returns:
         The forecaster.
@@ -97,7 +103,7 @@ def fit_hybrid(
     """
     check_trajectory(trajectory)
     check_sampling(trajectory.times, forecast_map)
-    _check_settings(num_delays, num_errors, degree, penalties, validation_share)
+    _check_settings(num_delays, num_errors, penalties, validation_share)
     num_fit = round(len(trajectory.states) * (1 - validation_share))
     fit_one = partial(
         _fit,
@@ -105,24 +111,25 @@ def fit_hybrid(
         base=base,
         num_delays=num_delays,
         num_errors=num_errors,
-        degree=degree,
+        regressor=regressor,
         stencil=as_stencil(stencil, trajectory.states.shape[1]),
+        key=jax.random.key(0) if key is None else key,
     )
     chosen = penalties[0]
     if len(penalties) > 1:
         cell, readouts = fit_one(jax.tree.map(lambda a: a[:num_fit], trajectory), penalties=penalties)
-        windows = late_windows(trajectory, num_fit, history_size=cell.warmup + 1, num_leads=num_leads)
+        history_size = max(cell.warmup, cell.base_warmup + regressor.num_discarded) + 1
+        windows = late_windows(trajectory, num_fit, history_size=history_size, num_leads=num_leads)
         chosen = penalties[int(np.argmin(lost_shares(cell, readouts, windows)))]
     cell, (readout,) = fit_one(trajectory, penalties=(chosen,))
     return dataclasses.replace(cell, readout=readout)
 
 
 def _check_settings(
-    num_delays: int, num_errors: int, degree: int, penalties: Sequence[float | int], validation_share: float
+    num_delays: int, num_errors: int, penalties: Sequence[float | int], validation_share: float
 ) -> None:
     check_whole("num_delays", num_delays)
     check_whole("num_errors", num_errors, least=0)
-    check_whole("degree", degree)
     check_number("validation_share", validation_share, above=0, most=0.9)
     if not penalties:
         raise InputError("expected at least one penalty")
@@ -130,41 +137,53 @@ def _check_settings(
         check_number("every penalty", penalty, above=0)
 
 
+class _Along(NamedTuple):
+    """What a hybrid gets along a trajectory, from where the base's forecasts count.
+
+    Args:
+        states: of the truth.
+        forecasts: of the base, of the next state.
+        candidates: theirs.
+    """
+
+    states: Float[Array, "time dim"]
+    forecasts: Float[Array, "time dim"]
+    candidates: Float[Array, "time model dim"] | None
+
+
 def _fit(
     trajectory: Trajectory,
     *,
     forecast_map: ForecastMap | None,
     base: Any,
+    regressor: Regressor,
     num_delays: int,
     num_errors: int,
-    degree: int,
     stencil: Stencil,
     penalties: Sequence[float | int],
+    key: Key[Array, ""],
 ) -> tuple[HybridForecaster, list[Readout]]:
     """Fits the readouts of all penalties."""
     states = trajectory.states
-    num_variables = num_delays * stencil.table.shape[1] * stencil.table.shape[2]
-    none = jnp.zeros(num_variables, states.dtype)
     cell = HybridForecaster(
         _base_cell(base, trajectory, forecast_map),
         no_channels(),
         stencil,
-        HybridPolynomials(none, none, degree),
+        NoMap(),
         Readout(jnp.zeros((0, 0)), jnp.zeros(0)),
         forecast_map,
         num_delays,
         num_errors,
     )
-    if len(states) < cell.warmup + 3:
-        raise InputError(f"expected a trajectory of at least {cell.warmup + 3} samples to fit, got {len(states)}")
-    skipped = cell.base_warmup
+    num_discarded = max(cell.own_warmup, regressor.num_discarded)
+    if len(states) < (needed := cell.base_warmup + num_discarded + 3):
+        raise InputError(f"expected a trajectory of at least {needed} samples to fit, got {len(states)}")
     run = _run_base(with_all_digits(cell), trajectory._replace(times=exact_times(trajectory.times, cell)))
-    values, forecasts, candidates = jax.tree.map(lambda a: a[skipped:], (states, *run))
-    cell = dataclasses.replace(cell, channels=measure_channels(values, forecasts, candidates, stencil))
-    seen = stencil.gather(((values - cell.channels.mean) / cell.channels.std)[:, None])
-    low, high = (jnp.tile(bound, num_delays) for bound in (seen.min((0, 1)), seen.max((0, 1))))
-    cell = dataclasses.replace(cell, features=HybridPolynomials(low, high, degree))
-    return cell, _readouts(cell, values, forecasts, candidates, penalties)
+    along = _Along(*jax.tree.map(lambda a: a[cell.base_warmup :], (states, *run)))
+    cell = dataclasses.replace(cell, channels=measure_channels(*along, stencil=stencil))
+    features = regressor.make(_sampled(cell, along), key)
+    cell = dataclasses.replace(cell, features=features)
+    return cell, _readouts(cell, along, num_discarded, penalties)
 
 
 def _base_cell(base: Any, trajectory: Trajectory, forecast_map: ForecastMap | None) -> CandidateCell:
@@ -208,30 +227,52 @@ def _run_base(cell: HybridForecaster, trajectory: Trajectory) -> tuple[Array, An
     return jax.lax.scan(step, start, (trajectory.states, trajectory.times))[1]
 
 
+def _sampled(cell: HybridForecaster, along: _Along) -> SeenSamples:
+    """Returns what the sites see, at evenly spaced times if that is much."""
+    num_sites, num_neighbours, num_components = cell.stencil.table.shape
+    every = -(-len(along.states) * num_sites // MOST_SAMPLES)
+    seen = [rows[(-start) % every :: every] for start, rows in _in_pieces(cell, along, cell.num_features * num_sites)]
+    targets = _missing(cell, along)[::every]
+    first = -(-cell.own_warmup // every)
+    num_states = cell.num_delays * num_neighbours * num_components
+    found, missed = (a[first:].reshape(-1, a.shape[-1]) for a in (jnp.concatenate(seen)[: len(targets)], targets))
+    return SeenSamples(found, missed, num_states)
+
+
+def _missing(cell: HybridForecaster, along: _Along) -> Float[Array, "time site component"]:
+    """Returns the scaled errors of the base that the readout is to forecast."""
+    missing = (along.states[1:] - along.forecasts[:-1]) / cell.channels.error
+    return missing[:, cell.stencil.table[:, 0]]
+
+
 def _readouts(
-    cell: HybridForecaster, states: Array, forecasts: Array, candidates: Any, penalties: Sequence[float | int]
+    cell: HybridForecaster, along: _Along, num_discarded: int, penalties: Sequence[float | int]
 ) -> list[Readout]:
     """Fits the readout of every penalty."""
-    missing = (states[1:] - forecasts[:-1]) / cell.channels.error
-    targets = np.asarray(missing[:, cell.stencil.table[:, 0]], np.float64)
-    memory, num_features = cell.empty_memory(states[0]), cell.num_features
+    targets = np.asarray(_missing(cell, along), np.float64)
+    num_features = cell.num_features
     equations = NormalEquations(num_features, targets.shape[-1])
-    size = max(1, MOST_AT_ONCE // (num_features * targets.shape[1]))
-    for start in range(0, len(targets), size):
-        rows = slice(start, min(start + size, len(targets)))
-        along = jax.tree.map(lambda a, rows=rows: a[rows], (states, forecasts, candidates))
-        memory, features = _features_along(cell, memory, *along)
-        unfilled = max(0, cell.own_warmup - start)  # the memory fills
-        kept = np.asarray(features, np.float64)[unfilled:].reshape(-1, num_features)
-        equations.add(kept, targets[rows][unfilled:].reshape(len(kept), -1))
-    return [Readout(*(jnp.asarray(a, states.dtype) for a in solution)) for solution in equations.solve(penalties)]
+    for start, rows in _in_pieces(cell, along, num_features * targets.shape[1]):
+        left_out = max(0, num_discarded - start)
+        own = targets[start : start + len(rows)]
+        features = np.asarray(rows[: len(own)], np.float64)[left_out:].reshape(-1, num_features)
+        equations.add(features, own[left_out:].reshape(len(features), -1))
+    dtype = along.states.dtype
+    return [Readout(*(jnp.asarray(a, dtype) for a in solution)) for solution in equations.solve(penalties)]
+
+
+def _in_pieces(cell: HybridForecaster, along: _Along, num_each: int) -> Iterator[tuple[int, Array]]:
+    """Yields the features of all sites along pieces of a trajectory, and where each begins."""
+    size = max(1, MOST_AT_ONCE // num_each)
+    memory = cell.empty_memory(along.states[0])
+    for start in range(0, len(along.states), size):
+        memory, features = _features_along(cell, memory, jax.tree.map(lambda a, n=start: a[n : n + size], along))
+        yield start, features
 
 
 @jax.jit
-def _features_along(
-    cell: HybridForecaster, memory: HybridMemory, states: Array, forecasts: Array, candidates: Any
-) -> tuple[HybridMemory, Array]:
-    def step(memory: HybridMemory, x: tuple[Array, Array, Any]) -> tuple[HybridMemory, Array]:
+def _features_along(cell: HybridForecaster, memory: HybridMemory, along: _Along) -> tuple[HybridMemory, Array]:
+    def step(memory: HybridMemory, x: _Along) -> tuple[HybridMemory, Array]:
         return cell.observe(memory, *x)
 
-    return jax.lax.scan(step, memory, (states, forecasts, candidates))
+    return jax.lax.scan(step, memory, along)

@@ -119,7 +119,8 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
         num_sites, num_neighbours, num_components = self.stencil.table.shape
         num_channels = self.num_delays + 1 + self.num_errors + self.channels.modes.shape[1]
         seen = jnp.zeros((num_sites, num_channels * num_neighbours * num_components), self.channels.mean.dtype)
-        return jax.eval_shape(self.features, self.features.init(num_sites), seen)[1].shape[-1]
+        _, features = jax.eval_shape(self.features, self.features.init(num_sites), seen)
+        return int(features.shape[-1])
 
     @property
     def warmup(self) -> int:
@@ -166,14 +167,14 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
         errors = jnp.broadcast_to(none, (self.num_errors, *value.shape))
         return HybridMemory(states, errors, none, self.features.init(self.stencil.table.shape[0]))
 
-    def observe(
+    def see(
         self,
         memory: HybridMemory,
         value: Float[Array, " dim"],
         forecast: Float[Array, " dim"],
         candidates: Float[Array, "model dim"] | None,
-    ) -> tuple[HybridMemory, Float[Array, "site feature"]]:
-        """Remembers a value, and computes the features of the next one's residual.
+    ) -> tuple[HybridMemory, Float[Array, "site seen"]]:
+        """Remembers a value, and collects what each site sees.
 
         Args:
             memory: before the value.
@@ -182,13 +183,30 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
             candidates: theirs.
 
         Returns:
-            The memory with that value, and the features of each site.
+            The memory with that value, but the features' state from before it, and what is seen.
         """
         states = jnp.concatenate([value[None], memory.states])[: self.num_delays]
         errors = jnp.concatenate([(memory.pending - value)[None], memory.errors])[: self.num_errors]
         seen = self.stencil.gather(self.channels(states, errors, forecast, candidates))
+        return HybridMemory(states, errors, forecast, memory.features), seen
+
+    def observe(
+        self, memory: HybridMemory, value: Array, forecast: Array, candidates: Any
+    ) -> tuple[HybridMemory, Float[Array, "site feature"]]:
+        """Remembers a value, and computes the features of the next one's residual.
+
+        Args:
+            memory: before the value.
+            value: the newest one, as for `see`.
+            forecast: the base's.
+            candidates: theirs.
+
+        Returns:
+            The memory with that value, and the features of each site.
+        """
+        memory, seen = self.see(memory, value, forecast, candidates)
         state, features = self.features(memory.features, seen)
-        return HybridMemory(states, errors, forecast, state), features
+        return memory._replace(features=state), features
 
     def run_base(self, carry: Any, x: Input) -> tuple[Any, Output, Float[Array, "model dim"] | None]:
         """Does a step of the base.
