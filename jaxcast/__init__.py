@@ -16,6 +16,7 @@ from jaxcast import plotting as plotting
 from jaxcast import pooling as pooling
 from jaxcast import regime as regime
 from jaxcast import scores as scores
+from jaxcast import selection as selection
 from jaxcast import series as series
 from jaxcast import text as text
 from jaxcast import training as training
@@ -63,6 +64,7 @@ from jaxcast.saving.models import save_model as save_model
 from jaxcast.scores.valid_times import median_interval as median_interval
 from jaxcast.scores.valid_times import saturation_error as saturation_error
 from jaxcast.scores.valid_times import valid_time as valid_time
+from jaxcast.selection.fit import fit_pool as fit_pool
 from jaxcast.series.table_reader import read_series as read_series
 from jaxcast.training.fitting import fit as fit
 from jaxcast.windows import Windows as Windows

@@ -42,7 +42,7 @@ def test_every_public_name_is_explained_with_an_example():
 
 def test_the_flat_names_are_few():
     names = [name for name, thing in vars(jaxcast).items() if not name.startswith("_") and not inspect.ismodule(thing)]
-    assert 40 < len(names) <= 50
+    assert 40 < len(names) <= 52
 
 
 @pytest.mark.parametrize("namespace", [jaxcast, *NAMESPACES], ids=lambda part: part.__name__)

@@ -12,6 +12,7 @@ import pytest
 import jaxcast
 from jaxcast.cli.main import EvaluatePool, ForecastPool, Simulate, TrainPool, parse
 from jaxcast.cli.pool import train as train_command
+from jaxcast.selection import methods as selection_methods
 from tests.cli.test_arguments import option_names
 from tests.saving.tampering import contents, rewrite
 
@@ -465,3 +466,23 @@ def test_a_forecast_that_diverges_names_pool_and_lead(tmp_path):
     assert int(found[1]) == int(found[2]) + 1
     run(*forecast, "--num-leads", found[2])
     assert np.isfinite(jaxcast.load_trajectory(tmp_path / "f.npz").trajectory.states).all()
+
+
+@pytest.mark.slow
+def test_a_pool_is_chosen_with_what_was_compared(folder, capsys, tmp_path, monkeypatch):
+    """Few methods, so that it is quick; the chosen one can be loaded and evaluated like any other pool."""
+    for name in ("nvar", "reservoir", "corrected_interpolation", "hybrid", "regime", "attention"):
+        monkeypatch.delitem(selection_methods.METHODS, name)
+    out = tmp_path / "chosen"
+    given = ["--candidates", CANDIDATES, "--history-size", 8]
+    run("pool", "train", "--trajectory", folder / "truth.npz", "--out", out, "--pool", "auto", *given)
+    shown = capsys.readouterr().out
+    assert shown.startswith("chosen: ")
+    results = json.loads((out / "results.json").read_text())
+    assert {trial["method"] for trial in results["trials"]} == {"persistence", "equal_weights", "best_single", "ridge"}
+    assert results["trials"][0]["method"] == results["chosen"]["method"]
+    assert len(results["one_step_mse"]) == 1
+    evaluated = ["--num-windows", 3, "--num-leads", 5, "--out", tmp_path / "scores"]
+    run("pool", "evaluate", "--pool", out, "--trajectory", folder / "truth.npz", *evaluated)
+    with pytest.raises(jaxcast.InputError, match="--history-size has no effect with --pool regime"):
+        run("pool", "train", "--trajectory", folder / "truth.npz", "--out", tmp_path / "no", *given)

@@ -7,11 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.cli.pool.hidden_parameter import (
-    coordinates_of,
-)
 from jaxcast.cli.pool.stored import pick_seed
 from jaxcast.dynamics.candidates import unstack_systems
+from jaxcast.dynamics.coordinates import coordinates_of
 from jaxcast.dynamics.lyapunov import lyapunov_exponent
 from jaxcast.dynamics.parse import parse_system
 from jaxcast.dynamics.trajectories import Trajectory

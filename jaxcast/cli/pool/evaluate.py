@@ -15,7 +15,6 @@ from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.comparison import exponent_of, forecasters, interval_label, paired, tell_divergence
 from jaxcast.cli.pool.hidden_parameter import (
     HiddenParameter,
-    coordinates_of,
     hidden_parameter,
     regime_name,
     spread_by_lead,
@@ -23,6 +22,7 @@ from jaxcast.cli.pool.hidden_parameter import (
 )
 from jaxcast.cli.pool.pictures import draw_regime, draw_valid_times, draw_weights
 from jaxcast.cli.pool.stored import enough_history, is_own_cell, matched, pick_seed, reported
+from jaxcast.dynamics.coordinates import coordinates_of
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.run_folder import RunFolder

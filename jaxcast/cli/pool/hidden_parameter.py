@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.dynamics.candidates import unstack_systems
-from jaxcast.dynamics.parse import candidate_coordinates, parse_system
-from jaxcast.dynamics.trajectories import FlowMap
+from jaxcast.dynamics.coordinates import coordinates_of
+from jaxcast.dynamics.parse import parse_system
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError
 from jaxcast.rollout import Output
@@ -28,18 +27,6 @@ class HiddenParameter(NamedTuple):
     name: str
     values: np.ndarray
     value_at: Any
-
-
-def coordinates_of(forecast_map: Any) -> tuple[str, np.ndarray] | None:
-    """Returns the parameter in which candidates differ and its values.
-
-    Args:
-        forecast_map: The candidates.
-
-    Returns:
-        Name and values; None where the candidates are not jaxcast's systems.
-    """
-    return candidate_coordinates(unstack_systems(forecast_map.system)) if isinstance(forecast_map, FlowMap) else None
 
 
 def candidate_names(forecast_map: Any, num_models: int) -> list[str]:

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.cli.pool.hidden_parameter import coordinates_of
 from jaxcast.dynamics.candidates import forecasts_along
+from jaxcast.dynamics.coordinates import coordinates_of
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory
 from jaxcast.errors import InputError
 from jaxcast.pooling.cell import Forecaster
@@ -18,7 +18,7 @@ from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import check_ensemble
 from jaxcast.regime.fit import Trial, fit_and_trial
 from jaxcast.regime.forecaster import RegimeForecaster
-from jaxcast.rollout import open_loop
+from jaxcast.rollout import Cell, open_loop
 from jaxcast.scores.valid_times import saturation_error, valid_time
 from jaxcast.windows import Windows, forecast_windows
 
@@ -133,7 +133,7 @@ def advice_from(tried: dict[str, Any]) -> str | None:
     )
 
 
-def one_step_error(cell: RegimeForecaster, trajectory: Trajectory) -> tuple[float, int]:
+def one_step_error(cell: Cell, trajectory: Trajectory) -> tuple[float, int]:
     """Computes the mean squared one-step error along the training trajectory.
 
     Args:
@@ -144,7 +144,8 @@ def one_step_error(cell: RegimeForecaster, trajectory: Trajectory) -> tuple[floa
         The error, and the number of its samples.
     """
     forecasts = open_loop(cell, trajectory.states, trajectory.times).forecast
-    errors = forecasts[NUM_SETTLING - 1 : -1] - trajectory.states[NUM_SETTLING:]
+    first = max(NUM_SETTLING, cell.warmup + 1)
+    errors = forecasts[first - 1 : -1] - trajectory.states[first:]
     return float(jnp.mean(errors**2)), len(errors)
 
 

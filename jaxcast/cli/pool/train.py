@@ -16,6 +16,7 @@ from jaxcast.checks import check_seed, check_sizes
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.candidates import as_the_candidates, candidates_for, sampling_interval
+from jaxcast.cli.pool.choice import chosen, parts_of
 from jaxcast.cli.pool.methods import (
     Method,
     arguments_of,
@@ -90,7 +91,8 @@ class TrainPool:
     or linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only
     feed_forward needs none."""
     pool: Method = "regime"
-    """Pool that combines the candidates' forecasts. regime: a filter over the state and the
+    """Pool that combines the candidates' forecasts. auto: tries all kinds on the last quarter of the
+    trajectory, prints the comparison and fits the best; it takes some minutes. regime: a filter over the state and the
     parameter in which the candidates differ; corrected_interpolation: interpolation between the
     candidates with a kernel regression as correction, better where the parameter is itself chaotic;
     additive_attention: the published pool; feed_forward: no candidates. Options that a pool does
@@ -107,6 +109,9 @@ class TrainPool:
     """Hidden units of the network, or of each head where there are several."""
     num_heads: int = 2
     """Heads of multi_head_attention."""
+    history_size: int | None = None
+    """Samples that will be known before a forecast, by which auto chooses. By default 100, or a
+    tenth of the trajectory if that is less."""
     penalty: float = 1.0
     """Penalty of ridge_regression on the squared weights, in squared units of the state."""
     training: TrainingOptions = dataclasses.field(default_factory=TrainingOptions)
@@ -129,8 +134,16 @@ class TrainPool:
             only=options_of(self.pool),
             outputs=("results.json", "pool.json", "arrays.npz", "loss.png"),
         )
+        forecast_map = prepared.candidates
         if self.pool == "regime":
-            pool, results = self.regime(prepared)
+            (pool, results), forecast_map = self.regime(prepared), None
+        elif self.pool == "auto":
+            with phase("comparing methods on the last quarter"):
+                choice, results = chosen(
+                    prepared.trajectory, forecast_map, history_size=self.history_size, seed=self.seed
+                )
+            print(choice)
+            pool, forecast_map = parts_of(choice.cell)
         else:
             pool, losses = self.fitted(prepared.samples, folder)
             num_samples = len(prepared.samples.targets)
@@ -141,7 +154,7 @@ class TrainPool:
         save_model(
             folder.path,
             pool,
-            None if self.pool == "regime" else prepared.candidates,
+            forecast_map,
             attributes={
                 "settings": folder.settings,
                 "components": list(prepared.stored.components),
@@ -159,6 +172,8 @@ class TrainPool:
         """Returns what the pool is trained on, after checking everything that can be refused."""
         check_numbers(self)
         refuse_other_options(self)
+        if self.history_size is not None:
+            check_sizes(history_size=self.history_size)
         check_sizes(num_delays=self.num_delays, hidden_size=self.hidden_size, num_heads=self.num_heads)
         self.training.check()
         check_seed(self.seed)

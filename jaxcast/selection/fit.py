@@ -1,0 +1,242 @@
+"""`fit_pool`: tries pools, hybrids and the regime on held-out windows, and fits the best."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_names, check_number, check_seed, check_whole
+from jaxcast.dynamics.candidates import ForecastMap, candidate_shapes
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.dynamics.trajectory_checks import check_trajectory
+from jaxcast.errors import InputError, shown
+from jaxcast.progress import doing
+from jaxcast.rollout import Cell
+from jaxcast.sampling import check_sampling
+from jaxcast.selection.methods import METHODS, Method, Task
+from jaxcast.selection.trials import Times, Trial, held_out, not_tried, threshold_of, trial_of, valid_times
+from jaxcast.windows import Windows
+
+MOST_LEADS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class PoolChoice:
+    """The method that `fit_pool` chose, and all that it compared.
+
+    Printed, it is a table of the methods, best first.
+
+    Args:
+        cell: of the chosen method, fitted to the whole trajectory.
+        method: its name.
+        setting: its setting.
+        trials: of all methods, best first; those that could not be tried come last.
+        num_windows: held-out windows that they forecast.
+        window: duration of a window; longer valid times are not known.
+        threshold: of the mean squared error.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300, transient=5.0)
+        >>> choice = jaxcast.selection.fit_pool(truth, methods=("persistence", "ridge"))
+        >>> choice.method, [trial.reason for trial in choice.trials]
+        ('persistence', ['', 'it needs candidates'])
+    """
+
+    cell: Cell
+    method: str
+    setting: dict[str, Any]
+    trials: tuple[Trial, ...]
+    num_windows: int
+    window: float
+    threshold: float
+
+    def __str__(self) -> str:
+        head = (
+            f"chosen: {_called(self.method, self.setting)}; valid times on {self.num_windows} windows of "
+            f"{self.window:.4g} held out"
+        )
+        return "\n".join([head, *(_line(trial) for trial in self.trials)])
+
+
+def _called(method: str, setting: Mapping[str, Any]) -> str:
+    text = ", ".join(f"{name} {value}" for name, value in setting.items() if value is not None)
+    return f"{method} ({text})" if text else method
+
+
+def _line(trial: Trial) -> str:
+    if trial.reason:
+        return f"  {trial.method:<24} not tried: {trial.reason}"
+    return (
+        f"  {trial.method:<24} median {trial.median:<8.4g} mean {trial.mean:<8.4g} difference {trial.difference:<8.3g} "
+        f"p {trial.p:<8.2g} {trial.seconds:.1f} s"
+    )
+
+
+@checked
+def fit_pool(
+    trajectory: Trajectory,
+    forecast_map: ForecastMap | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    history_size: int | None = None,
+    num_leads: int | None = None,
+    num_windows: int = 60,
+    validation_share: float = 0.25,
+    threshold: float | int | None = None,
+    budget: float | int | None = None,
+    seed: int = 0,
+) -> PoolChoice:
+    """Chooses how to forecast from candidates: tries methods on held-out windows, fits the best.
+
+    Every method is fitted to the first part of the trajectory and forecasts windows of the last
+    part in closed loop, from histories of `history_size` samples. The method with the longest mean
+    valid time is fitted again, to the whole trajectory. Methods with several settings are tried
+    with each. Once all forecasts of a method stay valid to the end of their windows, no further one
+    is tried.
+
+    The methods, in this order: persistence, the mean of the candidates, the best single one, ridge
+    regression of their forecasts, NVAR on the truth alone, interpolation between the candidates
+    with a kernel correction, the regime forecaster, attention with weights for each component, a
+    reservoir on the truth alone, and hybrids.
+
+    Args:
+        trajectory: of the truth, possibly observed with noise.
+        forecast_map: of the candidates; None for methods that need none.
+        methods: names of those to try, by default all.
+        history_size: samples that will be known before each forecast; it decides which method is
+            best. By default 100, or a tenth of the trajectory if that is less.
+        num_leads: leads of a held-out window; by default a third of the last part, at most 200.
+        num_windows: the most windows that are held out. They overlap.
+        validation_share: share of the trajectory, its end, that is held out.
+        threshold: a forecast is valid while its mean squared error is below it; by default 0.175
+            times the squared error of two states drawn at random.
+        budget: seconds after which no further method is started; by default all are tried.
+        seed: of what is random in reservoirs and networks.
+
+    Returns:
+        The chosen cell and what was compared.
+
+    Raises:
+        InputError: for a trajectory that is not finite, not evenly sampled or too short, an unknown
+            method, numbers out of range, or where no method can be tried.
+
+    Source:
+        Own design, studied in experiments/valid_time/README.md.
+
+    Example:
+        >>> import jaxcast
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=r) for r in (26.0, 32.0)]))
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300, transient=5.0)
+        >>> choice = jaxcast.fit_pool(truth, candidates, methods=("equal_weights", "ridge"))
+        >>> choice.method
+        'ridge'
+    """
+    check_trajectory(trajectory)
+    check_sampling(trajectory.times, forecast_map)
+    check_number("validation_share", validation_share, above=0, most=0.9)
+    check_whole("num_windows", num_windows)
+    check_seed(seed)
+    names = check_names("method", METHODS if methods is None else methods, METHODS)
+    size = len(trajectory.states)
+    num_fit = round(size * (1 - validation_share))
+    history_size = max(1, min(100, size // 10)) if history_size is None else history_size
+    num_leads = max(1, min(MOST_LEADS, (size - num_fit) // 3)) if num_leads is None else num_leads
+    check_whole("history_size", history_size)
+    check_whole("num_leads", num_leads)
+    windows = held_out(trajectory, num_fit, history_size=history_size, num_leads=num_leads, num_windows=num_windows)
+    early = Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit])
+    task = Task(early, forecast_map, _num_models(forecast_map, early), history_size, seed)
+    dt = float(f"{(trajectory.times[-1] - trajectory.times[0]) / (size - 1):.9g}")
+    limit = threshold_of(trajectory.states) if threshold is None else float(threshold)
+    check_number("threshold", limit, above=0)
+    race = _Race(windows, dt, limit, time.perf_counter(), budget)
+    for name in names:
+        race.enter(name, task)
+    if not race.found:
+        reasons = "; ".join(f"{name}: {trial.reason}" for name, trial in race.left_out.items())
+        raise InputError(f"expected a method that can be tried, got none of {shown(names)} ({shown(reasons)})")
+    ranked = sorted(race.found, key=lambda name: race.found[name].times.rank, reverse=True)
+    return _refitted(race, ranked, task._replace(trajectory=trajectory))
+
+
+def _refitted(race: "_Race", ranked: list[str], task: Task) -> PoolChoice:
+    """Fits the best method that can be fitted to the whole trajectory."""
+    best = race.found[ranked[0]]
+    trials = [trial_of(name, one.setting, one.times, best.times, one.seconds) for name, one in _items(race, ranked)]
+    doing(f"fitting {ranked[0]} to the whole trajectory")
+    cell = METHODS[ranked[0]].fit(task, **best.setting)
+    window = race.dt * race.windows.truth.shape[1]
+    number = len(race.windows.truth)
+    return PoolChoice(cell, ranked[0], best.setting, (*trials, *race.left_out.values()), number, window, race.threshold)
+
+
+def _items(race: "_Race", ranked: list[str]) -> Iterator[tuple[str, "_Found"]]:
+    for name in ranked:
+        yield name, race.found[name]
+
+
+def _num_models(forecast_map: ForecastMap | None, trajectory: Trajectory) -> int:
+    if forecast_map is None:
+        return 0
+    return int(candidate_shapes(forecast_map, trajectory.states[0], trajectory.times[0]).shape[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A method's best setting."""
+
+    setting: dict[str, Any]
+    times: Times
+    seconds: float
+
+
+class _Race:
+    """Methods that forecast the same windows."""
+
+    def __init__(self, windows: Windows, dt: float, threshold: float, began: float, budget: float | int | None):
+        self.windows, self.dt, self.threshold, self.began, self.budget = windows, dt, threshold, began, budget
+        self.found: dict[str, _Found] = {}
+        self.left_out: dict[str, Trial] = {}
+
+    def enter(self, name: str, task: Task) -> None:
+        """Tries a method, or notes why it could not be tried."""
+        method = METHODS[name]
+        began = time.perf_counter()
+        if method.with_candidates and task.forecast_map is None:
+            self.left_out[name] = not_tried(name, "it needs candidates")
+        elif self.budget is not None and began - self.began > self.budget and self.found:
+            self.left_out[name] = not_tried(name, f"the budget of {self.budget:g} s was spent")
+        elif (perfect := self.perfect()) is not None:
+            self.left_out[name] = not_tried(name, f"every forecast of {perfect} stays valid to the end of its window")
+        else:
+            doing(f"trying {name}")
+            try:
+                self.found[name] = self.best_setting(method, task, began)
+            except InputError as error:
+                self.left_out[name] = not_tried(name, str(error), time.perf_counter() - began)
+
+    def perfect(self) -> str | None:
+        """Returns a method that no other can beat on these windows, if there is one."""
+        return next((name for name, one in self.found.items() if one.times.censored.all()), None)
+
+    def best_setting(self, method: Method, task: Task, began: float) -> _Found:
+        """Returns the best setting of a method."""
+        best: tuple[dict[str, Any], Times] | None = None
+        for setting in method.settings(task):
+            cell = method.fit(task, **setting)
+            if cell.warmup + 1 > task.history_size:
+                raise InputError(
+                    f"it needs histories of {cell.warmup + 1} samples, history_size is {task.history_size}"
+                )
+            times = valid_times(cell, self.windows, dt=self.dt, threshold=self.threshold)
+            if best is None or times.rank > best[1].rank:
+                best = setting, times
+        if best is None:
+            raise InputError("it has no setting for such data")
+        if not np.isfinite(best[1].error):
+            raise InputError("its forecasts are not finite")
+        return _Found(*best, time.perf_counter() - began)

@@ -1,0 +1,191 @@
+"""The methods among which `fit_pool` chooses, cheapest first, each with its settings."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcast.dynamics.candidates import ForecastMap
+from jaxcast.dynamics.coordinates import coordinates_of
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.forecasters.nvar import fit_nvar
+from jaxcast.forecasters.reservoir import fit_reservoir
+from jaxcast.pooling.baselines import Persistence
+from jaxcast.pooling.cell import Forecaster
+from jaxcast.pooling.component import ComponentAttention
+from jaxcast.pooling.corrected import fit_correction
+from jaxcast.pooling.hybrid.fit import fit_hybrid
+from jaxcast.pooling.interpolation import fit_regime_interpolation
+from jaxcast.pooling.linear import equal_weights, fit_ridge, single_candidate
+from jaxcast.pooling.losses import mean_squared_error
+from jaxcast.pooling.samples import one_step_samples
+from jaxcast.pooling.scales import input_scales
+from jaxcast.regime.fit import fit_regime
+from jaxcast.rollout import Cell
+from jaxcast.training.fitting import fit
+from jaxcast.training.optimizers import make_optimizer
+
+NUM_DELAYS = 5
+BATCH_SIZE = 64
+MANY_COMPONENTS = 16
+"""States of more components are taken for fields on a ring by the methods that can."""
+
+
+class Task(NamedTuple):
+    """What a method is fitted to.
+
+    Args:
+        trajectory: of the truth.
+        forecast_map: of the candidates; None without.
+        num_models: number of candidates, 0 without.
+        history_size: samples before each forecast.
+        seed: of what is random in a method.
+    """
+
+    trajectory: Trajectory
+    forecast_map: ForecastMap | None
+    num_models: int
+    history_size: int
+    seed: int
+
+    @property
+    def dim(self) -> int:
+        """Components of a state."""
+        return int(self.trajectory.states.shape[1])
+
+    @property
+    def num_delays(self) -> int:
+        """Delays of the pools that see errors: as many as the history fills, at most five."""
+        return max(1, min(NUM_DELAYS, self.history_size - 1))
+
+
+class Method(NamedTuple):
+    """A method of forecasting.
+
+    Args:
+        fit: (task, **setting) -> cell.
+        settings: task -> settings to try.
+        with_candidates: whether it needs candidates.
+    """
+
+    fit: Callable[..., Cell]
+    settings: Callable[[Task], Sequence[dict[str, Any]]]
+    with_candidates: bool = True
+
+
+def _once(task: Task) -> Sequence[dict[str, Any]]:
+    return ({},)
+
+
+def _persistence(task: Task) -> Cell:
+    return Forecaster(Persistence())
+
+
+def _equal(task: Task) -> Cell:
+    return Forecaster(equal_weights(task.num_models), task.forecast_map)
+
+
+def _single(task: Task, *, candidate: int) -> Cell:
+    return Forecaster(single_candidate(candidate, task.num_models), task.forecast_map)
+
+
+def _ridge(task: Task, *, penalty: float) -> Cell:
+    samples = one_step_samples(task.trajectory, 1, task.forecast_map)
+    scale = samples.targets.var() * len(samples.targets)
+    pool = fit_ridge(samples.forecasts, samples.targets, penalty=penalty * scale)
+    return Forecaster(pool, task.forecast_map)
+
+
+def _nvar(task: Task, *, num_delays: int, degree: int, penalty: float) -> Cell:
+    return fit_nvar(task.trajectory.states, num_delays=num_delays, degree=degree, penalty=penalty)
+
+
+def _nvar_settings(task: Task) -> Sequence[dict[str, Any]]:
+    shapes = ((2, 2), (4, 2), (2, 3)) if task.dim <= 4 else ((1, 2), (2, 2)) if task.dim <= 12 else ((2, 1),)
+    return [
+        {"num_delays": delays, "degree": degree, "penalty": penalty}
+        for delays, degree in shapes
+        if delays <= task.history_size
+        for penalty in (1e-6, 1e-3, 1.0)
+    ]
+
+
+def _reservoir(task: Task, *, input_scale: float, penalty: float) -> Cell:
+    return fit_reservoir(
+        task.trajectory.states,
+        key=jax.random.key(task.seed),
+        num_nodes=500,
+        input_scale=input_scale,
+        penalty=penalty,
+        num_discarded=min(100, len(task.trajectory.states) // 4),
+    )
+
+
+def _reservoir_settings(task: Task) -> Sequence[dict[str, Any]]:
+    return [{"input_scale": scale, "penalty": penalty} for scale in (0.1, 0.5) for penalty in (1e-6, 1e-2)]
+
+
+def _corrected(task: Task) -> Cell:
+    samples = one_step_samples(task.trajectory, task.num_delays, task.forecast_map)
+    pool = fit_correction(samples, pool=fit_regime_interpolation(samples))
+    return Forecaster(pool, task.forecast_map)
+
+
+def _hybrid(task: Task, *, base: Any, degree: int, stencil: int | None) -> Cell:
+    delays = max(1, min(2, task.history_size - 1))
+    return fit_hybrid(task.trajectory, task.forecast_map, base=base, num_delays=delays, degree=degree, stencil=stencil)
+
+
+def _hybrid_settings(task: Task) -> Sequence[dict[str, Any]]:
+    stencils: tuple[int | None, ...] = (None,) if task.dim <= MANY_COMPONENTS else (2, 4)
+    degrees = (2, 3) if task.dim <= 4 else (2,)
+    return [
+        {"base": base, "degree": degree, "stencil": stencil}
+        for stencil in stencils
+        for base in ("equal", "ridge")
+        for degree in degrees
+    ]
+
+
+def _regime(task: Task) -> Cell:
+    assert task.forecast_map is not None
+    found = coordinates_of(task.forecast_map)
+    return fit_regime(task.trajectory, forecast_map=task.forecast_map, coordinates=None if found is None else found[1])
+
+
+def _attention(task: Task, *, num_epochs: int) -> Cell:
+    samples = one_step_samples(task.trajectory, task.num_delays, task.forecast_map)
+    scales = input_scales(task.trajectory, task.forecast_map)
+    dim, num_models, num_delays = task.dim, task.num_models, task.num_delays
+
+    def init(key: Any) -> Any:
+        return ComponentAttention(dim=dim, num_models=num_models, num_delays=num_delays, scales=scales, key=key)
+
+    batch_size = min(BATCH_SIZE, len(samples.targets))
+    num_steps = num_epochs * (len(samples.targets) // batch_size)
+    trained = fit(
+        jax.tree.map(lambda a: a.astype(jnp.float32), samples),
+        init=init,
+        loss=mean_squared_error,
+        keys=jax.random.split(jax.random.key(task.seed), 1),
+        optimizer=make_optimizer(3e-3, schedule="cosine", num_optimizer_steps=num_steps),
+        num_epochs=num_epochs,
+        batch_size=batch_size,
+    )
+    return Forecaster(jax.tree.map(lambda a: a[0], trained.models), task.forecast_map)
+
+
+METHODS: dict[str, Method] = {
+    "persistence": Method(_persistence, _once, with_candidates=False),
+    "equal_weights": Method(_equal, _once),
+    "best_single": Method(_single, lambda task: [{"candidate": number} for number in range(task.num_models)]),
+    "ridge": Method(_ridge, lambda task: [{"penalty": penalty} for penalty in (1e-12, 1e-9, 1e-6, 1e-3)]),
+    "nvar": Method(_nvar, _nvar_settings, with_candidates=False),
+    "corrected_interpolation": Method(_corrected, _once),
+    "regime": Method(_regime, _once),
+    "attention": Method(_attention, lambda task: [{"num_epochs": 100}]),
+    "reservoir": Method(_reservoir, _reservoir_settings, with_candidates=False),
+    "hybrid": Method(_hybrid, _hybrid_settings),
+}
+"""All methods by name, cheapest first."""

@@ -1,0 +1,160 @@
+"""Trials: methods forecast held-out windows in closed loop, and are compared on them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.errors import InputError
+from jaxcast.rollout import Cell
+from jaxcast.scores.paired import paired_test
+from jaxcast.scores.valid_times import valid_time
+from jaxcast.windows import Windows, forecast_windows, windows_at
+
+
+class Trial(NamedTuple):
+    """How one method did on the held-out windows.
+
+    Args:
+        method: its name.
+        setting: the best of its settings.
+        mean: mean valid time, by which methods are ranked.
+        median: median valid time.
+        difference: its median minus that of the chosen method.
+        p: two-sided p-value of Wilcoxon's signed-rank test against the chosen method.
+        seconds: that fitting and forecasting took, compilation included.
+        reason: why it could not be tried; empty if it was.
+    """
+
+    method: str
+    setting: dict[str, Any]
+    mean: float
+    median: float
+    difference: float
+    p: float
+    seconds: float
+    reason: str = ""
+
+
+class Times(NamedTuple):
+    """Valid times of a cell on the held-out windows.
+
+    Args:
+        times: of each window.
+        censored: whether each of them is only a lower bound.
+        error: mean squared error at lead 1, which decides between equal times.
+    """
+
+    times: np.ndarray
+    censored: np.ndarray
+    error: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What the best cell has the most of."""
+        return (round(float(self.times.mean()), 9), -self.error)
+
+
+def held_out(trajectory: Trajectory, num_fit: int, *, history_size: int, num_leads: int, num_windows: int) -> Windows:
+    """Cuts overlapping windows, whose truth no fit has seen, from the end of a trajectory.
+
+    Args:
+        trajectory: evenly sampled.
+        num_fit: samples that methods are fitted to.
+        history_size: samples before each window; they may be among those.
+        num_leads: leads of each.
+        num_windows: the most windows.
+
+    Returns:
+        The windows.
+
+    Raises:
+        InputError: for an end that is shorter than a window.
+    """
+    first, last = max(0, num_fit - history_size), len(trajectory.states) - history_size - num_leads
+    if last < first:
+        raise InputError(
+            f"expected at least {num_leads} samples after the first {num_fit} to try methods on, got "
+            f"{len(trajectory.states) - num_fit}; give a longer trajectory or fewer num_leads"
+        )
+    starts = np.unique(np.linspace(first, last, num_windows).astype(int))
+    return windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)
+
+
+def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) -> Times:
+    """Forecasts windows and measures how long the forecasts stay valid.
+
+    Args:
+        cell: the forecaster.
+        windows: to forecast.
+        dt: interval between samples.
+        threshold: of the mean squared error.
+
+    Returns:
+        The times.
+    """
+    forecast = forecast_windows(cell, windows).forecast
+    times, censored, error = _times(forecast, windows.truth, dt, threshold)
+    error = float(error)
+    return Times(np.asarray(times, float), np.asarray(censored), error if np.isfinite(error) else np.inf)
+
+
+@jax.jit
+def _times(forecast: Any, truth: Any, dt: Any, threshold: Any) -> Any:
+    score = jax.vmap(lambda f, t: tuple(valid_time(f, t, dt=dt, threshold=threshold)))
+    return (*score(forecast, truth), ((forecast[:, 0] - truth[:, 0]) ** 2).mean())
+
+
+def trial_of(method: str, setting: dict[str, Any], own: Times, best: Times, seconds: float) -> Trial:
+    """Compares a method with the chosen one.
+
+    Args:
+        method: its name.
+        setting: of the method.
+        own: its valid times.
+        best: those of the chosen method.
+        seconds: that it took.
+
+    Returns:
+        The trial.
+    """
+    test = paired_test(
+        own.times,
+        best.times,
+        first_censored=own.censored,
+        second_censored=best.censored,
+        key=jax.random.key(0),
+        num_resamples=1000,
+    )
+    return Trial(
+        method,
+        setting,
+        float(own.times.mean()),
+        float(np.median(own.times)),
+        test.difference,
+        test.wilcoxon,
+        seconds,
+    )
+
+
+def not_tried(method: str, reason: str, seconds: float = 0.0) -> Trial:
+    """Returns the trial of a method that could not be tried.
+
+    Args:
+        method: its name.
+        reason: why not.
+        seconds: spent on finding out.
+    """
+    nothing = float("nan")
+    return Trial(method, {}, nothing, nothing, nothing, nothing, seconds, reason)
+
+
+def threshold_of(states: Any) -> float:
+    """Returns 0.175 times the squared error of two states drawn at random.
+
+    Args:
+        states: of a trajectory.
+    """
+    return float(0.35 * jnp.var(jnp.asarray(states), axis=0).mean())

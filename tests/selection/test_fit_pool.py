@@ -1,0 +1,110 @@
+"""`fit_pool`: takes the method with the longest valid times on held-out windows, and says what it compared."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+import jaxcast
+from jaxcast.selection.trials import Times, held_out, threshold_of, trial_of, valid_times
+
+CHEAP = ("persistence", "equal_weights", "best_single", "ridge")
+SIZES = {"history_size": 4, "num_leads": 20, "num_windows": 20}
+CANDIDATES = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 34.0)]), h=0.02)
+
+
+def trajectory_of(rho, num_samples=300):
+    return jaxcast.simulate(
+        jaxcast.Lorenz63(rho=rho), [1.0, 1.0, 20.0], num_samples=num_samples, h=0.02, transient=10.0
+    )
+
+
+def test_a_candidate_that_is_the_truth_is_chosen_and_what_follows_is_not_tried():
+    choice = jaxcast.fit_pool(trajectory_of(28.0), CANDIDATES, methods=CHEAP, **SIZES)
+    assert choice.method == "best_single"
+    assert choice.setting == {"candidate": 1}
+    first, *others = choice.trials
+    assert first.median == pytest.approx(2.0)
+    assert first.difference == 0
+    assert [trial.method for trial in others if trial.reason] == ["ridge"]
+    assert all("best_single stays valid to the end" in trial.reason for trial in others if trial.reason)
+    text = str(choice)
+    assert text.startswith("chosen: best_single (candidate 1); valid times on")
+    assert all(name in text for name in CHEAP)
+
+
+def test_the_best_of_a_trial_is_refitted_to_everything():
+    truth = trajectory_of(30.5)
+    choice = jaxcast.fit_pool(truth, CANDIDATES, methods=("equal_weights", "ridge"), **SIZES)
+    assert choice.method == "ridge"
+    samples = jaxcast.one_step_samples(truth, 1, CANDIDATES)
+    penalty = choice.setting["penalty"] * samples.targets.var() * len(samples.targets)
+    pool = jaxcast.pooling.fit_ridge(samples.forecasts, samples.targets, penalty=penalty)
+    expected = jaxcast.forecast(jaxcast.Forecaster(pool, CANDIDATES), truth.states[:4], 5)
+    found = jaxcast.forecast(choice.cell, truth.states[:4], 5)
+    np.testing.assert_allclose(found.forecast, expected.forecast, rtol=1e-6)
+    assert choice.trials[0].mean > choice.trials[1].mean
+    assert choice.window == pytest.approx(2.0)
+
+
+def test_windows_that_decide_begin_after_all_that_was_fitted():
+    truth = jaxcast.Trajectory(jnp.arange(100.0), jnp.arange(100.0)[:, None])
+    windows = held_out(truth, 75, history_size=10, num_leads=5, num_windows=8)
+    assert windows.truth.min() == 75
+    assert windows.truth.max() == 99
+    np.testing.assert_array_equal(windows.history[..., -1, 0] + 1, windows.truth[:, 0, 0])
+    with pytest.raises(jaxcast.InputError, match="expected at least 30 samples after the first 75"):
+        held_out(truth, 75, history_size=10, num_leads=30, num_windows=8)
+
+
+def test_a_trial_is_the_paired_test_of_scipy():
+    rng = np.random.default_rng(0)
+    own, best = (Times(rng.uniform(1, 3, 40) + shift, np.zeros(40, bool), 1.0) for shift in (0.0, 0.4))
+    trial = trial_of("nvar", {}, own, best, 1.0)
+    assert trial.p == pytest.approx(wilcoxon(own.times, best.times, method="approx").pvalue, rel=1e-6)
+    assert trial.difference == pytest.approx(np.median(own.times) - np.median(best.times))
+    assert best.rank > own.rank
+    assert Times(own.times, own.censored, 0.5).rank > own.rank
+
+
+def test_valid_times_of_persistence_are_those_of_the_definition():
+    states = jnp.asarray(np.random.default_rng(1).normal(size=(60, 2)))
+    truth = jaxcast.Trajectory(jnp.arange(60.0), states)
+    windows = held_out(truth, 30, history_size=2, num_leads=6, num_windows=10)
+    times = valid_times(jaxcast.Forecaster(jaxcast.pooling.Persistence()), windows, dt=0.5, threshold=1.5)
+    errors = ((np.asarray(windows.history[:, -1:]) - np.asarray(windows.truth)) ** 2).mean(-1)
+    expected = [0.5 * next((k for k, error in enumerate(row) if error >= 1.5), 6) for row in errors]
+    np.testing.assert_allclose(times.times, expected)
+    np.testing.assert_array_equal(times.censored, (errors < 1.5).all(1))
+    assert threshold_of(states) == pytest.approx(0.175 * float(jaxcast.saturation_error(states)))
+
+
+def test_methods_that_cannot_be_tried_say_why():
+    truth = trajectory_of(30.5)
+    choice = jaxcast.fit_pool(truth, methods=("ridge", "persistence"), **SIZES)
+    assert choice.method == "persistence"
+    assert next(trial.reason for trial in choice.trials if trial.method == "ridge") == "it needs candidates"
+    choice = jaxcast.fit_pool(truth, CANDIDATES, methods=("equal_weights", "persistence", "ridge"), budget=0, **SIZES)
+    assert [trial.reason for trial in choice.trials[1:]] == ["the budget of 0 s was spent"] * 2
+    with pytest.raises(jaxcast.InputError, match="expected a method that can be tried, got none of"):
+        jaxcast.fit_pool(truth, methods=("ridge",))
+    with pytest.raises(jaxcast.InputError, match="unknown method 'nvr'; did you mean nvar"):
+        jaxcast.fit_pool(truth, methods=("nvr",))
+    with pytest.raises(jaxcast.InputError, match="history_size must be at least 1"):
+        jaxcast.fit_pool(truth, CANDIDATES, history_size=0)
+
+
+@pytest.mark.slow
+def test_all_methods_are_tried_on_noisy_data_and_the_choice_can_be_saved(tmp_path):
+    truth = trajectory_of(jaxcast.Cosine(mean=30.0, amplitude=3.0, period=1.6), 500)
+    noise = 0.2 * jax.random.normal(jax.random.key(0), truth.states.shape)
+    choice = jaxcast.fit_pool(truth._replace(states=truth.states + noise), CANDIDATES, num_leads=30, num_windows=12)
+    tried = {trial.method: trial.mean for trial in choice.trials if not trial.reason}
+    assert len(tried) >= 9
+    assert tried[choice.method] == max(tried.values())
+    jaxcast.save_model(tmp_path / "model", choice.cell)
+    again = jaxcast.load_model(tmp_path / "model").cell
+    history, times = truth.states[:100], truth.times[:109]
+    own, other = (jaxcast.forecast(cell, history, 10, times).forecast for cell in (choice.cell, again))
+    np.testing.assert_array_equal(own, other)
