@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ _PARTS = {"class", "module", "arguments"}
 _CLASSES: dict[str, type] = {}
 _NAMES: dict[type, str] = {}
 _IMPORTED: dict[str, Path] = {}
+_FINDERS: list[Callable[[str], type | None]] = []
 
 
 class Saveable(ABC):
@@ -85,6 +86,29 @@ def _register(name: str, cls: type) -> None:
         )
     _CLASSES[name] = cls
     _NAMES[cls] = name
+
+
+def find_with(finder: Callable[[str], type | None]) -> None:
+    """Registers a function that makes classes when their names are first used.
+
+    Args:
+        finder: returns the class of a name, or None where it knows none.
+    """
+    _FINDERS.append(finder)
+
+
+def class_named(name: str) -> type | None:
+    """Returns the class of a name.
+
+    Args:
+        name: as it was registered, or known to one of the finders.
+
+    Returns:
+        The class; None where there is none.
+    """
+    if name in _CLASSES:
+        return _CLASSES[name]
+    return next((cls for finder in _FINDERS if (cls := finder(name)) is not None), None)
 
 
 def names_of(base: type) -> dict[str, Any]:
@@ -184,8 +208,8 @@ def rebuilt(description: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
     Raises:
         InputError, TypeError, ValueError, LookupError: if they do not fit each other.
     """
-    cls = _CLASSES[description["class"]]
-    if not issubclass(cls, Saveable) or module_of(cls) != description["module"]:
+    cls = class_named(description["class"])
+    if cls is None or not issubclass(cls, Saveable) or module_of(cls) != description["module"]:
         raise ValueError("class")
     return cls.from_config(description["arguments"], arrays)
 
@@ -205,7 +229,7 @@ def check_imported(description: Any, holder: str) -> None:
             check_imported(part, holder)
     if not is_described(description) or not isinstance(module := description["module"], str):
         return
-    cls = _CLASSES.get(description["class"])
+    cls = class_named(description["class"])
     if cls is None or module_of(cls) != module:
         raise InputError(
             f"{shown(holder)} needs the class {shown(repr(description['class']))} of the module {shown(module)}, "

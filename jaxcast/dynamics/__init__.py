@@ -5,9 +5,16 @@ from jaxcast.dynamics.candidates import ForecastMap as ForecastMap
 from jaxcast.dynamics.candidates import forecasts_along as forecasts_along
 from jaxcast.dynamics.candidates import stack_systems as stack_systems
 from jaxcast.dynamics.candidates import unstack_systems as unstack_systems
+from jaxcast.dynamics.catalogue.entries import CatalogueEntry as CatalogueEntry
+from jaxcast.dynamics.catalogue.entries import catalogue_entry as catalogue_entry
+from jaxcast.dynamics.catalogue.entries import catalogue_names as catalogue_names
 from jaxcast.dynamics.ensembles import final_states as final_states
 from jaxcast.dynamics.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.dynamics.lyapunov import lyapunov_exponent as lyapunov_exponent
+from jaxcast.dynamics.lyapunov_spectrum import CovariantVectors as CovariantVectors
+from jaxcast.dynamics.lyapunov_spectrum import covariant_lyapunov_vectors as covariant_lyapunov_vectors
+from jaxcast.dynamics.lyapunov_spectrum import kaplan_yorke_dimension as kaplan_yorke_dimension
+from jaxcast.dynamics.lyapunov_spectrum import lyapunov_spectrum as lyapunov_spectrum
 from jaxcast.dynamics.parse import candidate_coordinates as candidate_coordinates
 from jaxcast.dynamics.parse import describe_system as describe_system
 from jaxcast.dynamics.parse import parse_candidates as parse_candidates

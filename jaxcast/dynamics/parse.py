@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from jaxcast.arguments import checked
+from jaxcast.dynamics.catalogue.classes import numbers, parameters_of
 from jaxcast.dynamics.schedules import LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
-from jaxcast.registry import name_of, names_of, undefined_of
+from jaxcast.registry import class_named, name_of, names_of, undefined_of
 
 MAX_COUNT = 1_000_000
 
@@ -127,7 +128,7 @@ def _read(text: str, *, spread: bool) -> list[System]:
 def _systems(text: str, *, spread: bool) -> list[System]:
     name, arguments = _call(_expression(text), text)
     kind = _lookup(name, System, "system", text)
-    values = _parameters(kind, name, arguments, text)
+    values = parameters_of(name) | _parameters(kind, name, arguments, text)
     lists = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     lengths = {len(value) for value in lists.values()}
     if not spread and lists:
@@ -223,15 +224,18 @@ def _number(node: ast.expr, text: str) -> float:
 
 
 def _lookup(name: str, base: type, what: str, text: str) -> Any:
-    table: dict[str, type] = names_of(base)
+    table: dict[str, type] = {known: cls for known, cls in names_of(base).items() if known not in numbers()}
     if undefined := undefined_of(name):
         raise InputError(f"the class {name} does not define {', '.join(undefined)} yet; see jaxcast.{base.__name__}")
-    if name not in table:
+    found = class_named(name)
+    if found is None or not issubclass(found, base):
+        others = list(numbers()) if base is System else []
+        catalogue = f"{len(others)} of the catalogue (jaxcast simulate --list), " if others else ""
         raise InputError(
-            f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are "
-            f"{', '.join(table)}, and your own once their module is imported (--import)"
+            f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, [*table, *others])}; there are "
+            f"{', '.join(table)}, {catalogue}and your own once their module is imported (--import)"
         )
-    return table[name]
+    return found
 
 
 def _parameters(kind: type, name: str, arguments: dict[str, ast.expr], text: str) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class System(FrozenPytree):
 
     center: ClassVar[tuple[float, ...]] = ()
     """A point near its states, for `random_starts`; the origin by default."""
+    spread: ClassVar[tuple[float, ...]] = ()
+    """Standard deviations of `random_starts` around the center; one by default."""
 
     @property
     @abc.abstractmethod
@@ -280,7 +282,7 @@ def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Arr
     Args:
         system: whose states they are.
         num: how many.
-        key: for the standard normal deviations from the center.
+        key: for the normal deviations from the center.
 
     Returns:
         The states.
@@ -295,4 +297,5 @@ def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Arr
     """
     check_arrays(f"{num} states of {system.dim} components", (num, system.dim))
     center = jnp.asarray(system.center or (0.0,) * system.dim)
-    return jax.random.normal(key, (num, system.dim)) + center
+    spread = jnp.asarray(system.spread or (1.0,) * system.dim)
+    return spread * jax.random.normal(key, (num, system.dim)) + center

@@ -1,7 +1,9 @@
 """Scores of forecasts, on arrays alone."""
 
+from jaxcast.scores.by_lead import LeadCrps as LeadCrps
 from jaxcast.scores.by_lead import LeadErrors as LeadErrors
 from jaxcast.scores.by_lead import SpreadAndError as SpreadAndError
+from jaxcast.scores.by_lead import lead_crps as lead_crps
 from jaxcast.scores.by_lead import lead_errors as lead_errors
 from jaxcast.scores.by_lead import spread_and_error as spread_and_error
 from jaxcast.scores.calibration import CoverageCurve as CoverageCurve
@@ -14,6 +16,13 @@ from jaxcast.scores.classification import balanced_accuracy as balanced_accuracy
 from jaxcast.scores.classification import classification_scores as classification_scores
 from jaxcast.scores.classification import confusion_table as confusion_table
 from jaxcast.scores.classification import roc_auc as roc_auc
+from jaxcast.scores.climate import ClimateScores as ClimateScores
+from jaxcast.scores.climate import attractor_divergence as attractor_divergence
+from jaxcast.scores.climate import climate_scores as climate_scores
+from jaxcast.scores.climate import histogram_distance as histogram_distance
+from jaxcast.scores.climate import sliced_wasserstein_distance as sliced_wasserstein_distance
+from jaxcast.scores.climate import spectrum_distance as spectrum_distance
+from jaxcast.scores.climate import wasserstein_distance as wasserstein_distance
 from jaxcast.scores.crps import crps_negative_binomial as crps_negative_binomial
 from jaxcast.scores.crps import crps_normal as crps_normal
 from jaxcast.scores.crps import crps_normal_mixture as crps_normal_mixture

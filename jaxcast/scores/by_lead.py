@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
+from jaxcast.scores.crps import crps_samples
 
 
 class LeadErrors(NamedTuple):
@@ -25,6 +26,20 @@ class LeadErrors(NamedTuple):
     rmse: Float[Array, " lead"]
     rmse_of_finite: Float[Array, " lead"]
     median: Float[Array, " lead"]
+    num_failed: Int[Array, " lead"]
+
+
+class LeadCrps(NamedTuple):
+    """The CRPS of an ensemble of forecasts at each lead.
+
+    Args:
+        crps: mean over windows and components; infinite where any window has failed.
+        crps_of_finite: mean over the windows that have not failed.
+        num_failed: number of windows in which a member's forecast is not finite.
+    """
+
+    crps: Float[Array, " lead"]
+    crps_of_finite: Float[Array, " lead"]
     num_failed: Int[Array, " lead"]
 
 
@@ -130,6 +145,50 @@ def spread_and_error(
     num_finite = (~failed).sum(0)
     spread, error = (jnp.sqrt(jnp.where(failed, 0.0, a).sum(0) / num_finite) for a in (variance, squares))
     return SpreadAndError(spread, error, spread / error, failed.sum(0))
+
+
+@checked
+def lead_crps(
+    forecasts: Float[Array, "member window lead dim"],
+    truth: Float[Array, "window lead dim"],
+    *,
+    scale: Shaped[ArrayLike, "..."] = 1.0,
+    fair: bool = False,
+) -> LeadCrps:
+    """Measures the CRPS of an ensemble of forecasts, lead by lead.
+
+    The score of each component is that of `crps_samples`. It is the absolute error for a single
+    member, so that ensembles and single forecasts can be compared.
+
+    Args:
+        forecasts: forecasts of the members.
+        truth: true states at the same windows and leads.
+        scale: divides forecasts and truth; one number or one per component, such as the standard
+            deviations.
+        fair: whether to score the distribution from which the members are drawn, whatever their
+            number.
+
+    Returns:
+        The scores at each lead, and how many windows have failed there.
+
+    Raises:
+        InputError: for shapes that do not match, or a fair score of a single member.
+
+    Source:
+        Ferro, Q. J. R. Meteorol. Soc. 140, 1917-1923 (2014).
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> members = jnp.asarray([1.0, 3.0])[:, None, None, None] * jnp.ones((2, 5, 2, 1))
+        >>> jaxcast.scores.lead_crps(members, jnp.full((5, 2, 1), 2.0)).crps.tolist()
+        [0.5, 0.5]
+    """
+    if forecasts.ndim != 4:
+        raise InputError(f"expected forecasts (member, window, lead, dim), got {forecasts.shape}")
+    _, failed = _squares(forecasts.sum(0), truth, scale)
+    values = crps_samples(forecasts / jnp.asarray(scale), truth / jnp.asarray(scale), fair=fair).mean(-1)
+    of_finite = jnp.where(failed, 0.0, values).sum(0) / (~failed).sum(0)
+    return LeadCrps(jnp.where(failed.any(0), jnp.inf, of_finite), of_finite, failed.sum(0))
 
 
 def _squares(forecasts: Any, truth: Any, scale: Any) -> tuple[Array, Array]:

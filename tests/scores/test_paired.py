@@ -169,3 +169,17 @@ def test_a_median_over_seeds_is_a_lower_bound_where_its_upper_middle_is(num, exp
     times, found = median_over_seeds(np.arange(float(seeds))[:, None], censored)
     assert found.tolist() == [expected]
     assert times.tolist() == [np.median(np.arange(seeds))]
+
+
+def test_the_crps_by_lead_is_the_mean_over_windows_and_components():
+    rng = np.random.default_rng(5)
+    members, truth = jnp.asarray(rng.normal(size=(4, 10, 2, 3))), jnp.asarray(rng.normal(size=(10, 2, 3)))
+    scale = jnp.asarray([1.0, 2.0, 0.5])
+    found = jaxcast.scores.lead_crps(members, truth, scale=scale)
+    apart = np.abs(members[:, None] - members[None]).mean((0, 1)) / 2
+    expected = ((np.abs(members - truth).mean(0) - apart) / scale).mean((0, 2))
+    np.testing.assert_allclose(found.crps, expected, rtol=1e-12)
+    failing = jaxcast.scores.lead_crps(members.at[1, 3, 1, 0].set(jnp.nan), truth, scale=scale)
+    np.testing.assert_allclose(failing.crps, [expected[0], np.inf], rtol=1e-12)
+    assert np.isfinite(failing.crps_of_finite).all()
+    assert failing.num_failed.tolist() == [0, 1]

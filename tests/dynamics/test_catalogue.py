@@ -1,0 +1,99 @@
+"""The systems of the catalogue, against scipy and against the figures and series of dysts."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import jaxcast
+from jaxcast import registry
+from jaxcast.dynamics import catalogue_entry, catalogue_names, describe_system, parse_system
+
+NAMES = catalogue_names()
+SOME = ("Aizawa", "BeerRNN", "Lorenz96", "Torus")
+"""With scalar parameters, matrices, a class of jaxcast, and a vector field that uses the time."""
+
+
+def slopes(system, t, u):
+    return np.asarray([float(v) for v in system(t, tuple(u))])
+
+
+def test_every_system_has_numbers_and_a_field_of_its_dimension():
+    assert len(NAMES) == len(set(NAMES)) == 129
+    for name in NAMES:
+        entry = catalogue_entry(name)
+        dim = (entry.system.dim,)
+        assert entry.start.shape == entry.scale.shape == entry.drifting.shape == entry.exponents.shape == dim, name
+        found = jax.eval_shape(entry.system, 0.0, tuple(entry.start))
+        assert len(found) == entry.system.dim, name
+        assert entry.steps_per_period % 300 == 0
+        assert entry.period > 0
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_the_step_of_the_catalogue_agrees_with_dop853(name):
+    entry = catalogue_entry(name)
+    u0, dt = entry.start, entry.period / 15
+    field = jax.jit(lambda t, u: jnp.stack([*entry.system(t, u)]))
+    found = jaxcast.simulate(entry.system, u0, num_samples=2, dt=dt, h=entry.h).states[1]
+    expected = solve_ivp(lambda t, u: np.asarray(field(t, u)), (0, dt), u0, method="DOP853", rtol=1e-9, atol=1e-12).y[
+        :, -1
+    ]
+    np.testing.assert_allclose(np.asarray(found) / entry.scale, expected / entry.scale, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_system_is_a_text_and_a_text_a_system(name):
+    system = catalogue_entry(name).system
+    assert parse_system(describe_system(system)) == system
+    assert parse_system(name) == system
+
+
+def test_parameters_are_replaced_scheduled_and_stacked():
+    entry = catalogue_entry("Rucklidge")
+    x, y, z = u = (1.0, 2.0, 3.0)
+    changed = dataclasses.replace(entry.system, a=3.0)
+    np.testing.assert_allclose(slopes(changed, 0.0, u), [-3.0 * x + 6.7 * y - y * z, x, -z + y**2])
+    moving = dataclasses.replace(entry.system, a=jaxcast.Cosine(mean=2.0, amplitude=1.0, period=4.0))
+    np.testing.assert_allclose(slopes(moving, 0.0, u), slopes(changed, 0.0, u))
+    stack = jaxcast.stack_systems([entry.system, changed])
+    np.testing.assert_allclose(stack(0.0, u)[0], [-2.0 * x + 6.7 * y - y * z, -3.0 * x + 6.7 * y - y * z])
+
+
+def test_a_matrix_of_parameters_is_a_field_for_each_number():
+    entry = catalogue_entry("BeerRNN")
+    changed = dataclasses.replace(entry.system, w_2_3=5.0)
+    w = np.asarray([[5.422, -0.018, 2.75], [-0.24, 4.59, 5.0], [0.535, -2.25, 3.885]])
+    theta, tau, u = np.asarray([-4.108, -2.787, -1.114]), np.asarray([1.0, 2.5, 1.0]), np.asarray([1.0, 2.0, -1.0])
+    np.testing.assert_allclose(slopes(changed, 0.0, u), (-u + w @ (1 / (1 + np.exp(-u - theta)))) / tau)
+
+
+def test_a_candidate_of_the_catalogue_is_saved_and_loaded(tmp_path, monkeypatch):
+    flow = jaxcast.flow_map(
+        jaxcast.stack_systems([dataclasses.replace(catalogue_entry("Chen").system, c=c) for c in (27.0, 28.0)]),
+        dt=0.02,
+        h=0.002,
+    )
+    pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=3, key=jax.random.key(0))
+    jaxcast.save_model(tmp_path / "model", pool, flow)
+    monkeypatch.delitem(registry._CLASSES, "Chen")  # as in another process
+    loaded = jaxcast.load_model(tmp_path / "model")
+    assert describe_system(loaded.forecast_map.system) == describe_system(flow.system)
+
+
+def test_random_starts_lie_near_the_attractor():
+    entry = catalogue_entry("HyperQi")
+    starts = jaxcast.dynamics.random_starts(entry.system, 400, key=jax.random.key(0))
+    np.testing.assert_allclose((starts.mean(0) - entry.start) / entry.scale, 0, atol=0.03)
+    np.testing.assert_allclose(starts.std(0) / entry.scale, 0.1, rtol=0.15)
+
+
+@pytest.mark.parametrize("name", ["aizawa", "Lorentz", "nothing like it"])
+def test_an_unknown_name_is_refused_with_the_nearest(name):
+    with pytest.raises(jaxcast.InputError, match="did you mean (Aizawa|Lorenz)|--list shows them"):
+        catalogue_entry(name)
+    with pytest.raises(jaxcast.InputError, match="129 of the catalogue"):
+        parse_system(name.replace(" ", "_"))
