@@ -97,6 +97,16 @@ def find_with(finder: Callable[[str], type | None]) -> None:
     _FINDERS.append(finder)
 
 
+def give_name(name: str, cls: type) -> None:
+    """Names a class that a finder made; it is not among `names_of`.
+
+    Args:
+        name: under which the finder returns the class.
+        cls: the class.
+    """
+    _NAMES[cls] = name
+
+
 def class_named(name: str) -> type | None:
     """Returns the class of a name.
 

@@ -11,10 +11,6 @@ from jaxcast.dynamics.catalogue.entries import catalogue_names as catalogue_name
 from jaxcast.dynamics.ensembles import final_states as final_states
 from jaxcast.dynamics.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.dynamics.lyapunov import lyapunov_exponent as lyapunov_exponent
-from jaxcast.dynamics.lyapunov_spectrum import CovariantVectors as CovariantVectors
-from jaxcast.dynamics.lyapunov_spectrum import covariant_lyapunov_vectors as covariant_lyapunov_vectors
-from jaxcast.dynamics.lyapunov_spectrum import kaplan_yorke_dimension as kaplan_yorke_dimension
-from jaxcast.dynamics.lyapunov_spectrum import lyapunov_spectrum as lyapunov_spectrum
 from jaxcast.dynamics.parse import candidate_coordinates as candidate_coordinates
 from jaxcast.dynamics.parse import describe_system as describe_system
 from jaxcast.dynamics.parse import parse_candidates as parse_candidates
@@ -44,4 +40,8 @@ from jaxcast.dynamics.trajectories import flow_map as flow_map
 from jaxcast.dynamics.trajectories import simulate as simulate
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory as StoredTrajectory
 from jaxcast.dynamics.two_scale import TwoScaleLorenz96 as TwoScaleLorenz96
+from jaxcast.dynamics.variational import CovariantVectors as CovariantVectors
+from jaxcast.dynamics.variational import covariant_lyapunov_vectors as covariant_lyapunov_vectors
+from jaxcast.dynamics.variational import kaplan_yorke_dimension as kaplan_yorke_dimension
+from jaxcast.dynamics.variational import lyapunov_spectrum as lyapunov_spectrum
 from jaxcast.numerics.delay_embedding import delay_embed as delay_embed

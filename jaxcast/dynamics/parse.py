@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxcast.arguments import checked
-from jaxcast.dynamics.catalogue.classes import numbers, parameters_of
+from jaxcast.dynamics.catalogue.classes import class_of, numbers, parameters_of
 from jaxcast.dynamics.schedules import LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
@@ -128,7 +128,8 @@ def _read(text: str, *, spread: bool) -> list[System]:
 def _systems(text: str, *, spread: bool) -> list[System]:
     name, arguments = _call(_expression(text), text)
     kind = _lookup(name, System, "system", text)
-    values = parameters_of(name) | _parameters(kind, name, arguments, text)
+    usual = parameters_of(name) if kind is class_of(name) else {}
+    values = usual | _parameters(kind, name, arguments, text)
     lists = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     lengths = {len(value) for value in lists.values()}
     if not spread and lists:
@@ -224,7 +225,7 @@ def _number(node: ast.expr, text: str) -> float:
 
 
 def _lookup(name: str, base: type, what: str, text: str) -> Any:
-    table: dict[str, type] = {known: cls for known, cls in names_of(base).items() if known not in numbers()}
+    table: dict[str, type] = names_of(base)
     if undefined := undefined_of(name):
         raise InputError(f"the class {name} does not define {', '.join(undefined)} yet; see jaxcast.{base.__name__}")
     found = class_named(name)

@@ -71,7 +71,7 @@ def test_a_matrix_of_parameters_is_a_field_for_each_number():
     np.testing.assert_allclose(slopes(changed, 0.0, u), (-u + w @ (1 / (1 + np.exp(-u - theta)))) / tau)
 
 
-def test_a_candidate_of_the_catalogue_is_saved_and_loaded(tmp_path, monkeypatch):
+def test_a_candidate_of_the_catalogue_is_saved_and_loaded(tmp_path):
     flow = jaxcast.flow_map(
         jaxcast.stack_systems([dataclasses.replace(catalogue_entry("Chen").system, c=c) for c in (27.0, 28.0)]),
         dt=0.02,
@@ -79,7 +79,6 @@ def test_a_candidate_of_the_catalogue_is_saved_and_loaded(tmp_path, monkeypatch)
     )
     pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=3, key=jax.random.key(0))
     jaxcast.save_model(tmp_path / "model", pool, flow)
-    monkeypatch.delitem(registry._CLASSES, "Chen")  # as in another process
     loaded = jaxcast.load_model(tmp_path / "model")
     assert describe_system(loaded.forecast_map.system) == describe_system(flow.system)
 
@@ -93,7 +92,20 @@ def test_random_starts_lie_near_the_attractor():
 
 @pytest.mark.parametrize("name", ["aizawa", "Lorentz", "nothing like it"])
 def test_an_unknown_name_is_refused_with_the_nearest(name):
-    with pytest.raises(jaxcast.InputError, match="did you mean (Aizawa|Lorenz)|--list shows them"):
+    with pytest.raises(jaxcast.InputError, match=r"did you mean (Aizawa|Lorenz)|--list shows them"):
         catalogue_entry(name)
     with pytest.raises(jaxcast.InputError, match="129 of the catalogue"):
         parse_system(name.replace(" ", "_"))
+
+
+def test_a_class_of_the_user_goes_before_one_of_the_catalogue(monkeypatch):
+    class Chen(jaxcast.System):
+        components = ("x",)
+        rate: jaxcast.dynamics.Parameter = 1.0
+
+        def vector_field(self, t, u):
+            return (-self.rate * u[0],)
+
+    monkeypatch.setitem(registry._CLASSES, "Chen", Chen)
+    assert isinstance(parse_system("Chen(rate=2)"), Chen)
+    assert not isinstance(catalogue_entry("Chen").system, Chen)

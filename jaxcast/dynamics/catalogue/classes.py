@@ -13,7 +13,7 @@ from jaxcast.dynamics.catalogue import convection, hyperchaos, life, mixing, osc
 from jaxcast.dynamics.catalogue.fields import FIELDS
 from jaxcast.dynamics.schedules import Parameter
 from jaxcast.dynamics.systems import Components, Lorenz63, Lorenz96, Rossler, System
-from jaxcast.registry import find_with
+from jaxcast.registry import find_with, give_name
 from jaxcast.types import Scalar
 
 MODULES = (convection, hyperchaos, life, mixing, oscillators, sprott)
@@ -99,7 +99,9 @@ def class_of(name: str) -> type[System] | None:
             **defaults,
         }
 
-    return types.new_class(name, (CatalogueSystem,), {"name": name}, fill)
+    cls = types.new_class(name, (CatalogueSystem,), {}, fill)
+    give_name(name, cls)
+    return cls
 
 
 find_with(class_of)
