@@ -45,6 +45,9 @@ class Info(TypedDict, total=False):
         correction: what a `CorrectedPool` added to its pool's forecast.
         analysis: the filtered state of a Kalman filter.
         analysis_spread: its standard deviation over the ensemble.
+        reanalysis: the state at the start of a smoother's window, which has seen later values too.
+        reanalysis_spread: its standard deviation.
+        effective_size: of a particle filter's ensemble, 1 / sum of squared shares.
         token: the newest token.
         experts: weight of each expert of an `AdaptivePool` or an `AdaptiveEnsemble`, at each time.
     """
@@ -75,5 +78,8 @@ class Info(TypedDict, total=False):
     correction: Float[Array, "*batch dim"]
     analysis: Float[Array, "*batch dim"]
     analysis_spread: Float[Array, "*batch dim"]
+    reanalysis: Float[Array, "*batch dim"]
+    reanalysis_spread: Float[Array, "*batch dim"]
+    effective_size: Float[Array, "*batch"]
     token: Int[Array, "*batch"]
     experts: Float[Array, "*batch expert"]

@@ -4,8 +4,12 @@ from jaxcast.assimilation.analyses import EnsembleAnalysis as EnsembleAnalysis
 from jaxcast.assimilation.analyses import EnsembleTransform as EnsembleTransform
 from jaxcast.assimilation.analyses import LocalEnsembleTransform as LocalEnsembleTransform
 from jaxcast.assimilation.analyses import PerturbedObservations as PerturbedObservations
+from jaxcast.assimilation.assimilated import AssimilatedCarry as AssimilatedCarry
+from jaxcast.assimilation.assimilated import AssimilatedCell as AssimilatedCell
 from jaxcast.assimilation.ensemble_filter import EnsembleCarry as EnsembleCarry
 from jaxcast.assimilation.ensemble_kalman import EnsembleKalmanFilter as EnsembleKalmanFilter
+from jaxcast.assimilation.ensemble_smoother import IterativeEnsembleSmoother as IterativeEnsembleSmoother
+from jaxcast.assimilation.ensemble_smoother import SmootherCarry as SmootherCarry
 from jaxcast.assimilation.localisation import Localisation as Localisation
 from jaxcast.assimilation.localisation import gaspari_cohn as gaspari_cohn
 from jaxcast.assimilation.localisation import localise as localise
@@ -19,3 +23,8 @@ from jaxcast.assimilation.parameters import ParameterDynamics as ParameterDynami
 from jaxcast.assimilation.parameters import ParameterMap as ParameterMap
 from jaxcast.assimilation.parameters import RandomWalk as RandomWalk
 from jaxcast.assimilation.parameters import parameter_map as parameter_map
+from jaxcast.assimilation.particle import ParticleFilter as ParticleFilter
+from jaxcast.assimilation.reanalysis import Reanalysis as Reanalysis
+from jaxcast.assimilation.reanalysis import reanalyse as reanalyse
+from jaxcast.assimilation.variational import VariationalCarry as VariationalCarry
+from jaxcast.assimilation.variational import VariationalFilter as VariationalFilter

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxcast.assimilation.members import (
@@ -16,11 +15,10 @@ from jaxcast.assimilation.members import (
     checked_parameters,
     moments,
 )
-from jaxcast.assimilation.observation import WholeState, as_operator, weights_of
-from jaxcast.errors import InputError, shown
+from jaxcast.assimilation.observation import as_operator, weights_of
+from jaxcast.assimilation.start import around_value, check_known, check_start, start_members
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
-from jaxcast.tracing import is_traced
 from jaxcast.types import Info
 
 
@@ -102,11 +100,7 @@ class EnsembleFilter(Cell, FrozenPytree):
         object.__setattr__(self, "parameters", checked_parameters(self.parameters))
         object.__setattr__(self, "operator", as_operator(self.operator))
         object.__setattr__(self, "model", checked_model(self.model))
-        if self.initial_ensemble is None and not isinstance(self.operator, WholeState):
-            raise InputError(
-                "without an initial ensemble the filter starts from a state that is observed in whole; give "
-                "initial_ensemble (member, dim) beside the observation operator"
-            )
+        check_start(self.initial_ensemble, self.operator)
 
     @property
     def member_model(self) -> MemberModel:
@@ -118,18 +112,9 @@ class EnsembleFilter(Cell, FrozenPytree):
         return False
 
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> EnsembleCarry:
-        states = self.initial_ensemble
-        if states is not None and isinstance(self.operator, WholeState) and states.shape[1:] != value.shape:
-            raise InputError(
-                f"expected an initial ensemble {(self.num_members, *value.shape)}, as the values are, "
-                f"got one of shape {states.shape}"
-            )
-        if states is None:
-            states = jnp.zeros((self.num_members, *value.shape))
-        states = states.astype(value.dtype)
-        self.member_model.check_model(states[0], exogenous)
-        _check_operator(self.operator, states[0], value)
-        variables = self.member_model.draw(self.key, self.num_members, value.dtype)
+        states, variables = start_members(
+            self.member_model, self.initial_ensemble, self.operator, value, exogenous, self.num_members, self.key
+        )
         return EnsembleCarry(states, variables, jnp.zeros(self.num_members, value.dtype), jnp.asarray(0), self.key)
 
     def check_first(self, value: Float[Any, " observation"], known: Bool[Any, "..."]) -> None:
@@ -142,20 +127,34 @@ class EnsembleFilter(Cell, FrozenPytree):
         Raises:
             InputError: for such a value.
         """
-        if self.initial_ensemble is not None or is_traced(value, known):
-            return
-        unknown = np.flatnonzero(~np.broadcast_to(known, np.shape(value)) | np.isnan(value))
-        if unknown.size:
-            raise InputError(
-                "without an initial ensemble the first value must be wholly known, got components "
-                f"{shown(unknown.tolist())} unknown or NaN; give initial_ensemble (member, dim), whose spread says "
-                "how little is known of each component, or begin at a value that is known"
-            )
+        check_known(self.initial_ensemble, value, known)
 
     def __call__(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Output]:
+        analysed, info = self.assimilate(carry, x)
+        dim = carry.states.shape[1]
+        shares = self.shares(analysed.log_weights)
+        members = jnp.concatenate([analysed.states, analysed.parameters], 1)
+        info["analysis"], info["analysis_spread"] = moments(analysed.states, shares)
+        seen = (weights_of(x.known, x.value, self.observation_noise) > 0).any()
+        later = self.member_model.disturbed_step(members, x.exogenous, seen, self._keys(carry)[2])
+        forecast, info["spread"] = moments(later[:, :dim], shares)
+        info |= self.member_model.report(later, shares)
+        carry = EnsembleCarry(later[:, :dim], later[:, dim:], analysed.log_weights, carry.num_seen + 1, carry.key)
+        return carry, Output(forecast, info)
+
+    def assimilate(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Info]:
+        """Takes the first half of a step: the analysis.
+
+        Args:
+            carry: before the newest value.
+            x: the newest value.
+
+        Returns:
+            The members after the analysis, and what the analysis reports.
+        """
         weights = weights_of(x.known, x.value, self.observation_noise)
         seen = (weights > 0).any()
-        keys = jax.random.split(jax.random.fold_in(carry.key, carry.num_seen + 1), 3)
+        keys = self._keys(carry)
         prior = jnp.concatenate([carry.states, carry.parameters], 1)
         dim = carry.states.shape[1]
         values = jnp.where(weights > 0, x.value, 0) * weights
@@ -167,19 +166,14 @@ class EnsembleFilter(Cell, FrozenPytree):
         log_weights = jnp.where(seen, log_weights, carry.log_weights)
         if self.initial_ensemble is None:
             # The first value is all that is known of the state: the ensemble begins around it.
-            noise = jnp.broadcast_to(jnp.asarray(self.observation_noise, x.value.dtype), x.value.shape)
-            around = x.value + noise * jax.random.normal(keys[1], carry.states.shape, noise.dtype)
+            around = around_value(x.value, self.observation_noise, self.num_members, keys[1])
             is_first = carry.num_seen == 0
             members = jnp.where(is_first, jnp.concatenate([around, carry.parameters], 1), members)
             log_weights = jnp.where(is_first, carry.log_weights, log_weights)
-        shares = self.shares(log_weights)
-        mean, spread = moments(members[:, :dim], shares)
-        info |= {"analysis": mean, "analysis_spread": spread}
-        later = self.member_model.disturbed_step(members, x.exogenous, seen, keys[2])
-        forecast, spread = moments(later[:, :dim], shares)
-        info |= {"spread": spread} | self.member_model.report(later, shares)
-        carry = EnsembleCarry(later[:, :dim], later[:, dim:], log_weights, carry.num_seen + 1, carry.key)
-        return carry, Output(forecast, info)
+        return carry._replace(states=members[:, :dim], parameters=members[:, dim:], log_weights=log_weights), info
+
+    def _keys(self, carry: EnsembleCarry) -> Any:
+        return jax.random.split(jax.random.fold_in(carry.key, carry.num_seen + 1), 3)
 
     def feedback(self, output: Output, key: Any) -> Array:
         """Returns what would be observed of the forecast, the mean of the ensemble.
@@ -193,12 +187,3 @@ class EnsembleFilter(Cell, FrozenPytree):
         """
         fed: Array = self.operator(output.forecast)
         return fed
-
-
-def _check_operator(operator: Any, state: Array, value: Array) -> None:
-    returned = jax.eval_shape(operator, state)
-    found = returned.shape if isinstance(returned, jax.ShapeDtypeStruct) else returned
-    if found != value.shape:
-        raise InputError(
-            f"the observation operator must return values like those given, of shape {value.shape}, got {shown(found)}"
-        )

@@ -114,9 +114,10 @@ def finite_size_inflation(
 
     It minimises, with k = M - 1,
 
-        sum_i d_i^2 / (1 + s_i^2 l^2 / k) + (1 + 1/M) k / l^2 + (M + 1) log l^2
+        sum_i d_i^2 / (1 + s_i^2 l^2 / k) + (1 + 1/M) k (1 / l^2 + log l^2)
 
-    over the inflation l, the dual cost of a prior in which the true mean and covariance are unknown.
+    over the inflation l, the dual cost of a prior in which the true mean and covariance are
+    unknown. The factor of the logarithm makes l = 1 the mode of the prior.
 
     Args:
         sizes: s, singular values of the observed anomalies, divided by the noise.
@@ -128,7 +129,8 @@ def finite_size_inflation(
 
     Source:
         Bocquet, Nonlin. Processes Geophys. 18, 735-750 (2011); Bocquet, Raanes and Hannart,
-        Nonlin. Processes Geophys. 22, 645-662 (2015), for the dual cost.
+        Nonlin. Processes Geophys. 22, 645-662 (2015), for the dual cost; Raanes, Bocquet and
+        Carrassi, Q. J. R. Meteorol. Soc. 145, 53-75 (2019), for the factor of the logarithm.
     """
     k = num_members - 1
 
@@ -137,7 +139,7 @@ def finite_size_inflation(
         square = jnp.exp(log_square)
         gain = sizes**2 * square / k
         informed = (surprise**2 * gain / (1 + gain) ** 2).sum()
-        return num_members + 1 - (1 + 1 / num_members) * k / square - informed
+        return (1 + 1 / num_members) * k * (1 - 1 / square) - informed
 
     def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
@@ -145,8 +147,8 @@ def finite_size_inflation(
         is_below = slope(middle) < 0
         return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
 
-    # Below the least l the second term alone outweighs the third; no one needs a greater one.
-    ends = (jnp.log(jnp.asarray(0.5, sizes.dtype)), jnp.log(jnp.asarray(1e4, sizes.dtype)))
+    # Surprises can only raise l, and no one needs a greater one.
+    ends = (jnp.zeros((), sizes.dtype), jnp.log(jnp.asarray(1e4, sizes.dtype)))
     low, high = jax.lax.fori_loop(0, NUM_BISECTIONS, halve, ends)
     return jnp.exp((low + high) / 4)
 

@@ -85,7 +85,7 @@ def test_the_finite_size_inflation_is_the_minimum_of_its_cost():
 
         def cost(log_square, sizes=sizes, surprise=surprise, m=num_members, k=k):
             square = np.exp(log_square)
-            return (surprise**2 / (1 + sizes**2 * square / k)).sum() + (1 + 1 / m) * k / square + (m + 1) * log_square
+            return (surprise**2 / (1 + sizes**2 * square / k)).sum() + (1 + 1 / m) * k * (1 / square + log_square)
 
         best = scipy.optimize.minimize_scalar(cost, bounds=(-0.7, 9), method="bounded", options={"xatol": 1e-10})
         ours = finite_size_inflation(jnp.asarray(sizes), jnp.asarray(surprise), num_members)

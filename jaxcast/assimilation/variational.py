@@ -1,0 +1,215 @@
+"""Four-dimensional variational assimilation with a perfect model, as a cell with a window."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxcast.assimilation.gauss_newton import minimise
+from jaxcast.assimilation.members import checked_model
+from jaxcast.assimilation.observation import as_operator, weights_of
+from jaxcast.assimilation.start import check_operator
+from jaxcast.assimilation.transforms import product
+from jaxcast.assimilation.windows import along_window, empty_window, push
+from jaxcast.checks import check_whole
+from jaxcast.errors import InputError
+from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.rollout import Cell, Input, Output
+from jaxcast.types import Info
+
+
+class VariationalCarry(NamedTuple):
+    """The carry of a `VariationalFilter`.
+
+    Args:
+        guess: of the state at the start of the window.
+        analyses: at the last lag + 1 values, oldest first.
+        roots: of the covariances of their errors.
+        values: the last lag + 1, divided by the noise.
+        weights: of these, 1 / noise; 0 where there is no observation.
+        exogenous: of the steps of the window, oldest first.
+        num_seen: number of values so far.
+    """
+
+    guess: Float[Array, " dim"]
+    analyses: Float[Array, "value dim"]
+    roots: Float[Array, "value dim dim"]
+    values: Float[Array, "value observation"]
+    weights: Float[Array, "value observation"]
+    exogenous: Any
+    num_seen: Int[Array, ""]
+
+
+class VariationalFilter(Cell, FrozenPytree):
+    """Strong-constraint 4D-Var over a window that moves with the newest value.
+
+        J(u) = |u - background|_B^2 / 2 + sum_k |y_k - h(model^k(u))|_R^2 / 2
+
+    u is the state lag steps before the newest value. It is found by Gauss-Newton steps in
+    coordinates in which B is the unit matrix, damped where a step would not lower J, from the
+    solution of the window before. The background of a window is the analysis that was made at its
+    start, which has seen no value of the window, so that no value counts twice. Until lag steps
+    have passed the window starts at the first value, and the background is the one given.
+
+    Gradients are JAX's, forward through the model: the cost of an iteration is that of dim model
+    runs. The model has no unknown parameters; append constant ones to the state.
+
+    `info` holds "analysis", the state at the newest value, and "reanalysis", that at the start of
+    the window, (dim,); "analysis_spread", "reanalysis_spread" and "spread", of the forecast,
+    standard deviations by the tangent of the model and the Hessian of J.
+
+    Args:
+        model: u (dim,) -> u one step later, or (u, exogenous), for which exogenous is the time.
+        observation_noise: standard deviation of an observation, a number or (observation,).
+        background: (dim,), the state expected at the first value, such as a climatological mean.
+        background_covariance: (dim, dim), B of that background.
+        operator: what of a state is observed; None for the whole state.
+        lag: steps of a window.
+        analysis_covariance: (dim, dim), B of all later backgrounds; None for the covariance that
+            the tangent of the model gives them.
+        inflation: factor, at least 1, of the standard deviations of that covariance.
+        num_iterations: Gauss-Newton steps of an analysis.
+
+    Raises:
+        InputError: for covariances of another size, a lag or a number of iterations below 1, and a
+            model or an operator of another size.
+
+    Source:
+        Courtier, Thepaut and Hollingsworth, Q. J. R. Meteorol. Soc. 120, 1367-1387 (1994); Pires,
+        Vautard and Talagrand, Tellus A 48, 96-121 (1996), for guesses from the window before.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> system = jaxcast.Lorenz63()
+        >>> truth = jaxcast.simulate(system, [1.0, 1.0, 20.0], num_samples=40, dt=0.1, transient=5.0).states
+        >>> cell = jaxcast.assimilation.VariationalFilter(
+        ...     jaxcast.flow_map(system, dt=0.1), observation_noise=1.0, background=truth.mean(0),
+        ...     background_covariance=jnp.cov(truth.T), lag=4, inflation=1.1,
+        ... )
+        >>> values = truth + jax.random.normal(jax.random.key(1), truth.shape)
+        >>> errors = jaxcast.open_loop(cell, values).info["analysis"] - truth
+        >>> bool((errors[20:] ** 2).mean() < 0.3)
+        True
+    """
+
+    model: Callable[..., Any]
+    observation_noise: Any
+    background: Float[Any, " dim"]
+    background_covariance: Float[Any, "dim dim"]
+    operator: Any = None
+    lag: int = static(default=10)
+    analysis_covariance: Any = None
+    inflation: Any = 1.0
+    num_iterations: int = static(default=5)
+
+    warmup = 0
+
+    def __post_init__(self) -> None:
+        check_whole("lag", self.lag, least=1)
+        check_whole("num_iterations", self.num_iterations, least=1)
+        dim = jnp.size(self.background)
+        for covariance in (self.background_covariance, self.analysis_covariance):
+            if covariance is not None and jnp.shape(covariance) != (dim, dim):
+                raise InputError(
+                    f"expected a covariance ({dim}, {dim}), as the background is, got {jnp.shape(covariance)}"
+                )
+        object.__setattr__(self, "operator", as_operator(self.operator))
+        object.__setattr__(self, "model", checked_model(self.model))
+
+    @property
+    def reads_tokens(self) -> bool:
+        return False
+
+    def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> VariationalCarry:
+        background = jnp.asarray(self.background, value.dtype)
+        returned = jax.eval_shape(self.model, background, exogenous)
+        if returned.shape != background.shape:
+            raise InputError(f"the model must return a state {background.shape}, got {returned.shape}")
+        check_operator(self.operator, background, value)
+        root = jnp.linalg.cholesky(jnp.asarray(self.background_covariance, value.dtype))
+        analyses, roots, values = empty_window((background, root, jnp.zeros_like(value)), self.lag + 1)
+        exogenous = empty_window(exogenous, self.lag)
+        return VariationalCarry(background, analyses, roots, values, values, exogenous, jnp.asarray(0))
+
+    def check_first(self, value: Float[Any, " observation"], known: Bool[Any, "..."]) -> None:
+        """Accepts any first value, as there is a background.
+
+        Args:
+            value: the first value.
+            known: whether it is the truth.
+        """
+
+    def __call__(self, carry: VariationalCarry, x: Input) -> tuple[VariationalCarry, Output]:
+        newest = weights_of(x.known, x.value, self.observation_noise)
+        weights = push(carry.weights, newest)
+        values = push(carry.values, jnp.where(newest > 0, x.value, 0) * newest)
+        num_steps = jnp.minimum(carry.num_seen, self.lag)
+        is_moving = carry.num_seen > self.lag
+        # The background of a moving window has seen the value at its start.
+        weights = weights.at[0].multiply(jnp.where(is_moving, 0, 1))
+        background = jnp.where(is_moving, carry.analyses[1], jnp.asarray(self.background, x.value.dtype))
+        root = jnp.where(is_moving, carry.roots[1], self._first_root(x.value.dtype))
+
+        def states_from(start: Array) -> Array:
+            return along_window(self.model, start, carry.exogenous, self.lag, num_steps)
+
+        def observed(control: Array) -> tuple[Array, Array]:
+            states = states_from(background + product(root, control))
+            return (jax.vmap(self.operator)(states) * weights).ravel(), states[-1]
+
+        goal = (values * (weights > 0)).ravel()
+        # A perfect model forgets what does not grow, so that a root may have lost directions.
+        begin = product(jnp.linalg.pinv(root, rtol=1e-5), carry.guess - background)
+        found = minimise(observed, begin, goal, self.num_iterations)
+        seen = (newest > 0).any()
+        start = jnp.where(seen, background + product(root, found.control), carry.guess)
+        analysis = jnp.where(seen, found.end, states_from(start)[-1])
+        later, spread = self._ahead(analysis, found.end_root, x.exogenous)
+        info: Info = {
+            "analysis": analysis,
+            "analysis_spread": jnp.linalg.norm(found.end_root, axis=1),
+            "reanalysis": start,
+            "reanalysis_spread": jnp.linalg.norm(product(root, found.root), axis=1),
+            "spread": spread,
+        }
+        oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
+        guess = jnp.where(carry.num_seen >= self.lag, self.model(start, oldest).astype(start.dtype), start)
+        carry = VariationalCarry(
+            guess,
+            push(carry.analyses, analysis),
+            push(carry.roots, self._root_of(found.end_root)),
+            values,
+            push(carry.weights, newest),
+            push(carry.exogenous, x.exogenous),
+            carry.num_seen + 1,
+        )
+        return carry, Output(later, info)
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        """Returns what would be observed of the forecast.
+
+        Args:
+            output: the output of the step before.
+            key: not used.
+
+        Returns:
+            The forecast, as an observation.
+        """
+        fed: Array = self.operator(output.forecast)
+        return fed
+
+    def _first_root(self, dtype: Any) -> Array:
+        return jnp.linalg.cholesky(jnp.asarray(self.background_covariance, dtype))
+
+    def _root_of(self, end_root: Array) -> Array:
+        """Returns the root of the covariance of an analysis, as the background of a later window."""
+        if self.analysis_covariance is not None:
+            return jnp.linalg.cholesky(jnp.asarray(self.analysis_covariance, end_root.dtype))
+        return self.inflation * end_root
+
+    def _ahead(self, analysis: Array, root: Array, exogenous: Any) -> tuple[Array, Array]:
+        """Returns the forecast, and its standard deviation by the tangent of the model."""
+        later, tangent = jax.linearize(lambda u: self.model(u, exogenous).astype(u.dtype), analysis)
+        return later, jnp.linalg.norm(jax.vmap(tangent, 1, 1)(root), axis=1)

@@ -1,0 +1,136 @@
+"""Filters and smoothers of a linear system against the Kalman filter and smoother in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.assimilation import (
+    EnsembleKalmanFilter,
+    IterativeEnsembleSmoother,
+    ObservationMatrix,
+    ParticleFilter,
+    VariationalFilter,
+    reanalyse,
+)
+from tests.assimilation.linear import NOISE, SEEN, deviations, kalman, record, step
+
+KEY = jax.random.key(0)
+VALUES = record()
+ENSEMBLE = np.random.default_rng(3).normal(size=(6, 3)) * [1.0, 2.0, 1.5] + [0.5, 0.0, 0.0]
+MEAN, COV = ENSEMBLE.mean(0), np.cov(ENSEMBLE.T)
+SETTINGS = dict(observation_noise=NOISE, key=KEY, operator=ObservationMatrix(SEEN))
+
+
+def members(num_members=6, ensemble=ENSEMBLE):
+    return SETTINGS | dict(num_members=num_members, initial_ensemble=ensemble)
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_the_ensemble_smoother_of_a_linear_model_is_the_kalman_smoother(lag):
+    cell = IterativeEnsembleSmoother(step, lag=lag, num_iterations=2, **members())
+    outputs = jaxcast.open_loop(cell, jnp.asarray(VALUES))
+    (before, _), (after, covariances), _ = kalman(MEAN, COV, VALUES)
+    np.testing.assert_allclose(outputs.info["analysis"], after, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(outputs.info["analysis_spread"], deviations(covariances), rtol=1e-6)
+    np.testing.assert_allclose(outputs.forecast[:-1], before[1:], rtol=1e-6, atol=1e-9)
+    for n in (lag, 8):  # the state lag steps before has seen the values up to now
+        smooth, covariances = kalman(MEAN, COV, VALUES[: n + 1])[2]
+        np.testing.assert_allclose(outputs.info["reanalysis"][n], smooth[n - lag], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(outputs.info["reanalysis_spread"][n], deviations(covariances)[n - lag], rtol=1e-6)
+
+
+@pytest.mark.parametrize("lag", [2, 20])
+def test_variational_analyses_of_a_linear_model_are_the_kalman_smoother(lag):
+    cell = VariationalFilter(step, NOISE, MEAN, COV, operator=ObservationMatrix(SEEN), lag=lag, num_iterations=2)
+    outputs = jaxcast.open_loop(cell, jnp.asarray(VALUES))
+    (before, prior), (after, covariances), _ = kalman(MEAN, COV, VALUES)
+    np.testing.assert_allclose(outputs.info["analysis"], after, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(outputs.forecast[:-1], before[1:], rtol=1e-7, atol=1e-9)
+    seen = ~np.isnan(VALUES).all(1)
+    np.testing.assert_allclose(outputs.info["analysis_spread"][seen], deviations(covariances)[seen], rtol=1e-7)
+    np.testing.assert_allclose(outputs.info["spread"][:-1][seen[:-1]], deviations(prior)[1:][seen[:-1]], rtol=1e-7)
+    for n in (lag, 8) if lag < 8 else (8, 11):
+        smooth, covariances = kalman(MEAN, COV, VALUES[: n + 1])[2]
+        start = max(n - lag, 0)
+        np.testing.assert_allclose(outputs.info["reanalysis"][n], smooth[start], rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(outputs.info["reanalysis_spread"][n], deviations(covariances)[start], rtol=1e-7)
+
+
+def test_a_reanalysis_of_a_linear_model_is_the_kalman_smoother():
+    found = reanalyse(EnsembleKalmanFilter(step, **members()), jnp.asarray(VALUES))
+    _, (after, _), (smooth, covariances) = kalman(MEAN, COV, VALUES)
+    np.testing.assert_allclose(found.analyses, after, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.states, smooth, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.spread, deviations(covariances), rtol=1e-6)
+    assert found.parameters.shape == (len(VALUES), 0)
+    masked = reanalyse(EnsembleKalmanFilter(step, **members()), np.nan_to_num(VALUES, nan=9.0), known=~np.isnan(VALUES))
+    np.testing.assert_allclose(masked.states, found.states, rtol=1e-9)
+    with pytest.raises(jaxcast.InputError, match="known must be a boolean mask"):
+        reanalyse(EnsembleKalmanFilter(step, **members()), VALUES, known=np.ones(3, bool))
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_particle_filter_of_a_linear_model_is_the_kalman_filter(share):
+    rng, number = np.random.default_rng(5), 40_000
+    ensemble = rng.multivariate_normal(MEAN, COV, number)
+    settings = members(number, ensemble) | dict(resampling_share=share, jitter=0.2)
+    outputs = jaxcast.open_loop(ParticleFilter(step, **settings), jnp.asarray(VALUES))
+    _, (after, covariances), _ = kalman(ensemble.mean(0), np.cov(ensemble.T), VALUES)
+    wide = deviations(covariances)
+    # Four standard errors at the effective sizes, which lie above a tenth of the members.
+    assert np.abs(np.asarray(outputs.info["analysis"]) - after).max() < 0.15 * wide.max()
+    np.testing.assert_allclose(outputs.info["analysis_spread"], wide, rtol=0.15, atol=0.01)
+    sizes = np.asarray(outputs.info["effective_size"])
+    assert (sizes <= number).all()
+    assert (sizes[~np.isnan(VALUES).all(1)] > 100).all()
+
+
+def test_resampling_keeps_the_mean_and_widens_by_the_jitter():
+    rng = np.random.default_rng(0)
+    points, number = rng.normal(size=(20_000, 2)) * [1.0, 3.0], 20_000
+    cell = ParticleFilter(lambda u: u, 1.0, KEY, num_members=number, resampling_share=2.0, jitter=0.5)
+    observed = jnp.asarray(points[:, :1])
+    moved, log_weights, info = cell.analyse(jnp.asarray(points), jnp.zeros(number), observed, jnp.asarray([0.7]), KEY)
+    shares = np.exp(-((0.7 - points[:, 0]) ** 2) / 2)
+    shares = shares / shares.sum()
+    mean = shares @ points
+    cov = (points - mean).T * shares @ (points - mean)
+    width = 0.5 * number ** (-1 / 6)
+    np.testing.assert_allclose(moved.mean(0), mean, atol=0.06)
+    np.testing.assert_allclose(np.cov(moved.T), cov * (1 + width**2), atol=0.2)
+    np.testing.assert_array_equal(log_weights, np.zeros(number))
+    assert float(info["effective_size"]) == pytest.approx(1 / (shares**2).sum(), rel=1e-9)
+
+
+def cells():
+    """A cell of each kind for Lorenz '63, seen in x and z every 0.1."""
+    model = jaxcast.flow_map(jaxcast.Lorenz63())
+    around = np.random.default_rng(1).normal(size=(8, 3)) * 3 + [1.0, 1.0, 22.0]
+    settings = dict(observation_noise=0.5, key=KEY, num_members=8, initial_ensemble=around)
+    return {
+        "filter": EnsembleKalmanFilter(model, **settings),
+        "smoother": IterativeEnsembleSmoother(model, lag=2, num_iterations=3, **settings),
+        "variational": VariationalFilter(model, 0.5, around.mean(0), np.cov(around.T), lag=2, num_iterations=3),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["filter", "smoother", "variational"])
+def test_gradients_are_finite_and_a_gap_is_a_free_forecast(name, trajectory):
+    cell = cells()[name]
+    truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 22.0], num_samples=12).states
+    gaps = truth.at[:, 1].set(jnp.nan).at[8:].set(jnp.nan)
+
+    def error(values):
+        return ((jaxcast.open_loop(cell, values).info["analysis"] - truth) ** 2).mean()
+
+    value, slope = jax.value_and_grad(error)(gaps)
+    assert value < 1.0
+    assert np.isfinite(np.asarray(slope)).all()
+    assert np.abs(slope[:8, 0]).min() > 0
+    outputs = jaxcast.open_loop(cell, gaps)
+    np.testing.assert_allclose(outputs.info["analysis"][8:], outputs.forecast[7:-1], rtol=1e-6)
+    ahead = jaxcast.forecast(cell, gaps[:8], 4)
+    np.testing.assert_allclose(ahead.forecast, outputs.forecast[7:11], rtol=1e-6)
