@@ -1,11 +1,8 @@
 """`fit_pool`: tries pools, hybrids and the regime on held-out windows, and fits the best."""
 
 import dataclasses
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_names, check_number, check_seed, check_whole
@@ -16,11 +13,9 @@ from jaxcast.errors import InputError, shown
 from jaxcast.progress import doing
 from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
-from jaxcast.selection.methods import METHODS, Method, Task
-from jaxcast.selection.trials import Times, Trial, held_out, not_tried, threshold_of, trial_of, valid_times
-from jaxcast.windows import Windows
-
-MOST_LEADS = 200
+from jaxcast.selection.methods import METHODS, Task
+from jaxcast.selection.race import Race
+from jaxcast.selection.trials import Trial, trial_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,32 +136,35 @@ def fit_pool(
     check_whole("num_windows", num_windows)
     check_seed(seed)
     names = check_names("method", METHODS if methods is None else methods, METHODS)
-    size = len(trajectory.states)
-    num_fit = round(size * (1 - validation_share))
-    history_size = max(1, min(100, size // 10)) if history_size is None else history_size
-    num_leads = max(1, min(MOST_LEADS, (size - num_fit) // 3)) if num_leads is None else num_leads
+    history_size = max(1, min(100, len(trajectory.states) // 10)) if history_size is None else history_size
     check_whole("history_size", history_size)
-    check_whole("num_leads", num_leads)
-    windows = held_out(trajectory, num_fit, history_size=history_size, num_leads=num_leads, num_windows=num_windows)
-    early = Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit])
-    task = Task(early, forecast_map, _num_models(forecast_map, early), history_size, seed)
-    dt = float(f"{(trajectory.times[-1] - trajectory.times[0]) / (size - 1):.9g}")
-    limit = threshold_of(trajectory.states) if threshold is None else float(threshold)
-    check_number("threshold", limit, above=0)
-    race = _Race(windows, dt, limit, time.perf_counter(), budget)
+    if num_leads is not None:
+        check_whole("num_leads", num_leads)
+    if threshold is not None:
+        check_number("threshold", threshold, above=0)
+    task = Task(trajectory, forecast_map, num_models_of(forecast_map, trajectory), history_size, seed)
+    race = Race(
+        task,
+        num_leads=num_leads,
+        num_windows=num_windows,
+        validation_share=validation_share,
+        threshold=None if threshold is None else float(threshold),
+        budget=budget,
+    )
     for name in names:
-        race.enter(name, task)
+        race.enter(name)
     if not race.found:
         reasons = "; ".join(f"{name}: {trial.reason}" for name, trial in race.left_out.items())
         raise InputError(f"expected a method that can be tried, got none of {shown(names)} ({shown(reasons)})")
     ranked = sorted(race.found, key=lambda name: race.found[name].times.rank, reverse=True)
-    return _refitted(race, ranked, task._replace(trajectory=trajectory))
+    return _refitted(race, ranked, task)
 
 
-def _refitted(race: "_Race", ranked: list[str], task: Task) -> PoolChoice:
+def _refitted(race: Race, ranked: list[str], task: Task) -> PoolChoice:
     """Fits the best method that can be fitted to the whole trajectory."""
     best = race.found[ranked[0]]
-    trials = [trial_of(name, one.setting, one.times, best.times, one.seconds) for name, one in _items(race, ranked)]
+    compared = [(name, race.found[name]) for name in ranked]
+    trials = [trial_of(name, one.setting, one.times, best.times, one.seconds) for name, one in compared]
     doing(f"fitting {ranked[0]} to the whole trajectory")
     cell = METHODS[ranked[0]].fit(task, **best.setting)
     window = race.dt * race.windows.truth.shape[1]
@@ -174,69 +172,13 @@ def _refitted(race: "_Race", ranked: list[str], task: Task) -> PoolChoice:
     return PoolChoice(cell, ranked[0], best.setting, (*trials, *race.left_out.values()), number, window, race.threshold)
 
 
-def _items(race: "_Race", ranked: list[str]) -> Iterator[tuple[str, "_Found"]]:
-    for name in ranked:
-        yield name, race.found[name]
+def num_models_of(forecast_map: ForecastMap | None, trajectory: Trajectory) -> int:
+    """Returns the number of candidates.
 
-
-def _num_models(forecast_map: ForecastMap | None, trajectory: Trajectory) -> int:
+    Args:
+        forecast_map: of the candidates; None without.
+        trajectory: of the truth.
+    """
     if forecast_map is None:
         return 0
     return int(candidate_shapes(forecast_map, trajectory.states[0], trajectory.times[0]).shape[0])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """A method's best setting."""
-
-    setting: dict[str, Any]
-    times: Times
-    seconds: float
-
-
-class _Race:
-    """Methods that forecast the same windows."""
-
-    def __init__(self, windows: Windows, dt: float, threshold: float, began: float, budget: float | int | None):
-        self.windows, self.dt, self.threshold, self.began, self.budget = windows, dt, threshold, began, budget
-        self.found: dict[str, _Found] = {}
-        self.left_out: dict[str, Trial] = {}
-
-    def enter(self, name: str, task: Task) -> None:
-        """Tries a method, or notes why it could not be tried."""
-        method = METHODS[name]
-        began = time.perf_counter()
-        if method.with_candidates and task.forecast_map is None:
-            self.left_out[name] = not_tried(name, "it needs candidates")
-        elif self.budget is not None and began - self.began > self.budget and self.found:
-            self.left_out[name] = not_tried(name, f"the budget of {self.budget:g} s was spent")
-        elif (perfect := self.perfect()) is not None:
-            self.left_out[name] = not_tried(name, f"every forecast of {perfect} stays valid to the end of its window")
-        else:
-            doing(f"trying {name}")
-            try:
-                self.found[name] = self.best_setting(method, task, began)
-            except InputError as error:
-                self.left_out[name] = not_tried(name, str(error), time.perf_counter() - began)
-
-    def perfect(self) -> str | None:
-        """Returns a method that no other can beat on these windows, if there is one."""
-        return next((name for name, one in self.found.items() if one.times.censored.all()), None)
-
-    def best_setting(self, method: Method, task: Task, began: float) -> _Found:
-        """Returns the best setting of a method."""
-        best: tuple[dict[str, Any], Times] | None = None
-        for setting in method.settings(task):
-            cell = method.fit(task, **setting)
-            if cell.warmup + 1 > task.history_size:
-                raise InputError(
-                    f"it needs histories of {cell.warmup + 1} samples, history_size is {task.history_size}"
-                )
-            times = valid_times(cell, self.windows, dt=self.dt, threshold=self.threshold)
-            if best is None or times.rank > best[1].rank:
-                best = setting, times
-        if best is None:
-            raise InputError("it has no setting for such data")
-        if not np.isfinite(best[1].error):
-            raise InputError("its forecasts are not finite")
-        return _Found(*best, time.perf_counter() - began)

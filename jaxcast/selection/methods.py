@@ -16,6 +16,7 @@ from jaxcast.pooling.cell import Forecaster
 from jaxcast.pooling.component import ComponentAttention
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.hybrid.fit import fit_hybrid
+from jaxcast.pooling.hybrid.regressors import KernelRegressor, PolynomialRegressor, Regressor
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_ridge, single_candidate
 from jaxcast.pooling.losses import mean_squared_error
@@ -28,6 +29,8 @@ from jaxcast.training.optimizers import make_optimizer
 
 NUM_DELAYS = 5
 BATCH_SIZE = 64
+HYBRID_PENALTIES = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
+REGRESSORS: dict[str, Regressor] = {"polynomial": PolynomialRegressor(), "kernel": KernelRegressor(num_centres=500)}
 MANY_COMPONENTS = 16
 """States of more components are taken for fields on a ring by the methods that can."""
 
@@ -132,19 +135,24 @@ def _corrected(task: Task) -> Cell:
     return Forecaster(pool, task.forecast_map)
 
 
-def _hybrid(task: Task, *, base: Any, degree: int, stencil: int | None) -> Cell:
-    delays = max(1, min(2, task.history_size - 1))
-    return fit_hybrid(task.trajectory, task.forecast_map, base=base, num_delays=delays, degree=degree, stencil=stencil)
+def _hybrid(task: Task, *, base: Any, regressor: str, stencil: int | None) -> Cell:
+    return fit_hybrid(
+        task.trajectory,
+        task.forecast_map,
+        base=base,
+        regressor=REGRESSORS[regressor],
+        num_delays=max(1, min(2, task.history_size - 1)),
+        stencil=stencil,
+        penalties=HYBRID_PENALTIES,
+        key=jax.random.key(task.seed),
+    )
 
 
 def _hybrid_settings(task: Task) -> Sequence[dict[str, Any]]:
     stencils: tuple[int | None, ...] = (None,) if task.dim <= MANY_COMPONENTS else (2, 4)
-    degrees = (2, 3) if task.dim <= 4 else (2,)
+    kinds = (("equal", "polynomial"), ("ridge", "polynomial"), ("equal", "kernel"))
     return [
-        {"base": base, "degree": degree, "stencil": stencil}
-        for stencil in stencils
-        for base in ("equal", "ridge")
-        for degree in degrees
+        {"base": base, "regressor": regressor, "stencil": stencil} for stencil in stencils for base, regressor in kinds
     ]
 
 
@@ -156,6 +164,7 @@ def _regime(task: Task) -> Cell:
 
 def _attention(task: Task, *, num_epochs: int) -> Cell:
     samples = one_step_samples(task.trajectory, task.num_delays, task.forecast_map)
+    assert task.forecast_map is not None
     scales = input_scales(task.trajectory, task.forecast_map)
     dim, num_models, num_delays = task.dim, task.num_models, task.num_delays
 
