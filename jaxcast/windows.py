@@ -35,7 +35,14 @@ class Windows(NamedTuple):
 
 
 @checked
-def cut_windows(trajectory: Trajectory, *, num_windows: int, num_leads: int, history_size: int) -> Windows:
+def cut_windows(
+    trajectory: Trajectory,
+    *,
+    num_windows: int,
+    num_leads: int,
+    history_size: int,
+    observations: Float[Any, "time observation"] | None = None,
+) -> Windows:
     """Cuts consecutive windows from a trajectory.
 
     The first window starts after the first history_size samples. The newest sample of a window's
@@ -46,12 +53,15 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, num_leads: int, his
         num_windows: how many windows.
         num_leads: leads in each.
         history_size: known samples before each.
+        observations: what the histories hold instead of the trajectory's states, such as states
+            with noise; NaN where nothing is observed.
 
     Returns:
         The windows.
 
     Raises:
-        InputError: for a trajectory that is too short or not evenly sampled.
+        InputError: for a trajectory that is too short or not evenly sampled, and observations of
+            another length.
 
     Example:
         >>> import jaxcast
@@ -66,10 +76,15 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, num_leads: int, his
             f"{num_windows} windows of {num_leads} with a history of {history_size} need at least {needed} samples "
             f"and sizes of at least 1, got {len(trajectory.states)} samples"
         )
+    if observations is not None and len(observations) != len(trajectory.states):
+        raise InputError(f"expected observations of all {len(trajectory.states)} samples, got {len(observations)}")
     check_sampling(trajectory.times)
     shape = (num_windows, history_size + num_leads, *jnp.shape(trajectory.states)[1:])
     check_arrays(f"{num_windows} windows of {num_leads} with a history of {history_size}", shape)
     windows = _cut_windows(trajectory, num_windows, num_leads, history_size)
+    if observations is not None:
+        seen = _cut_windows(trajectory._replace(states=jnp.asarray(observations)), num_windows, num_leads, history_size)
+        windows = windows._replace(history=seen.history)
     if not isinstance(trajectory.times, np.ndarray):
         return windows
     # NumPy's times may have digits that JAX would cut off.

@@ -5,10 +5,11 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
 from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, run_along, timed
+from jaxcast.dynamics.gaps import filled, known_throughout
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import check_trajectory
 from jaxcast.errors import InputError
@@ -55,7 +56,11 @@ class SequenceChunks(NamedTuple):
 
 @checked
 def one_step_samples(
-    trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None
+    trajectory: Trajectory,
+    num_delays: int,
+    forecast_map: ForecastMap | None = None,
+    *,
+    known: Bool[Any, "..."] | None = None,
 ) -> OneStepSamples:
     """Makes every one-step sample of a trajectory.
 
@@ -65,10 +70,13 @@ def one_step_samples(
         trajectory: to forecast one step of.
         num_delays: past states and errors in the memory.
         forecast_map: of the candidates; None for pools that see states only.
+        known: which states or components are known, (time,) or (time, dim); by default all. Samples
+            whose memory or target holds an unknown one are left out.
 
     Raises:
-        InputError: for a trajectory that is too short for the delays, has NaN, is not evenly
-            sampled, or is sampled by another step than the dt of the forecast map.
+        InputError: for a trajectory that is too short for the delays, has NaN where it is known, is
+            not evenly sampled, or is sampled by another step than the dt of the forecast map; for a
+            mask of another shape, or one without any sample.
 
     Example:
         >>> import jaxcast
@@ -80,6 +88,7 @@ def one_step_samples(
     """
     if num_delays < 1:
         raise InputError(f"num_delays must be at least 1, got {num_delays}")
+    trajectory, rows = filled(trajectory, known)
     check_trajectory(trajectory)
     check_sampling(trajectory.times, forecast_map)
     states = trajectory.states
@@ -90,7 +99,8 @@ def one_step_samples(
             "give a longer one or fewer delays"
         )
     checked = with_all_digits(as_forecast_map(forecast_map))
-    return _one_step_samples(timed(trajectory, checked), checked, num_delays=num_delays)
+    samples = _one_step_samples(timed(trajectory, checked), checked, num_delays=num_delays)
+    return samples if known is None else jax.tree.map(lambda a: a[known_throughout(rows, needed)], samples)
 
 
 @partial(jax.jit, static_argnames="num_delays")
@@ -155,7 +165,12 @@ def _rolled_memory(cell: Forecaster, trajectory: Trajectory) -> Any:
 
 @checked
 def sequence_chunks(
-    trajectory: Trajectory, forecast_map: ForecastMap, *, length: int, stride: int = 1
+    trajectory: Trajectory,
+    forecast_map: ForecastMap,
+    *,
+    length: int,
+    stride: int = 1,
+    known: Bool[Any, "..."] | None = None,
 ) -> SequenceChunks:
     """Cuts a trajectory into chunks of consecutive one-step samples, which may overlap.
 
@@ -168,10 +183,13 @@ def sequence_chunks(
         forecast_map: of the candidates.
         length: samples of a chunk.
         stride: samples from the start of one chunk to the next.
+        known: which states or components are known, (time,) or (time, dim); by default all. Chunks
+            with an unknown one are left out.
 
     Raises:
-        InputError: for a trajectory with NaN or shorter than one chunk and two more samples, times
-            that are not evenly spaced by the dt of the forecast map, or sizes below one.
+        InputError: for a trajectory with NaN where it is known or shorter than one chunk and two
+            more samples, times that are not evenly spaced by the dt of the forecast map, or sizes
+            below one; for a mask of another shape, or one without any chunk.
 
     Example:
         >>> import jaxcast
@@ -180,6 +198,7 @@ def sequence_chunks(
         >>> jaxcast.pooling.sequence_chunks(truth, candidates, length=8, stride=4).errors.shape
         (6, 8, 2, 3)
     """
+    trajectory, rows = filled(trajectory, known)
     check_trajectory(trajectory)
     check_sampling(trajectory.times, forecast_map)
     if min(length, stride) < 1 or len(trajectory.states) < length + 2:
@@ -188,7 +207,10 @@ def sequence_chunks(
             f"{length + 2} samples, got {len(trajectory.states)}"
         )
     checked = with_all_digits(as_forecast_map(forecast_map))
-    return _sequence_chunks(timed(trajectory, checked), checked, length=length, stride=stride)
+    chunks = _sequence_chunks(timed(trajectory, checked), checked, length=length, stride=stride)
+    if known is None:
+        return chunks
+    return jax.tree.map(lambda a: a[known_throughout(rows, length + 2, stride=stride)], chunks)
 
 
 @partial(jax.jit, static_argnames=("length", "stride"))

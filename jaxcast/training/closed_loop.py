@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.dynamics.gaps import filled, known_throughout
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import check_trajectory
 from jaxcast.errors import InputError
@@ -58,6 +59,7 @@ def fine_tune(
     diverged: float = 0.3,
     history_size: int | None = None,
     stride: int = 1,
+    known: Bool[Any, "..."] | None = None,
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     mesh: Mesh | None = None,
 ) -> FitResult:
@@ -82,6 +84,8 @@ def fine_tune(
         diverged: squared error in standard deviations, as for `closed_loop_loss`.
         history_size: true states before each window; by default as many as fill the cell's memory.
         stride: samples from the start of one window to the next.
+        known: which states or components are known, (time,) or (time, dim); by default all. Windows
+            with an unknown one are left out.
         on_progress: called after each length, with it and the newest losses.
         mesh: devices to spread the seeds over; by default all.
 
@@ -114,7 +118,7 @@ def fine_tune(
     loss = closed_loop_loss(make_cell, tolerance, diverged)
     tuned, losses = FitResult(models, jnp.zeros((len(keys), 0))), []
     for n, leads in enumerate(num_leads):
-        data = training_windows(trajectory, num_leads=leads, history_size=history_size, stride=stride)
+        data = training_windows(trajectory, num_leads=leads, history_size=history_size, stride=stride, known=known)
         data = data._replace(times=exact_times(data.times, first))
         num_optimizer_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
         tuned = fit(
@@ -145,7 +149,14 @@ def _check_tuning(num_leads: Sequence[int], num_epochs: int, stride: int, tolera
 
 
 @checked
-def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: int, stride: int = 1) -> TrainingWindows:
+def training_windows(
+    trajectory: Trajectory,
+    *,
+    num_leads: int,
+    history_size: int,
+    stride: int = 1,
+    known: Bool[Any, "..."] | None = None,
+) -> TrainingWindows:
     """Cuts overlapping windows out of a trajectory.
 
     Args:
@@ -153,9 +164,12 @@ def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: in
         num_leads: states of a window to forecast.
         history_size: true states before them.
         stride: samples from the start of one window to the next.
+        known: which states or components are known, (time,) or (time, dim); by default all. Windows
+            with an unknown one are left out.
 
     Raises:
-        InputError: for a trajectory shorter than one window, not evenly sampled, or with NaN.
+        InputError: for a trajectory shorter than one window, not evenly sampled, or with NaN where
+            it is known; for a mask of another shape, or one without any window.
 
     Example:
         >>> import jaxcast
@@ -163,6 +177,7 @@ def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: in
         >>> jaxcast.training.training_windows(truth, num_leads=5, history_size=6).truth.shape
         (20, 5, 3)
     """
+    trajectory, rows = filled(trajectory, known)
     check_trajectory(trajectory)
     check_sampling(trajectory.times)
     states, size = trajectory.states, history_size + num_leads
@@ -173,8 +188,11 @@ def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: in
         )
     num_windows = len(range(0, len(states) - size + 1, stride))
     check_arrays(f"{num_windows} windows of {size} samples", (num_windows, size, *jnp.shape(states)[1:]))
-    index = np.arange(0, len(states) - size + 1, stride)[:, None] + np.arange(size)
-    windows, std = states[index], states.std(0)
+    starts = np.arange(0, len(states) - size + 1, stride)
+    if known is not None:
+        starts = starts[known_throughout(rows, size, stride=stride)]
+    index = starts[:, None] + np.arange(size)
+    windows, std = states[index], states[rows].std(0)
     scale = jnp.broadcast_to(jnp.where(std > 0, std, 1), (len(index), states.shape[-1]))
     return TrainingWindows(windows[:, :history_size], windows[:, history_size:], trajectory.times[index[:, :-1]], scale)
 
