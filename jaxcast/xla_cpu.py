@@ -182,7 +182,7 @@ def _has_equations(value: Any) -> bool:
 
 
 @jax.custom_jvp
-def one_loop(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+def one_loop(arrays: Any) -> Any:
     """Returns the arrays unchanged, but makes XLA for CPU compute them in one loop.
 
     XLA for CPU writes a loop for each array and computes everything that the array needs in it: a
@@ -194,22 +194,24 @@ def one_loop(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     fail.
 
     Args:
-        arrays: of one shape and dtype.
+        arrays: a tree of arrays of one shape.
 
     Returns:
         The arrays.
     """
-    if jax.default_backend() != "cpu" or len(arrays) < 2:
+    structure: Any
+    leaves, structure = jax.tree.flatten(arrays)
+    if jax.default_backend() != "cpu" or len(leaves) < 2:
         return arrays
-    zero = jnp.full((), -0.0, arrays[0].dtype)
-    last = jnp.ndim(arrays[0])
+    zeros = tuple(jnp.full((), -0.0).astype(leaf.dtype) for leaf in leaves)
+    last = jnp.ndim(leaves[0])
     padding = [(0, 0, 0)] * last + [(0, 1, 0)]
-    padded = tuple(jax.lax.pad(array[..., None], zero, padding) for array in arrays)
+    padded = tuple(jax.lax.pad(leaf[..., None], zero, padding) for leaf, zero in zip(leaves, zeros, strict=True))
 
     def add(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(x + y for x, y in zip(a, b, strict=True))
 
-    return tuple(jax.lax.reduce(padded, (zero,) * len(arrays), add, (last,)))
+    return structure.unflatten(jax.lax.reduce(padded, zeros, add, (last,)))
 
 
 @one_loop.defjvp

@@ -8,7 +8,8 @@ from jaxtyping import Array
 
 from jaxcast.clock import Instant, after_steps, joined, shifted
 from jaxcast.dynamics.spectral import SpectralSystem
-from jaxcast.pytrees import FrozenPytree
+from jaxcast.dynamics.stepper import Stepper
+from jaxcast.dynamics.systems import Components
 
 _NUM_CONTOUR_POINTS = 32
 
@@ -74,10 +75,11 @@ def coefficients_of(rates: Array, h: Array) -> Coefficients:
     )
 
 
-class ExponentialSteps(FrozenPytree):
-    """A system prepared for steps of ETDRK4.
+class ExponentialSteps(Stepper):
+    """Steps of ETDRK4, which carry Fourier coefficients.
 
-    The state is carried as Fourier coefficients.
+    Where parameters follow schedules, the linear part is that in the middle of the step, and what
+    it differs from that at a stage counts as nonlinear.
 
     Args:
         system: one system, or a stack.
@@ -87,43 +89,14 @@ class ExponentialSteps(FrozenPytree):
     system: SpectralSystem
     coefficients: Any
 
-    def enter(self, u: Array) -> Array:
-        """Computes what the steps carry.
+    def enter(self, u: Components) -> Array:
+        return self.system.to_modes(jnp.asarray(u))
 
-        Args:
-            u: the state, points first.
+    def leave(self, carried: Array) -> Components:
+        return self.system.to_points(carried)
 
-        Returns:
-            Its modes.
-        """
-        return self.system.to_modes(u)
-
-    def leave(self, modes: Array) -> Array:
-        """Computes a state from what the steps carry: the inverse of `enter`.
-
-        Args:
-            modes: of the state.
-
-        Returns:
-            The state, points first.
-        """
-        return self.system.to_points(modes)
-
-    def step_after(self, t0: Any, num_steps: Any, modes: Array, h: Any) -> Array:
-        """Takes one step from t0 + num_steps h.
-
-        Where parameters follow schedules, the linear part is that in the middle of the step, and
-        what it differs from that at a stage counts as nonlinear.
-
-        Args:
-            t0: a number or an `Instant`.
-            num_steps: of the dtype of the states, or an integer if t0 is an instant.
-            modes: the Fourier coefficients of the state.
-            h: the step, of the kind of t0.
-
-        Returns:
-            The modes one step later.
-        """
+    def step_after(self, t0: Any, num_steps: Any, carried: Array, h: Any) -> Array:
+        modes = carried
         t = after_steps(t0, num_steps, h)
         step = step_in(h)
         times = t, shifted(t, step / 2), shifted(t, step)

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcast.clock import is_narrow
-from jaxcast.dynamics.exponential import exponential_steps
-from jaxcast.dynamics.runge_kutta import advance, components_of, record
-from jaxcast.dynamics.spectral import SpectralSystem
+from jaxcast.dynamics.loops import advance, components_of, record
+from jaxcast.dynamics.solvers import stepper_of
 from jaxcast.dynamics.systems import Components, System
 from jaxcast.errors import InputError
 
@@ -23,12 +22,14 @@ class SolvePlan(NamedTuple):
         num_samples: how many to record; None for the last state alone.
         num_substeps: steps between samples, or to the last state.
         tile_size: states in a tile; by default as many as fit a cache.
+        solver: the method of a step; None for the system's usual one.
     """
 
     num_transient: int
     num_samples: int | None
     num_substeps: int
     tile_size: int | None = None
+    solver: str | None = None
 
 
 def run_plan(plan: SolvePlan, system: System, t0: Any, u: Components, h: Any, **how: Any) -> Any:
@@ -45,23 +46,16 @@ def run_plan(plan: SolvePlan, system: System, t0: Any, u: Components, h: Any, **
     Returns:
         The records with a leading time axis, or that of the last state.
     """
-    if isinstance(system, SpectralSystem):
-        steps, emit = exponential_steps(system, h), how.pop("emit", lambda u: u)
-        return _carry_out(
-            plan, steps, t0, steps.enter(jnp.asarray(u)), h, emit=lambda modes: emit(steps.leave(modes)), **how
-        )
-    return _carry_out(plan, system, t0, u, h, **how)
-
-
-def _carry_out(plan: SolvePlan, system: Any, t0: Any, u: Components, h: Any, **how: Any) -> Any:
+    steps = stepper_of(system, plan.solver, h)
+    carried = steps.enter(u)
     if plan.num_samples is None:
         kernel = how.get("kernel", lambda function, *args: function(*args))
-        steps = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)
-        return how.get("emit", lambda u: u)(kernel(steps, system, t0, u, h))
+        last = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)
+        return how.get("emit", lambda u: u)(steps.leave(kernel(last, steps, t0, carried, h)))
     return record(
-        system,
+        steps,
         t0,
-        u,
+        carried,
         h,
         num_transient=plan.num_transient,
         num_samples=plan.num_samples,

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxcast.dynamics.loops import advance, advance_unrolled, as_state, components_of
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, in_dtype, model_axes, num_models, run_plan
-from jaxcast.dynamics.runge_kutta import advance, advance_unrolled, as_state, components_of
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.tiles import kernels_for, solve_tiles, work_of
 from jaxcast.xla_cpu import MOST_WORK, has_kernels

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxcast.dynamics.loops import advance, advance_together, as_state, components_of
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, run_plan
-from jaxcast.dynamics.runge_kutta import advance, advance_together, as_state, components_of, rk4_step
+from jaxcast.dynamics.runge_kutta import rk4_step
 from jaxcast.dynamics.systems import System
 from jaxcast.xla_cpu import MOST_WORK, num_operations, one_kernel
 
