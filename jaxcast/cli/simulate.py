@@ -15,7 +15,9 @@ from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
 from jaxcast.dynamics.ensembles import simulate_ensemble
-from jaxcast.dynamics.parse import describe_system, parse_system
+from jaxcast.dynamics.noise import Noise
+from jaxcast.dynamics.parse import describe_system, parse_noise, parse_system
+from jaxcast.dynamics.solvers import SOLVERS, check_solver, usual_solver
 from jaxcast.dynamics.systems import System, random_starts
 from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in
 from jaxcast.errors import InputError, shown
@@ -27,8 +29,6 @@ from jaxcast.io.zarr_writer import TrajectoryWriter
 from jaxcast.limits import as_size, check_disk, check_memory
 from jaxcast.progress import announce, note, phase
 from jaxcast.sharding import local_mesh, start_process, wait_for_all
-
-SOLVER = "classical Runge-Kutta of order 4, fixed step h"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +60,18 @@ class Simulate:
     """Step of the Runge-Kutta integrator, in MTU."""
     t0: float = 0.0
     """Time of the first sample, in MTU."""
+    noise: str | None = None
+    """Noise that the system gets: additive(scale) or multiplicative(scale), with one number or one
+    for each component, per square root of a time unit. The seed chooses its path."""
+    solver: str | None = None
+    """Method of a step: rk4, etdrk4, and with noise euler_maruyama, milstein or sra; by default the
+    system's usual one."""
     transient: float = 100.0
     """Time to integrate before the first sample and discard, in MTU; a whole multiple of h."""
     start: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...")] = ()
     """State at the start of the transient; by default random near the system's centre."""
     seed: int = 0
-    """Random seed of the starts."""
+    """Random seed of the starts and of the noise."""
     dtype: Literal["float64", "float32"] = "float64"
     """Number format of the integration and of the file."""
     batch_size: int | None = None
@@ -151,6 +157,7 @@ class Simulate:
             raise InputError(
                 f"t0={self.t0:g} is too far from zero to tell times {self.dt:g} apart; choose a smaller one"
             )
+        check_solver(self.solver, system, self.read_noise(system))
         check_seed(self.seed)
         if self.start:
             system.check_dim(len(self.start))
@@ -215,7 +222,8 @@ class Simulate:
         """
         return {
             "system": describe_system(system),
-            "solver": SOLVER,
+            "solver": SOLVERS[self.solver or usual_solver(system)] + ", fixed step h",
+            "noise": self.noise and describe_system(parse_noise(self.noise)),
             "h": self.h,
             "dt": self.dt,
             "t0": self.t0,
@@ -244,9 +252,13 @@ class Simulate:
         """
         numbers = jnp.arange(first, last)
         starts = jnp.asarray([self.start]) if self.start else _random_starts(system, numbers, self.seed)
+        noise = self.read_noise(system)
         return simulate_ensemble(
             system,
             starts.astype(self.dtype),
+            noise=noise,
+            key=None if noise is None else _noise_keys(numbers, self.seed),
+            solver=self.solver,
             num_samples=self.num_samples,
             dt=self.dt,
             h=self.h,
@@ -254,6 +266,20 @@ class Simulate:
             transient=self.transient,
             mesh=local_mesh(),
         ).states
+
+    def read_noise(self, system: System) -> Noise | None:
+        """Returns the noise.
+
+        Args:
+            system: The system.
+
+        Raises:
+            InputError: for noise of another number of components.
+        """
+        noise = None if self.noise is None else parse_noise(self.noise)
+        if noise is not None:
+            noise(tuple(jnp.zeros(system.dim)))
+        return noise
 
     def stream(self, system: System, *, done: bool) -> None:
         """Writes batch after batch into a zarr store, while the next is integrated.
@@ -342,6 +368,13 @@ class Simulate:
         """
         if not np.isfinite(states).all((1, 2)).any():
             raise InputError(f"{shown(self.system)} diverges with h={self.h}; choose a smaller h or another start")
+
+
+@partial(jax.jit, static_argnames="seed")
+def _noise_keys(numbers: Any, seed: int) -> Any:
+    # Apart from those of the starts, which are folded once.
+    key = jax.random.fold_in(jax.random.key(seed), 2**32 - 1)
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
 
 
 @partial(jax.jit, static_argnames="seed")

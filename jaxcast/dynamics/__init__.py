@@ -11,9 +11,13 @@ from jaxcast.dynamics.catalogue.entries import catalogue_names as catalogue_name
 from jaxcast.dynamics.ensembles import final_states as final_states
 from jaxcast.dynamics.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.dynamics.lyapunov import lyapunov_exponent as lyapunov_exponent
+from jaxcast.dynamics.noise import AdditiveNoise as AdditiveNoise
+from jaxcast.dynamics.noise import MultiplicativeNoise as MultiplicativeNoise
+from jaxcast.dynamics.noise import Noise as Noise
 from jaxcast.dynamics.parse import candidate_coordinates as candidate_coordinates
 from jaxcast.dynamics.parse import describe_system as describe_system
 from jaxcast.dynamics.parse import parse_candidates as parse_candidates
+from jaxcast.dynamics.parse import parse_noise as parse_noise
 from jaxcast.dynamics.parse import parse_system as parse_system
 from jaxcast.dynamics.reference import reference_solution as reference_solution
 from jaxcast.dynamics.runge_kutta import rk4_step as rk4_step

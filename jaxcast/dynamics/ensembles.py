@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.clock import is_narrow, split
+from jaxcast.dynamics.noise import AnySystem, Noise, NoisySystem, with_noise
 from jaxcast.dynamics.plan import SolvePlan, model_axes, num_models
 from jaxcast.dynamics.solve import solve
+from jaxcast.dynamics.solvers import check_solver
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in, sample_times
 from jaxcast.errors import InputError
@@ -33,6 +35,9 @@ def simulate_ensemble(
     transient: float = 0.0,
     tile_size: int | None = None,
     mesh: Mesh | None = None,
+    noise: Noise | None = None,
+    key: Key[Array, "*trajectory"] | None = None,
+    solver: str | None = None,
 ) -> Trajectory:
     """Simulates many trajectories by RK4: `simulate` for each of u0, spread over all devices.
 
@@ -53,6 +58,9 @@ def simulate_ensemble(
             default as many as fit into a core's first-level cache; on accelerators all.
         mesh: the devices to spread over. By default all, including those of other processes
             (`jax.distributed`); the result stays spread. Under `jax.jit` and `jax.grad` it is one.
+        noise: makes the system a stochastic one.
+        key: for the noise; one, or one for each trajectory.
+        solver: the method of a step, as in `simulate`.
 
     Returns:
         A trajectory with times (time,) and states (trajectory, time, dim).
@@ -75,9 +83,9 @@ def simulate_ensemble(
     if num_samples < 1 or int(num_samples) != num_samples:
         raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
-    plan = SolvePlan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size))
+    plan = SolvePlan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size), solver)
     _check_memory(system, u0, num_samples)
-    states = _ensemble(system, u0, plan, h, t0, mesh)
+    states = _ensemble(system, u0, plan, h, t0, mesh, noise, key)
     if is_narrow(states.dtype):
         return Trajectory(sample_times(t0, dt, int(num_samples)), states)
     return Trajectory(t0 + jnp.arange(int(num_samples)) * jnp.asarray(dt, states.dtype), states)
@@ -93,6 +101,9 @@ def final_states(
     t0: float = 0.0,
     tile_size: int | None = None,
     mesh: Mesh | None = None,
+    noise: Noise | None = None,
+    key: Key[Array, "*trajectory"] | None = None,
+    solver: str | None = None,
 ) -> Float[Array, "trajectory dim"]:
     """Simulates many trajectories by RK4 and returns their final states alone.
 
@@ -105,6 +116,9 @@ def final_states(
         tile_size: how many trajectories run through all their steps before the next ones start; by
             default as in `simulate_ensemble`.
         mesh: the devices to spread over; by default as in `simulate_ensemble`.
+        noise: makes the system a stochastic one.
+        key: for the noise; one, or one for each trajectory.
+        solver: the method of a step, as in `simulate`.
 
     Returns:
         The states at t0 + duration.
@@ -119,8 +133,8 @@ def final_states(
         >>> jaxcast.final_states(jaxcast.Lorenz63(), starts, duration=1.0).shape
         (1000, 3)
     """
-    plan = SolvePlan(0, None, num_steps_in(duration, h, "duration"), _checked_tile(tile_size))
-    return _ensemble(system, u0, plan, h, t0, mesh)
+    plan = SolvePlan(0, None, num_steps_in(duration, h, "duration"), _checked_tile(tile_size), solver)
+    return _ensemble(system, u0, plan, h, t0, mesh, noise, key)
 
 
 def _check_memory(system: System, u0: Any, num_samples: int) -> None:
@@ -130,17 +144,42 @@ def _check_memory(system: System, u0: Any, num_samples: int) -> None:
     )
 
 
-def _ensemble(system: System, u0: Any, plan: SolvePlan, h: Any, t0: Any, mesh: Mesh | None) -> Array:
+def _ensemble(
+    system: System, u0: Any, plan: SolvePlan, h: Any, t0: Any, mesh: Mesh | None, noise: Noise | None, key: Any
+) -> Array:
     states = jnp.asarray(u0)
     if states.ndim != 2 or not len(states):
         raise InputError(f"expected states of shape (trajectory, {system.dim}), got {states.shape}")
     system.check_dim(states.shape[1])
     check_jumps(system, h, t0)
+    check_solver(plan.solver, system, noise)
     if not jnp.issubdtype(states.dtype, jnp.floating):
         states = states.astype(jnp.result_type(float))
     if is_narrow(states.dtype):
         system, h, t0 = system.with_all_digits(), split(h, states.dtype), split(t0, states.dtype)
-    return _spread(system, states, h, t0, plan=plan, mesh=devices_for(mesh, system, states, h, t0))
+    noisy = with_noise(system, noise, keys_for(key, len(states)))
+    return _spread(noisy, states, h, t0, plan=plan, mesh=devices_for(mesh, noisy, states, h, t0))
+
+
+def keys_for(key: Any, num: int) -> Any:
+    """Returns a key for each of some trajectories.
+
+    Args:
+        key: None, one, or one for each.
+        num: the number of trajectories.
+
+    Returns:
+        None, or the keys.
+
+    Raises:
+        InputError: for another number of keys.
+    """
+    if key is None:
+        return None
+    typed = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+    if typed.ndim and len(typed) != num:
+        raise InputError(f"expected one key, or one for each of {num} trajectories, got {len(typed)}")
+    return typed if typed.ndim else jax.random.split(typed, num)
 
 
 def _checked_tile(tile_size: int | None) -> int | None:
@@ -150,12 +189,14 @@ def _checked_tile(tile_size: int | None) -> int | None:
 
 
 @partial(wide_jit, static_argnames=("plan", "mesh"))
-def _spread(system: System, u0: Array, h: Any, t0: Any, *, plan: SolvePlan, mesh: Mesh) -> Array:
+def _spread(system: AnySystem, u0: Array, h: Any, t0: Any, *, plan: SolvePlan, mesh: Mesh) -> Array:
     h, t0 = split(h, u0.dtype), split(t0, u0.dtype)
     models = num_models(system, u0.dtype)  # once, as it traces the vector field
     if models not in (None, len(u0)):
         raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
     axes = jax.tree.map(lambda _: None, system) if models is None else model_axes(system)
+    if isinstance(axes, NoisySystem):
+        axes = axes._replace(seed=(0, 0))
     structure: Any
     leaves, structure = jax.tree.flatten(system)
     is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from jaxcast.clock import Instant, after_steps, joined, shifted
 from jaxcast.dynamics.spectral import SpectralSystem
-from jaxcast.dynamics.stepper import Stepper
+from jaxcast.dynamics.stepper import Finish, Stepper, as_it_is
 from jaxcast.dynamics.systems import Components
 
 _NUM_CONTOUR_POINTS = 32
@@ -89,13 +89,13 @@ class ExponentialSteps(Stepper):
     system: SpectralSystem
     coefficients: Any
 
-    def enter(self, u: Components) -> Array:
+    def enter(self, u: Components, seed: Any = None) -> Array:
         return self.system.to_modes(jnp.asarray(u))
 
     def leave(self, carried: Array) -> Components:
         return self.system.to_points(carried)
 
-    def step_after(self, t0: Any, num_steps: Any, carried: Array, h: Any) -> Array:
+    def step_after(self, t0: Any, num_steps: Any, carried: Array, h: Any, finish: Finish = as_it_is) -> Array:
         modes = carried
         t = after_steps(t0, num_steps, h)
         step = step_in(h)
@@ -115,7 +115,7 @@ class ExponentialSteps(Stepper):
         k2 = slope(middle, times[1], a)
         k3 = slope(middle, times[1], decayed + c.stage * k2)
         k4 = slope(end, times[2], c.half * a + c.stage * (2 * k3 - k1))
-        return (c.whole * modes + c.first * k1 + c.middle * (k2 + k3) + c.last * k4).astype(modes.dtype)
+        return finish((c.whole * modes + c.first * k1 + c.middle * (k2 + k3) + c.last * k4).astype(modes.dtype))
 
 
 def exponential_steps(system: SpectralSystem, h: Any) -> ExponentialSteps:

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxcast.clock import Instant
-from jaxcast.dynamics.stepper import Stepper
-from jaxcast.dynamics.systems import Components, System
+from jaxcast.dynamics.noise import AnySystem
+from jaxcast.dynamics.stepper import Finish, Stepper, as_it_is
+from jaxcast.dynamics.systems import Components
 from jaxcast.errors import InputError
 from jaxcast.xla_cpu import num_operations, one_loop
 
@@ -35,7 +36,7 @@ def advance(
     first: Any,
     num_steps: int,
     *,
-    finish: Callable[[Any], Any] = lambda carried: carried,
+    finish: Finish = as_it_is,
 ) -> Any:
     """Takes steps number first, first + 1, ... on the grid t0 + n h.
 
@@ -46,7 +47,7 @@ def advance(
         h: the step, of the kind of t0.
         first: the number of the first step.
         num_steps: how many to take.
-        finish: called on what is carried after each step.
+        finish: as in `Stepper.step_after`.
 
     Returns:
         What is carried after the last step.
@@ -56,8 +57,7 @@ def advance(
     # The counter has 32 bits: the widest number in a loop sets the lanes of XLA's vectors on CPU.
     def step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], None]:
         k, carried = carry
-        carried = steps.step_after(t0, first + k.astype(first.dtype), carried, h)
-        return (k + 1, finish(carried)), None
+        return (k + 1, steps.step_after(t0, first + k.astype(first.dtype), carried, h, finish)), None
 
     return jax.lax.scan(step, (jnp.int32(0), carried), None, length=num_steps)[0][1]
 
@@ -151,7 +151,7 @@ def record(
     return jax.tree.map(joined, emit(steps.leave(carried)), blocks)
 
 
-def components_of(system: System, u: Array) -> Components:
+def components_of(system: AnySystem, u: Array) -> Components:
     """Splits a state into the components that the loops carry.
 
     Args:
@@ -165,7 +165,8 @@ def components_of(system: System, u: Array) -> Components:
     Raises:
         InputError: for a vector field with another number of components.
     """
-    slopes = jax.eval_shape(system, jnp.zeros((), u.dtype), u)
+    field: Any = system
+    slopes = jax.eval_shape(field, jnp.zeros((), u.dtype), u)
     is_split = isinstance(slopes, tuple | list)
     found = len(slopes) if is_split else slopes.shape[:1]
     if found not in (system.dim, (system.dim,)):

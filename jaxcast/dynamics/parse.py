@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxcast.arguments import checked
 from jaxcast.dynamics.catalogue.classes import class_of, numbers, parameters_of
+from jaxcast.dynamics.noise import Noise
 from jaxcast.dynamics.schedules import LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
@@ -66,11 +67,35 @@ def parse_candidates(text: str) -> list[System]:
 
 
 @checked
-def describe_system(system: System | Schedule) -> str:
+def parse_noise(text: str) -> Noise:
+    """Makes the noise that a text describes; `describe_system` is its inverse.
+
+    Args:
+        text: name(parameter=number or list of numbers, ...).
+
+    Returns:
+        The noise.
+
+    Raises:
+        InputError: as for `parse_system`.
+
+    Example:
+        >>> import jaxcast
+        >>> jaxcast.dynamics.parse_noise("additive(scale=[0.5, 0, 0.5])").scale[0]
+        0.5
+    """
+    name, arguments = _call(_expression(text), text)
+    kind = _lookup(name, Noise, "noise", text)
+    noise: Noise = kind(**_parameters(kind, name, arguments, text))
+    return noise
+
+
+@checked
+def describe_system(system: System | Schedule | Noise) -> str:
     """Writes a system as text, exact to the last digit of its numbers.
 
     Args:
-        system: a system or a schedule.
+        system: a system, a schedule or a noise.
 
     Returns:
         The text, which `parse_system` reads if all classes in it are registered.

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from jaxcast.clock import is_narrow
 from jaxcast.dynamics.loops import advance, components_of, record
+from jaxcast.dynamics.noise import AnySystem, NoisySystem
 from jaxcast.dynamics.solvers import stepper_of
-from jaxcast.dynamics.systems import Components, System
+from jaxcast.dynamics.systems import Components
 from jaxcast.errors import InputError
 
 
@@ -32,7 +33,7 @@ class SolvePlan(NamedTuple):
     solver: str | None = None
 
 
-def run_plan(plan: SolvePlan, system: System, t0: Any, u: Components, h: Any, **how: Any) -> Any:
+def run_plan(plan: SolvePlan, system: AnySystem, t0: Any, u: Components, h: Any, **how: Any) -> Any:
     """Carries out a plan.
 
     Args:
@@ -47,7 +48,7 @@ def run_plan(plan: SolvePlan, system: System, t0: Any, u: Components, h: Any, **
         The records with a leading time axis, or that of the last state.
     """
     steps = stepper_of(system, plan.solver, h)
-    carried = steps.enter(u)
+    carried = steps.enter(u, system.seed if isinstance(system, NoisySystem) else None)
     if plan.num_samples is None:
         kernel = how.get("kernel", lambda function, *args: function(*args))
         last = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)
@@ -64,7 +65,7 @@ def run_plan(plan: SolvePlan, system: System, t0: Any, u: Components, h: Any, **
     )
 
 
-def num_models(system: System, dtype: Any) -> int | None:
+def num_models(system: AnySystem, dtype: Any) -> int | None:
     """Counts the systems in a stack.
 
     Args:
@@ -84,7 +85,7 @@ def num_models(system: System, dtype: Any) -> int | None:
     return shape[0] if shape else None
 
 
-def model_axes(system: System) -> Any:
+def model_axes(system: AnySystem) -> Any:
     """Finds the axes over which `jax.vmap` maps a stack: the first of arrays, none of numbers.
 
     Args:
@@ -96,7 +97,7 @@ def model_axes(system: System) -> Any:
     return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, system)
 
 
-def first_of(system: System, axes: Any) -> System:
+def first_of(system: AnySystem, axes: Any) -> AnySystem:
     """Takes the first system out of a stack.
 
     Args:
@@ -126,7 +127,7 @@ def has_axis(t0: Any) -> bool:
     return jnp.ndim(jax.tree.leaves(t0)[0]) > 0
 
 
-def in_dtype(system: System, dtype: Any) -> System:
+def in_dtype(system: AnySystem, dtype: Any) -> AnySystem:
     """Converts a system's numbers to the dtype of the states, in which the arithmetic then is.
 
     Args:
@@ -136,6 +137,9 @@ def in_dtype(system: System, dtype: Any) -> System:
     Returns:
         The system.
     """
+    if isinstance(system, NoisySystem):
+        drift: Any = in_dtype(system.system, dtype)
+        return system._replace(system=drift, noise=_cast(system.noise, dtype))
     if is_narrow(dtype):
         system = system.with_all_digits()
         keep = {name: jax.tree.map(lambda a: _float32(a, dtype), s) for name, s in system.schedules.items()}
@@ -149,7 +153,7 @@ def _float32(leaf: Any, dtype: Any) -> Any:
     return jnp.asarray(leaf, wide if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None)
 
 
-def _cast(system: System, dtype: Any) -> System:
+def _cast(system: Any, dtype: Any) -> Any:
     return jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None), system
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxcast.arguments import checked
 from jaxcast.clock import Instant, after_steps, joined, shifted
-from jaxcast.dynamics.stepper import Stepper
+from jaxcast.dynamics.stepper import Finish, Stepper, as_it_is
 from jaxcast.dynamics.systems import Components, System
 from jaxcast.types import Scalar
 
@@ -104,16 +104,42 @@ class RungeKuttaSteps(Stepper):
 
     system: System
 
-    def enter(self, u: Components) -> Components:
+    def enter(self, u: Components, seed: Any = None) -> Components:
         return u
 
     def leave(self, carried: Components) -> Components:
         return carried
 
-    def step_after(self, t0: Any, num_steps: Any, carried: Components, h: Any) -> Components:
+    def step_after(self, t0: Any, num_steps: Any, carried: Components, h: Any, finish: Finish = as_it_is) -> Components:
         t = after_steps(t0, num_steps, h)
         step = h.hi.astype(dtype_of(carried)) if isinstance(h, Instant) else h
-        return rounded(step_between(self.system, (t, shifted(t, step / 2), shifted(t, step)), carried, step), step)
+        new = step_between(self.system, (t, shifted(t, step / 2), shifted(t, step)), carried, step)
+        return finish(rounded(new, step))
+
+
+class EulerSteps(Stepper):
+    """Steps of Euler's method, of order one.
+
+    Args:
+        system: one system, or a stack.
+    """
+
+    system: System
+
+    def enter(self, u: Components, seed: Any = None) -> Components:
+        return u
+
+    def leave(self, carried: Components) -> Components:
+        return carried
+
+    def step_after(self, t0: Any, num_steps: Any, carried: Components, h: Any, finish: Finish = as_it_is) -> Components:
+        t = after_steps(t0, num_steps, h)
+        step = h.hi.astype(dtype_of(carried)) if isinstance(h, Instant) else h
+        start, _, _ = self.system.over_step(t, shifted(t, step / 2), shifted(t, step))
+        slopes = slopes_at(start, t, carried, step)
+        if isinstance(slopes, tuple | list):
+            return finish(rounded(tuple(x + step * k for x, k in zip(carried, slopes, strict=True)), step))
+        return finish(rounded(jnp.asarray(carried) + step * slopes, step))
 
 
 def dtype_of(u: Components) -> Any:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxcast.dynamics.loops import advance, advance_unrolled, as_state, components_of
+from jaxcast.dynamics.noise import AnySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, in_dtype, model_axes, num_models, run_plan
-from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.tiles import kernels_for, solve_tiles, work_of
 from jaxcast.xla_cpu import MOST_WORK, has_kernels
 
@@ -24,7 +24,7 @@ _WORTH_UNROLLING = 10_000
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def solve(plan: SolvePlan, system: System, u0: Array, t0: Any, h: Any) -> Array:
+def solve(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
     """Simulates one state.
 
     Args:
@@ -50,7 +50,7 @@ def _batched_in_front(a: Array) -> Array:
     return jax.lax.reshape(jax.lax.reshape(a, (1, *a.shape)), a.shape)
 
 
-def solve_reference(plan: SolvePlan, system: System, u0: Array, t0: Any, h: Any) -> Array:
+def solve_reference(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
     """Returns what `solve` does, from the plain program.
 
     Args:
@@ -72,7 +72,7 @@ def _for_one(plan: SolvePlan) -> Callable[..., Array]:
     """Returns `solve` with its own rule for `jax.vmap`."""
 
     @jax.custom_batching.custom_vmap
-    def one(system: System, u0: Array, t0: Any, h: Any) -> Array:
+    def one(system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
         models = num_models(system, u0.dtype)
         if models is not None:
             u0 = jnp.broadcast_to(u0, (models, *u0.shape))
@@ -81,11 +81,11 @@ def _for_one(plan: SolvePlan) -> Callable[..., Array]:
         num_steps = plan.num_transient + (plan.num_samples or 1) * plan.num_substeps
         is_worth_it = has_kernels() and isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING
         step = advance_unrolled if is_worth_it else advance
-        how = kernels_for(plan, u0.nbytes) if work_of(system, u0, 0) <= MOST_WORK else {}
+        how = kernels_for(plan, u0.nbytes) if work_of(plan, system, u0, 0) <= MOST_WORK else {}
         return run_plan(plan, system, t0, u, h, emit=as_state, advance=step, **how)
 
     @one.def_vmap
-    def _(size: int, batched: Any, system: System, u0: Array, t0: Any, h: Any) -> tuple[Array, bool]:
+    def _(size: int, batched: Any, system: AnySystem, u0: Array, t0: Any, h: Any) -> tuple[Array, bool]:
         axes, t0_axis, h_axis = (jax.tree.map(lambda yes: 0 if yes else None, batched[i]) for i in (0, 2, 3))
         u0 = u0 if batched[1] else jnp.broadcast_to(u0, (size, *u0.shape))
         models = num_models(first_of(system, axes), u0.dtype)
@@ -104,7 +104,7 @@ def _for_one(plan: SolvePlan) -> Callable[..., Array]:
     return one
 
 
-def _solve_many(plan: SolvePlan, system: System, axes: Any, u0: Array, t0: Any, h: Any) -> Array:
+def _solve_many(plan: SolvePlan, system: AnySystem, axes: Any, u0: Array, t0: Any, h: Any) -> Array:
     """Simulates n states: (n, time, dim) or (n, dim).
 
     `axes` is 0 for the leaves of the system with a number for each state, and None for shared ones.

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxcast.dynamics.loops import advance, advance_together, as_state, components_of
+from jaxcast.dynamics.noise import AnySystem, NoisySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, run_plan
-from jaxcast.dynamics.runge_kutta import rk4_step
-from jaxcast.dynamics.systems import System
+from jaxcast.dynamics.solvers import stepper_of
 from jaxcast.xla_cpu import MOST_WORK, num_operations, one_kernel
 
 TILE_BYTES = 8192
@@ -25,7 +25,7 @@ _LEAST_LANES = 16
 _LANES_WITHOUT_KERNEL = 1024
 
 
-def solve_tiles(plan: SolvePlan, system: System, is_own: Any, u0: Array, t0: Any, h: Any) -> Array:
+def solve_tiles(plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: Any, h: Any) -> Array:
     """Simulates many states, tile after tile.
 
     Args:
@@ -40,14 +40,14 @@ def solve_tiles(plan: SolvePlan, system: System, is_own: Any, u0: Array, t0: Any
         The states (n, time, dim), or the last ones (n, dim).
     """
     axes = jax.tree.map(lambda yes: 0 if yes else None, is_own)
-    fitting = _most_lanes(first_of(system, axes), u0, sum(jax.tree.leaves(is_own)))
+    fitting = _most_lanes(plan, first_of(system, axes), u0, sum(jax.tree.leaves(is_own)))
     n = len(u0)
     tile_size = min(n, plan.tile_size or _even_lanes(n, fitting or _LANES_WITHOUT_KERNEL))
     run = partial(_tile, plan, axes=axes, in_kernel=tile_size <= fitting)
     if n == tile_size:
         return run(system, u0, t0, h)
 
-    def all_tiles(system: System, u0: Array, t0: Any, h: Any, states: Array) -> Array:
+    def all_tiles(system: AnySystem, u0: Array, t0: Any, h: Any, states: Array) -> Array:
         def tile(i: Array, states: Array) -> Array:
             first = jnp.minimum(i * tile_size, n - tile_size)  # the last tile overlaps its neighbour
             cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=tile_size)
@@ -71,16 +71,17 @@ def _even_lanes(n: int, most: int) -> int:
     return -(-n // (-(-n // most) * _LEAST_LANES)) * _LEAST_LANES
 
 
-def _most_lanes(system: System, u0: Array, num_own: int) -> int:
+def _most_lanes(plan: SolvePlan, system: AnySystem, u0: Array, num_own: int) -> int:
     """Counts the states that fit a cache and one kernel, with num_own numbers each; 0 if too few."""
-    lanes = min(TILE_BYTES // (system.dim * u0.dtype.itemsize), MOST_WORK // work_of(system, u0[0], num_own))
+    lanes = min(TILE_BYTES // (system.dim * u0.dtype.itemsize), MOST_WORK // work_of(plan, system, u0[0], num_own))
     return lanes // _LEAST_LANES * _LEAST_LANES
 
 
-def work_of(system: System, u0: Array, num_own: int) -> int:
+def work_of(plan: SolvePlan, system: AnySystem, u0: Array, num_own: int) -> int:
     """Estimates the work of one step of one state, in the unit of `MOST_WORK`.
 
     Args:
+        plan: with the method.
         system: one system.
         u0: one state, (dim,).
         num_own: how many of the system's numbers belong to this state.
@@ -90,15 +91,22 @@ def work_of(system: System, u0: Array, num_own: int) -> int:
     """
     scalar = jnp.zeros((), u0.dtype)
     u = components_of(system, u0)
-    operations = num_operations(lambda system, u: rk4_step(system, scalar, u, scalar), system, u)
+
+    def step(system: AnySystem, u: Any) -> Any:
+        steps = stepper_of(system, plan.solver, scalar)
+        return steps.step_after(
+            scalar, scalar, steps.enter(u, system.seed if isinstance(system, NoisySystem) else None), scalar
+        )
+
+    operations = num_operations(step, system, u)
     if not isinstance(u, tuple):
         operations *= system.dim
     return operations + 10 * (2 * system.dim + num_own) * u0.dtype.itemsize
 
 
-def _tile(plan: SolvePlan, system: System, u0: Array, t0: Any, h: Any, *, axes: Any, in_kernel: bool) -> Array:
+def _tile(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any, *, axes: Any, in_kernel: bool) -> Array:
     """Simulates the states of u0 (n, dim) side by side: (n, time, dim) or (n, dim)."""
-    one = first_of(system, axes)
+    one: Any = first_of(system, axes)
     is_split = isinstance(jax.eval_shape(one, jnp.zeros((), u0.dtype), u0[0]), tuple | list)
     in_axes = (axes, 0 if has_axis(t0) else None, 0, None)
     how, run_all = kernels_for(plan, u0.nbytes) if in_kernel else {}, partial(run_plan, plan)
@@ -133,7 +141,7 @@ def kernels_for(plan: SolvePlan, state_bytes: int) -> dict[str, Any]:
     return {"kernel": one_kernel, "block_size": -(-num_later // num_blocks)}
 
 
-def _broadcasts(system: System) -> bool:
+def _broadcasts(system: AnySystem) -> bool:
     """Tells whether a vector field treats two states side by side as it treats each alone.
 
     One that rolls or sums over its whole argument does not. It is tried on random numbers.

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
 from jaxcast.clock import HasStep, Instant, is_narrow, split
+from jaxcast.dynamics.noise import AnySystem, Noise, with_noise
 from jaxcast.dynamics.plan import SolvePlan
 from jaxcast.dynamics.solve import solve
+from jaxcast.dynamics.solvers import check_solver
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
@@ -127,8 +129,11 @@ def simulate(
     h: float = 0.01,
     t0: float = 0.0,
     transient: float = 0.0,
+    noise: Noise | None = None,
+    key: Key[Array, ""] | None = None,
+    solver: str | None = None,
 ) -> Trajectory:
-    """Simulates one trajectory by RK4.
+    """Simulates one trajectory, by RK4 unless the system or you choose another solver.
 
     Sample n is the state at t0 + n dt. `jax.vmap` over u0 makes many trajectories; a stacked system
     gives one for each model.
@@ -145,13 +150,18 @@ def simulate(
         h: the step.
         t0: the time of the first sample.
         transient: time before t0 in which nothing is recorded, a whole multiple of h.
+        noise: makes the system a stochastic one; with the same key the numbers are the same.
+        key: for the noise. All models of a stack have the same path of it.
+        solver: the method of a step, one of `SOLVERS`; by default RK4, or ETDRK4 for a
+            `SpectralSystem`.
 
     Returns:
         The trajectory.
 
     Raises:
         InputError: for a state or vector field of the wrong length, for dt, transient or a
-            schedule's jumps off the grid of steps, or for no samples.
+            schedule's jumps off the grid of steps, for no samples, for noise without a key, or a
+            solver that the system does not have.
 
     Example:
         >>> import jaxcast
@@ -164,13 +174,15 @@ def simulate(
     state = check_state(system, u0)
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
     check_jumps(system, h, t0)
-    plan = SolvePlan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"))
+    check_solver(solver, system, noise)
+    plan = SolvePlan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), solver=solver)
     check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
     if is_narrow(state.dtype):
         h = split(dt / plan.num_substeps, state.dtype)
-        states = _recorded(system.with_all_digits(), state, split(t0, state.dtype), h, plan=plan)
+        noisy = with_noise(system.with_all_digits(), noise, key)
+        states = _recorded(noisy, state, split(t0, state.dtype), h, plan=plan)
         return Trajectory(sample_times(t0, dt, int(num_samples)), states)
-    return _simulate(system, state, t0, dt, plan=plan)
+    return _simulate(with_noise(system, noise, key), state, t0, dt, plan=plan)
 
 
 def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
@@ -188,12 +200,12 @@ def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
 
 
 @partial(jax.jit, static_argnames="plan")
-def _recorded(system: System, u0: Array, t0: Any, h: Any, *, plan: SolvePlan) -> Array:
+def _recorded(system: AnySystem, u0: Array, t0: Any, h: Any, *, plan: SolvePlan) -> Array:
     return solve(plan, system, u0, t0, h)
 
 
 @partial(jax.jit, static_argnames="plan")
-def _simulate(system: System, u0: Array, t0: Scalar, dt: Scalar, *, plan: SolvePlan) -> Trajectory:
+def _simulate(system: AnySystem, u0: Array, t0: Scalar, dt: Scalar, *, plan: SolvePlan) -> Trajectory:
     t0, dt = jnp.asarray(t0, u0.dtype), jnp.asarray(dt, u0.dtype)
     states = solve(plan, system, u0, t0, dt / plan.num_substeps)
     return Trajectory(t0 + jnp.arange(plan.num_samples) * dt, states)
