@@ -86,6 +86,11 @@ class Case:
         return self.seen
 
     @property
+    def samples_per_window(self) -> int:
+        """Samples of a history and a window."""
+        return self.history_size + self.num_leads
+
+    @property
     def window(self) -> float:
         """Duration of a window."""
         return self.num_leads * self.dt

@@ -37,8 +37,8 @@ def _twins() -> Iterable[Case]:
         yield _twin(f"period_{period:g}", f"rho with a period of {period:g}", _period(period))
     cosines = "sum_of_cosines(mean=38, amplitudes=[-6, 4], periods=[1.577132, 2.551853], phases=[0, 1])"
     yield _twin("two_cosines", "rho is a sum of two incommensurate cosines", f"lorenz63(rho={cosines})")
-    ramp = "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=2560))"
-    yield _twin("ramp", "rho rises slowly, in training and in the windows over the same values", ramp)
+    ramp = "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=2680))"
+    yield _twin("ramp", "rho rises slowly, from 28 to 31 in training and from 28 to 48 in the windows", ramp)
     sigma = PAPER_TRUTH.replace("(rho", "(sigma=11, rho")
     yield _twin("sigma_11", "the truth also has another sigma, 11 for the candidates' 10", sigma)
     yield _twin("finer_step", "the truth is solved with a quarter of the candidates' step", truth_h=0.0025)
@@ -167,8 +167,8 @@ def _beyond() -> Iterable[Case]:
     )
     yield _twin(
         "drift",
-        "rho rises from 28 to 30.7 in training and from there to 48 in the windows; 100 true samples",
-        "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=2970))",
+        "rho rises from 28 to 29.6 in training and from there to 48 in the windows; 100 true samples",
+        "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=4960))",
         windows_start=400.0,
         history_size=100,
         group="beyond",

@@ -15,7 +15,7 @@ from jaxcast.dynamics.systems import System, random_starts
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory, flow_map, simulate
 from jaxcast.errors import InputError, shown
 from jaxcast.scores.valid_times import valid_time
-from jaxcast.windows import Windows, cut_windows
+from jaxcast.windows import Windows, windows_at
 
 SEED = 3000
 """Public default of the seed of the first truth; the next truths have the next seeds."""
@@ -101,7 +101,7 @@ def clean_trajectories(case: Case, seed: int, num_train: int, num_windows: int) 
         starts = random_starts(truth, 2, key=jax.random.key(seed))
         if isinstance(truth, SpectralSystem):  # whose mean stays what it was at the start
             starts -= starts.mean(1, keepdims=True)
-        num_valid = case.history_size + num_windows * case.num_leads
+        num_valid = num_windows * case.samples_per_window
         train = _simulated(case, truth, starts[0], num_train, 0.0)
         return train, _simulated(case, later, starts[1], num_valid, case.windows_start)
 
@@ -115,7 +115,7 @@ def _simulated(case: Case, truth: System, start: Any, num_samples: int, t0: floa
 
 
 def windows_of(case: Case, valid: Trajectory) -> Windows:
-    """Cuts a trajectory into the windows of a case.
+    """Cuts a trajectory into the windows of a case; no history shows the truth of another window.
 
     Args:
         case: the case.
@@ -124,11 +124,8 @@ def windows_of(case: Case, valid: Trajectory) -> Windows:
     Returns:
         The windows, as NumPy arrays of float64.
     """
-    num_windows = (len(valid.states) - case.history_size) // case.num_leads
-    with jax.enable_x64(True):
-        windows = cut_windows(valid, num_windows=num_windows, num_leads=case.num_leads, history_size=case.history_size)
-        parts: list[Any] = [np.asarray(part) for part in windows]
-        return Windows(*parts)
+    starts = np.arange(len(valid.states) // case.samples_per_window) * case.samples_per_window
+    return windows_at(valid, starts, history_size=case.history_size, num_leads=case.num_leads)
 
 
 def observed(case: Case, states: np.ndarray, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -194,7 +191,7 @@ def ground_truth_time(case: Case, *, seed: int = 0, num_windows: int = 30, divis
     found = []
     with jax.enable_x64(True):
         for number in range(num_windows):
-            first = case.history_size - 1 + number * case.num_leads
+            first = case.history_size - 1 + number * case.samples_per_window
             solved = [
                 simulate(
                     truth,

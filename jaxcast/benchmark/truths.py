@@ -132,7 +132,7 @@ def square_wave(seed: int) -> System:
     Args:
         seed: not used.
     """
-    return _stepwise((0.8 * np.arange(1, 4001)).round(2), np.resize([31.0, 45.0], 4001))
+    return _stepwise((0.8 * np.arange(1, 6001)).round(2), np.resize([31.0, 45.0], 6001))
 
 
 def _stepwise(times: np.ndarray, values: np.ndarray) -> System:

@@ -127,7 +127,7 @@ def test_windows_outside_of_training_have_the_other_schedule():
     task = make_task(drift, seed=2, **SIZES)
     assert task.train.times[-1] == pytest.approx(4.9)
     assert task.windows.times[0, 0] == pytest.approx(400.0)
-    assert float(drift.truth(0).at(400.0).rho) == pytest.approx(28 + 20 * 400 / 2970)
+    assert float(drift.truth(0).at(400.0).rho) == pytest.approx(28 + 20 * 400 / 4960)
     other = find_case("other_period")
     assert jaxcast.dynamics.describe_system(other.truth(0)) != jaxcast.dynamics.describe_system(other.windows_truth(0))
 
@@ -165,3 +165,9 @@ def test_forecasts_of_another_shape_are_refused(shape):
 @pytest.mark.slow
 def test_twins_agree_with_finer_steps_for_longer_than_they_are_reported():
     assert jaxcast.benchmark.ground_truth_time(find_case("long"), seed=100, num_windows=30) > 14.3
+
+
+def test_no_history_shows_the_truth_of_another_window():
+    for name in ("paper", "noise_10"):
+        times = make_task(find_case(name), seed=1, num_windows=3, num_train=10).windows.times
+        assert (np.diff(times.ravel()) > 0).all()
