@@ -164,11 +164,21 @@ def one_kernel(function: Callable[..., Result], *args: Any) -> Result:
     Returns:
         Its result.
     """
-    compiled = jax.jit(function)
-    if not has_kernels() or not _is_emitted(jax.make_jaxpr(function)(*args)):
-        return compiled(*args)
+    if not has_kernels() or not _is_emitted(closed := jax.make_jaxpr(function)(*args)):
+        return jax.jit(function)(*args)
+    structure: Any
+    leaves, structure = jax.tree.flatten(args)
+    read = {id(value) for equation in closed.eqns for value in equation.invars} | set(map(id, closed.jaxpr.outvars))
+    is_read = [id(value) in read for value in closed.jaxpr.invars]
+
+    def of_those_read(those_read: list[Any]) -> Result:
+        given = iter(those_read)
+        every = [next(given) if yes else leaf for leaf, yes in zip(leaves, is_read, strict=True)]
+        return function(*structure.unflatten(every))
+
+    # XLA ends the process over an argument that a kernel does not read.
     with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
-        return compiled(*args)
+        return jax.jit(of_those_read)([leaf for leaf, yes in zip(leaves, is_read, strict=True) if yes])
 
 
 def _is_emitted(closed: Any) -> bool:

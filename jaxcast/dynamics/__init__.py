@@ -8,6 +8,7 @@ from jaxcast.dynamics.candidates import unstack_systems as unstack_systems
 from jaxcast.dynamics.catalogue.entries import CatalogueEntry as CatalogueEntry
 from jaxcast.dynamics.catalogue.entries import catalogue_entry as catalogue_entry
 from jaxcast.dynamics.catalogue.entries import catalogue_names as catalogue_names
+from jaxcast.dynamics.driven import DrivenSystem as DrivenSystem
 from jaxcast.dynamics.ensembles import final_states as final_states
 from jaxcast.dynamics.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.dynamics.lyapunov import lyapunov_exponent as lyapunov_exponent
@@ -21,6 +22,8 @@ from jaxcast.dynamics.parse import parse_noise as parse_noise
 from jaxcast.dynamics.parse import parse_system as parse_system
 from jaxcast.dynamics.reference import reference_solution as reference_solution
 from jaxcast.dynamics.runge_kutta import rk4_step as rk4_step
+from jaxcast.dynamics.sampled import SampledSchedule as SampledSchedule
+from jaxcast.dynamics.sampled import sampled_schedule as sampled_schedule
 from jaxcast.dynamics.schedules import Constant as Constant
 from jaxcast.dynamics.schedules import Cosine as Cosine
 from jaxcast.dynamics.schedules import FunctionOfTime as FunctionOfTime

@@ -267,13 +267,19 @@ def _lookup(name: str, base: type, what: str, text: str) -> Any:
 def _parameters(kind: type, name: str, arguments: dict[str, ast.expr], text: str) -> dict[str, Any]:
     """Reads a call's arguments and checks them against the fields of its class."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    values = {}
+    values = dict[str, Any]()
     for key, node in arguments.items():
         if key not in fields:
             raise InputError(
                 f"unknown parameter {_quoted(key, 50)} of {name} in {_quoted(text)}{_nearest(key, fields)}; there "
                 f"are {', '.join(fields)}"
             )
+        if fields[key].type is str and isinstance(node, ast.Name):
+            values[key] = node.id
+            continue
+        if fields[key].type is System:
+            (values[key],) = _systems(ast.get_source_segment(text.strip(), node) or "", spread=False)
+            continue
         values[key] = _value(node, text)
         if fields[key].metadata.get("static"):
             if not isinstance(values[key], float) or values[key] != int(values[key]) or values[key] > MAX_COUNT:
@@ -293,8 +299,10 @@ def _nearest(name: str, names: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Schedule):
+    if isinstance(value, Schedule | System):
         return describe_system(value)
+    if isinstance(value, str):
+        return value
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     array = np.asarray(value)

@@ -1,6 +1,5 @@
 """Plans of steps, and systems prepared for them: in one dtype, one or a stack."""
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -140,11 +139,13 @@ def in_dtype(system: AnySystem, dtype: Any) -> AnySystem:
     if isinstance(system, NoisySystem):
         drift: Any = in_dtype(system.system, dtype)
         return system._replace(system=drift, noise=_cast(system.noise, dtype))
-    if is_narrow(dtype):
-        system = system.with_all_digits()
-        keep = {name: jax.tree.map(lambda a: _float32(a, dtype), s) for name, s in system.schedules.items()}
-        return dataclasses.replace(_cast(system, dtype), **keep)
-    return _cast(system, dtype)
+    if not is_narrow(dtype):
+        return _cast(system, dtype)
+    schedules = iter(system.with_all_digits().schedules.values())
+    cast: AnySystem = _cast(system, dtype).map_schedules(
+        lambda _: jax.tree.map(lambda a: _float32(a, dtype), next(schedules))
+    )
+    return cast
 
 
 def _float32(leaf: Any, dtype: Any) -> Any:

@@ -26,6 +26,7 @@ Parameter: TypeAlias = Any
 A plain function becomes a `FunctionOfTime`.
 """
 
+_PACKAGE = f"{__name__.partition('.')[0]}."
 _MOST_SELECTED = 64
 """The largest number of jumps for which a value is chosen by comparisons."""
 
@@ -105,7 +106,7 @@ class Schedule(FrozenPytree, HasTimes):
     def _knows_instants(self) -> bool:
         # A user's own class gets plain numbers.
         own = (type(self).__call__, type(self).over_step)
-        return all(method.__module__ == __name__ for method in own) and not isinstance(self, FunctionOfTime)
+        return all(method.__module__.startswith(_PACKAGE) for method in own) and not isinstance(self, FunctionOfTime)
 
     def with_all_digits(self) -> "Schedule":
         """Returns the schedule with times and periods as instants, before JAX cuts them to float32."""

@@ -7,7 +7,7 @@ then one system stands for many (`jaxcast.stack_systems`).
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import jax
@@ -72,9 +72,9 @@ class System(FrozenPytree):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             # Arrays and tracers are not callable: what is left are plain functions of time.
-            if callable(value) and not isinstance(value, Schedule) and not field.metadata.get("static"):
+            if callable(value) and not isinstance(value, Schedule | System) and not field.metadata.get("static"):
                 object.__setattr__(self, field.name, FunctionOfTime(value))
-            elif not field.metadata.get("static") and not isinstance(value, Schedule):
+            elif not field.metadata.get("static") and not isinstance(value, Schedule | System):
                 object.__setattr__(self, field.name, as_parameter(field.name, value))
         if isinstance(self, Checked):
             self.check()
@@ -137,7 +137,7 @@ class System(FrozenPytree):
         Returns:
             A system without schedules.
         """
-        return dataclasses.replace(self, **{name: schedule(t) for name, schedule in self.schedules.items()})
+        return self.map_schedules(lambda schedule: schedule(t))
 
     def over_step(self: T, start: Any, middle: Any, end: Any) -> tuple[T, T, T]:
         """Replaces every schedule by its values at the stage times of one Runge-Kutta step.
@@ -150,22 +150,38 @@ class System(FrozenPytree):
         Returns:
             The system at each of the three times; see `Schedule.over_step`.
         """
-        values = {name: schedule.stages(start, middle, end) for name, schedule in self.schedules.items()}
-        first, second, third = (
-            dataclasses.replace(self, **{name: stages[i] for name, stages in values.items()}) for i in range(3)
-        )
+        stages = [schedule.stages(start, middle, end) for schedule in self.schedules.values()]
+        values = [iter(each) for each in zip(*stages, strict=True)] if stages else [iter(()) for _ in range(3)]
+        first, second, third = (self.map_schedules(lambda _, each=each: next(each)) for each in values)
         return first, second, third
 
     def with_all_digits(self: T) -> T:
         """Returns the system with the times in its schedules as instants."""
-        exact = {name: schedule.with_all_digits() for name, schedule in self.schedules.items()}
-        return dataclasses.replace(self, **exact) if exact else self
+        return self.map_schedules(lambda schedule: schedule.with_all_digits())
+
+    def map_schedules(self: T, function: Callable[[Schedule], Any]) -> T:
+        """Replaces every schedule, also those of systems within.
+
+        Args:
+            function: of a schedule, in the order of `schedules`.
+
+        Returns:
+            The system.
+        """
+        return jax.tree.map(
+            lambda leaf: function(leaf) if isinstance(leaf, Schedule) else leaf, self, is_leaf=_is_schedule
+        )
 
     @property
     def schedules(self) -> dict[str, Schedule]:
-        """The parameters that follow a schedule, by name."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Schedule)}
+        """The parameters that follow a schedule, by name; those of a system within as system.name."""
+        leaves, _ = jax.tree_util.tree_flatten_with_path(self, is_leaf=_is_schedule)
+        named = ((jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves)
+        return {name: leaf for name, leaf in named if isinstance(leaf, Schedule)}
+
+
+def _is_schedule(value: Any) -> bool:
+    return isinstance(value, Schedule)
 
 
 class Lorenz63(System, name="lorenz63"):

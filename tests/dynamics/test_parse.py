@@ -143,7 +143,7 @@ def test_random_texts_are_read_or_refused_in_one_line_that_repeats_little():
                 read += 1
                 assert jaxcast.dynamics.describe_system(systems if isinstance(systems, jaxcast.System) else systems[0])
     assert len(said) > read > 20
-    assert all(line.isprintable() and len(line) < 400 for line in said)
+    assert all(line.isprintable() and len(line) < 420 for line in said)
 
 
 @pytest.mark.parametrize(
