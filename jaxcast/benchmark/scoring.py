@@ -100,7 +100,7 @@ def score_against(case: Case, forecasts: np.ndarray, truths: np.ndarray) -> Scor
     longest = case.longest_valid_time
     times = np.minimum(np.asarray(time), longest).round(9)
     censored = np.asarray(censored) | (times >= longest - 1e-9)
-    low, high = _interval(times)
+    low, high = interval_of_median(times)
     return Score(
         float(np.median(np.median(times, axis=1))),
         low,
@@ -119,8 +119,12 @@ def _valid_times(forecasts: Any, truths: Any, dt: Any, threshold: Any) -> Any:
     return jax.vmap(one)(forecasts, truths)
 
 
-def _interval(times: np.ndarray) -> tuple[float, float]:
-    """Returns the bootstrap interval of the median over windows, then over truths."""
+def interval_of_median(times: np.ndarray) -> tuple[float, float]:
+    """Returns the bootstrap interval of the median over windows, then over truths.
+
+    Args:
+        times: valid times of each truth and window.
+    """
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, times.shape[1], (RESAMPLES, *times.shape))
     medians = np.median(np.median(times[np.arange(len(times))[:, None], drawn], axis=2), axis=1)

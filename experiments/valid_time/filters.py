@@ -1,0 +1,97 @@
+"""The ensemble Kalman filter, which knows the true family: the parameter is a part of its state."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxcast
+from jaxcast.assimilation import EnsembleKalmanFilter, EnsembleTransform, HarmonicParameter, RandomWalk, parameter_map
+from jaxcast.benchmark.scoring import score_against
+from jaxcast.benchmark.task import Task
+from jaxcast.selection.trials import held_out
+
+NOISES = (0.01, 0.1)
+DEVIATIONS = (1 / 40, 1 / 5)
+NUM_MEMBERS = 30
+NUM_TRIALS = 30
+
+
+def ensemble_kalman_filter(task: Task) -> np.ndarray:
+    """Forecasts windows by a filter whose settings were chosen on the end of the training trajectory.
+
+    The parameter takes a random walk or oscillates; the noise of a value and the deviation of a step are tried.
+
+    Args:
+        task: the case's data.
+
+    Returns:
+        The forecasts of the windows.
+
+    Raises:
+        InputError: where the candidates do not differ in one parameter alone.
+    """
+    systems = list(task.case.candidate_systems())
+    found = jaxcast.dynamics.candidate_coordinates(systems) if systems else None
+    if found is None:
+        raise jaxcast.InputError("the candidates do not differ in one parameter alone")
+    name, values = found
+    model = parameter_map(systems[0], [name], dt=task.case.dt, h=task.case.h)
+    cells = [
+        made(task, model, min(values), max(values), noise, deviation, is_harmonic)
+        for noise, deviation, is_harmonic in itertools.product(noises(task), DEVIATIONS, (False, True))
+    ]
+    num_fit = round(0.75 * len(task.train.states))
+    train = jax.tree.map(jnp.asarray, task.train)
+    leads = max(1, min(200, (len(train.states) - num_fit) // 3, task.case.num_leads))
+    windows = held_out(train, num_fit, history_size=task.case.history_size, num_leads=leads, num_windows=NUM_TRIALS)
+    ranks = [trial(cell, windows, task) for cell in cells]
+    best = cells[int(np.argmax(ranks))]
+    output = jaxcast.forecast_windows(best, jax.tree.map(jnp.asarray, task.windows))
+    return np.asarray(output.forecast)
+
+
+def noises(task: Task) -> tuple[float, ...]:
+    """Returns the standard deviations of observations to try, in those of the components."""
+    return (task.case.observation_noise,) if task.case.observation_noise else NOISES
+
+
+def trial(cell: Any, windows: jaxcast.Windows, task: Task) -> float:
+    """Returns the mean valid time of a cell on held-out windows, by the components that are seen."""
+    forecast = np.asarray(jaxcast.forecast_windows(cell, windows).forecast)[None]
+    case = dataclasses.replace(task.case, num_leads=forecast.shape[2], ground_truth_time=None)
+    return float(score_against(case, forecast, np.asarray(windows.truth)[None]).valid_times.mean())
+
+
+def made(
+    task: Task, model: Any, low: float, high: float, noise: float, deviation: float, is_harmonic: bool
+) -> EnsembleKalmanFilter:
+    """Makes a filter."""
+    step = deviation * (high - low)
+    parameter: Any = RandomWalk(low, high, step)
+    if is_harmonic:
+        middle, half = (low + high) / 2, (high - low) / 2
+        parameter = HarmonicParameter(middle - half / 2, middle + half / 2, half, 5.0, 60.0, step / 10)
+    key = jax.random.key(0)
+    return EnsembleKalmanFilter(
+        model,
+        observation_noise=noise * jnp.asarray(task.scale),
+        key=key,
+        parameters=[parameter],
+        num_members=NUM_MEMBERS,
+        analysis=EnsembleTransform(inflation=1.02),
+        initial_ensemble=initial(task) if task.case.seen is not None else None,
+    )
+
+
+def initial(task: Task) -> Any:
+    """Returns states of a candidate's own climate, for a first value that is not known in full."""
+    system = task.case.candidate_systems()[0]
+    start = jaxcast.dynamics.random_starts(system, 1, key=jax.random.key(0))[0]
+    run = jaxcast.simulate(
+        system, start, num_samples=20 * NUM_MEMBERS, dt=task.case.dt, h=task.case.h, transient=task.case.transient
+    )
+    return run.states[::20]
