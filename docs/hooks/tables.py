@@ -24,6 +24,7 @@ from experiments.neuro import page as neuro_page
 from experiments.od import page as od_page
 from experiments.probabilistic import page as probabilistic_page
 from experiments.sentiment import page as sentiment_page
+from experiments.valid_time import page as valid_time_page
 
 LEADS = {"regions": (3, 5, 10, 15), "traffic": (3, 6, 9, 12)}
 
@@ -160,6 +161,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "summary_of_index": lambda: summary.table("results/{}/index.md"),
     "lorenz": lorenz,
     "lorenz_skill": lorenz_skill,
+    "valid_time": valid_time_page.board,
+    "valid_time_choices": valid_time_page.choices,
     "hub_admissions": partial(hub, "admissions", 23),
     "hub_deaths": partial(hub, "deaths", 21),
     "hub_ratio": hub_ratio,

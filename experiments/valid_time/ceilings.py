@@ -1,6 +1,7 @@
 """The perfect model: the truth's own equations from the best start that its observations allow."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -30,11 +31,11 @@ def perfect_model(task: Task) -> np.ndarray:
         raise jaxcast.InputError("its start is not known where observations are noisy")
     num_windows = len(task.windows.truth)
     _, valid = clean_trajectories(dataclasses.replace(case, dim=None), task.seed, 1, num_windows)
-    first = case.history_size - 1 + case.num_leads * np.arange(num_windows)
+    first = case.history_size - 1 + case.samples_per_window * np.arange(num_windows)
     starts = hidden_off(task, valid.states[first], valid.states)
     truth = (case.windows_truth or case.truth)(task.seed)
     h = case.truth_h or case.h
-    sizes = {"num_samples": case.num_leads + 1, "dt": case.dt, "h": h}
+    sizes: dict[str, Any] = {"num_samples": case.num_leads + 1, "dt": case.dt, "h": h}
     solved = [
         np.asarray(jaxcast.simulate(truth, start, t0=float(t), **sizes).states)
         for start, t in zip(starts, valid.times[first], strict=True)

@@ -113,7 +113,7 @@ class Methods:
 
     def scored(self, forecasts: np.ndarray) -> Arrays:
         """Returns the valid times of forecasts."""
-        score: Score = score_against(self.case, forecasts[None], self.task.windows.truth[None])
+        score: Score = score_against(self.case, forecasts[None], np.asarray(self.task.windows.truth)[None])
         return {"valid_times": score.valid_times[0], "censored": score.censored[0], "rmse": score.rmse}
 
 

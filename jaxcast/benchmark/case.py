@@ -42,6 +42,7 @@ class Case:
         windows_start: time at which the windows' trajectory begins; training begins at 0.
         ground_truth_time: largest valid time that says something; None for the whole window.
         transient: time before each trajectory that is simulated and dropped.
+        start: a state from near which the trajectories start; by default `random_starts` draws it.
         group: kind of the case.
 
     Example:
@@ -72,6 +73,7 @@ class Case:
     windows_start: float = 0.0
     ground_truth_time: float | None = None
     transient: float = 100.0
+    start: tuple[float, ...] = ()
     group: Literal["twins", "jumps", "noise", "partial", "hidden", "scales", "fields", "beyond", "catalogue"] = "twins"
 
     def candidate_systems(self) -> tuple[System, ...]:

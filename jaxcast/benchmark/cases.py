@@ -1,5 +1,7 @@
 """All cases of the benchmark."""
 
+import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,9 +10,10 @@ import numpy as np
 from jaxcast.benchmark.case import Case
 from jaxcast.benchmark.truths import HiddenChaos, Sawtooth, Thomas, always, square_wave, switching
 from jaxcast.checks import check_names
+from jaxcast.dynamics.catalogue.entries import catalogue_entry
 from jaxcast.dynamics.schedules import Cosine
 from jaxcast.dynamics.spectral import KuramotoSivashinsky
-from jaxcast.dynamics.systems import Lorenz63
+from jaxcast.dynamics.systems import Lorenz63, System
 from jaxcast.dynamics.two_scale import TwoScaleLorenz96
 
 PAPER_TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
@@ -88,6 +91,15 @@ def _noise() -> Iterable[Case]:
     for percent in (1, 5, 10):
         about = f"observation noise of {percent} % in training and histories, 100 noisy samples before each window"
         yield _twin(f"noise_{percent}", about, observation_noise=percent / 100, history_size=100, group="noise")
+    for scale in (0.2, 0.5, 1.0):
+        yield _twin(
+            f"process_noise_{scale:g}",
+            f"process noise of {scale:g} per square root of a time unit on every component; 100 true samples",
+            process_noise=scale,
+            history_size=100,
+            ground_truth_time=None,
+            group="noise",
+        )
     yield _twin(
         "x_alone",
         "only the first component is seen, with noise of 5 %, in training and histories; it alone is scored",
@@ -186,12 +198,67 @@ def _beyond() -> Iterable[Case]:
     )
 
 
-CASES: dict[str, Case] = {
-    case.name: case
-    for cases in (_twins(), _jumps(), _noise(), _hidden(), _scales(), _fields(), _beyond())
-    for case in cases
-}
-"""All cases by name."""
+def _catalogued(name: str) -> Case:
+    """Makes the case of a system of the catalogue: candidates have its first parameter off by 5 and 10 %."""
+    entry = catalogue_entry(name)
+    parameter, value = _first_parameter(entry.system)
+    dt = entry.period / 30
+    exponent = entry.published_exponent
+    return Case(
+        f"catalogue_{name}",
+        f"{name} of the catalogue; candidates have {parameter} off by 5 and 10 %",
+        always(entry.system),
+        tuple(dataclasses.replace(entry.system, **{parameter: value * factor}) for factor in (0.9, 0.95, 1.05, 1.1)),
+        dt=dt,
+        h=entry.h,
+        threshold=float(f"{0.35 * np.mean(entry.scale**2):.3g}"),
+        num_leads=int(np.clip(round(9 / exponent / dt), 50, 300)),
+        num_train=2000,
+        transient=20 * dt,
+        start=tuple(entry.start.tolist()),
+        group="catalogue",
+    )
+
+
+def _first_parameter(system: System) -> tuple[str, float]:
+    """Returns the first parameter of a system that is a number other than zero."""
+    for field in dataclasses.fields(system):
+        value = vars(system)[field.name]
+        if not field.metadata.get("static") and np.ndim(value) == 0 and float(value):
+            return field.name, float(value)
+    raise ValueError(f"{type(system).__name__} has no parameter")
+
+
+CATALOGUED = (
+    "Aizawa",
+    "Arneodo",
+    "BurkeShaw",
+    "Chen",
+    "Chua",
+    "Dadras",
+    "HastingsPowell",
+    "GenesioTesi",
+    "Halvorsen",
+    "HyperRossler",
+    "Hadley",
+    "LorenzStenflo",
+    "MooreSpiegel",
+    "NewtonLiepnik",
+    "QiChen",
+    "RikitakeDynamo",
+    "Rucklidge",
+    "ShimizuMorioka",
+    "Sakarya",
+    "WangSun",
+)
+"""Systems of the catalogue that are cases, each called catalogue_ and its name."""
+
+
+@functools.cache
+def all_cases() -> dict[str, Case]:
+    """Returns all cases by name; systems of the catalogue are read on the first call."""
+    made = (_twins(), _jumps(), _noise(), _hidden(), _scales(), _fields(), _beyond(), map(_catalogued, CATALOGUED))
+    return {case.name: case for cases in made for case in cases}
 
 
 def find_case(name: str) -> Case:
@@ -211,8 +278,8 @@ def find_case(name: str) -> Case:
         >>> jaxcast.benchmark.find_case("noise_10").observation_noise
         0.1
     """
-    (found,) = check_names("case", [name], CASES)
-    return CASES[found]
+    (found,) = check_names("case", [name], all_cases())
+    return all_cases()[found]
 
 
 def case_names() -> tuple[str, ...]:
@@ -223,4 +290,4 @@ def case_names() -> tuple[str, ...]:
         >>> "paper" in jaxcast.benchmark.case_names()
         True
     """
-    return tuple(CASES)
+    return tuple(all_cases())

@@ -4,12 +4,14 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.arguments import checked
 from jaxcast.benchmark.case import Case
 from jaxcast.checks import check_seed, check_whole
 from jaxcast.dynamics.candidates import stack_systems
+from jaxcast.dynamics.noise import AdditiveNoise
 from jaxcast.dynamics.spectral import SpectralSystem
 from jaxcast.dynamics.systems import System, random_starts
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory, flow_map, simulate
@@ -99,16 +101,23 @@ def clean_trajectories(case: Case, seed: int, num_train: int, num_windows: int) 
         truth = case.truth(seed)
         later = truth if case.windows_truth is None else case.windows_truth(seed)
         starts = random_starts(truth, 2, key=jax.random.key(seed))
+        if case.start:
+            starts = jnp.asarray(case.start) * (1 + 0.01 * (starts - jnp.asarray(truth.center or 0.0)))
         if isinstance(truth, SpectralSystem):  # whose mean stays what it was at the start
             starts -= starts.mean(1, keepdims=True)
         num_valid = num_windows * case.samples_per_window
-        train = _simulated(case, truth, starts[0], num_train, 0.0)
-        return train, _simulated(case, later, starts[1], num_valid, case.windows_start)
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
+        train = _simulated(case, truth, starts[0], num_train, 0.0, keys[0])
+        return train, _simulated(case, later, starts[1], num_valid, case.windows_start, keys[1])
 
 
-def _simulated(case: Case, truth: System, start: Any, num_samples: int, t0: float) -> Trajectory:
+def _simulated(case: Case, truth: System, start: Any, num_samples: int, t0: float, key: Any) -> Trajectory:
     h = case.truth_h or case.h
-    times, states = simulate(truth, start, num_samples=num_samples, dt=case.dt, h=h, t0=t0, transient=case.transient)
+    noise: dict[str, Any] = {}
+    if case.process_noise:
+        noise = {"noise": AdditiveNoise(case.process_noise), "key": key}
+    sizes: dict[str, Any] = {"num_samples": num_samples, "dt": case.dt, "h": h, "transient": case.transient}
+    times, states = simulate(truth, start, t0=t0, **sizes, **noise)
     if not np.isfinite(states).all():
         raise InputError(f"the truth of {shown(case.name)} diverges with h={h}; choose a smaller h")
     return Trajectory(np.asarray(times), np.asarray(states)[:, : case.dim])

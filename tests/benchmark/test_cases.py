@@ -171,3 +171,27 @@ def test_no_history_shows_the_truth_of_another_window():
     for name in ("paper", "noise_10"):
         times = make_task(find_case(name), seed=1, num_windows=3, num_train=10).windows.times
         assert (np.diff(times.ravel()) > 0).all()
+
+
+@pytest.mark.slow
+def test_process_noise_has_the_variance_of_its_definition():
+    """Over a short time h the truth differs from the noise-free step by scale sqrt(h) in every component."""
+    case = small("process_noise_0.5", dt=0.01, num_leads=7)
+    task = make_task(case, seed=2, num_windows=3, num_train=2000)
+    states, times = task.train.states, task.train.times
+    flow = jaxcast.flow_map(case.truth(0), dt=0.01, h=0.01)
+    error = np.asarray([states[k + 1] - np.asarray(flow(states[k], times[k])) for k in range(0, 1999, 4)])
+    np.testing.assert_allclose(error.std(0), 0.5 * 0.1, rtol=0.1)
+    again = make_task(case, seed=2, num_windows=3, num_train=2000)
+    np.testing.assert_array_equal(again.train.states, states)
+
+
+@pytest.mark.slow
+def test_systems_of_the_catalogue_stay_on_their_attractors():
+    names = [name for name in case_names() if name.startswith("catalogue_")]
+    assert len(names) == 20
+    for name in names[::6]:
+        case = find_case(name)
+        task = make_task(case, seed=2, num_windows=2, num_train=500)
+        assert 0.3 < 0.35 * (task.scale**2).mean() / case.threshold < 3, name
+        assert len(case.candidate_systems()) == 4

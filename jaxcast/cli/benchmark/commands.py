@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from jaxcast.benchmark.case import Case
-from jaxcast.benchmark.cases import CASES, find_case
+from jaxcast.benchmark.cases import all_cases, find_case
 from jaxcast.benchmark.files import case_arrays, described_case, readme
 from jaxcast.benchmark.scoring import Score, compare_scores, read_forecasts, score_forecasts
 from jaxcast.benchmark.task import SEED
@@ -35,7 +35,7 @@ class ListCases:
         table = Table(box=box.SIMPLE)
         for name in ("case", "kind", "models", "dt", "history", "leads", "about"):
             table.add_column(name, no_wrap=name == "case")
-        for case in CASES.values():
+        for case in all_cases().values():
             models = len(case.candidate_systems())
             numbers = (f"{models}", f"{case.dt:g}", f"{case.history_size}", f"{case.num_leads}")
             table.add_row(case.name, case.group, *numbers, case.about)
