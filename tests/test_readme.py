@@ -10,7 +10,7 @@ from experiments.hub import page
 from experiments.lorenz import page as lorenz_page
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES
-from experiments.lorenz_skill.results import shown_share
+from experiments.lorenz_skill.results import reported, shown_share
 from experiments.pages import marked
 from jaxcast.cli.main import parse
 
@@ -115,7 +115,7 @@ def test_the_tables_beyond_the_paper_are_the_committed_results():
     assert [cells["`--cases`"] for cells in cases] == list(CASES) == list(dict.fromkeys(row["case"] for row in rows))
     for cells in cases:
         attention, regime = (ours[cells["`--cases`"], method] for method in ("attention", "regime"))
-        values = [row["valid_time_median"] for row in (attention, regime)]
+        values = [reported(row) for row in (attention, regime)]
         shown = [f"**{value:.2f}**" if value == max(values) else f"{value:.2f}" for value in values]
         assert [cells["attention, l = 5"], cells["regime forecaster"]] == shown
         assert cells["valid to its end"] == shown_share(regime["share_censored"])

@@ -19,7 +19,7 @@ from experiments.hub.data_sets import LABELS
 from experiments.hub.rows import geometric_mean, pooled_coverage
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES
-from experiments.lorenz_skill.results import shown_share
+from experiments.lorenz_skill.results import reported, shown_share
 from experiments.neuro import page as neuro_page
 from experiments.od import page as od_page
 from experiments.probabilistic import page as probabilistic_page
@@ -70,7 +70,7 @@ def lorenz_skill() -> str:
 
     def line(case: str) -> list[str]:
         attention, regime = rows[case, "attention"], rows[case, "regime"]
-        values = [row["valid_time_median"] for row in (attention, regime)]
+        values = [reported(row) for row in (attention, regime)]
         shown = [f"**{value:.2f}**" if value == max(values) else f"{value:.2f}" for value in values]
         seen = f"{max(attention['samples_seen'])} / {max(regime['samples_seen'])}"
         return [CASES[case].title, seen, *shown, f"{regime['window']:g}", shown_share(regime["share_censored"])]

@@ -13,6 +13,7 @@ import jaxcast
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES, FIGURE_KNOWN, Case
 from experiments.lorenz_skill.rivals import at_edge
+from jaxcast.benchmark import find_case
 from jaxcast.io.reading import Arrays
 from jaxcast.scores.paired import median_over_seeds
 
@@ -158,6 +159,15 @@ def cells_of(row: dict[str, Any]) -> dict[str, str]:
         else f"{test['difference']:.2f} [{test['low']:.2f}, {test['high']:.2f}]",
         "Wilcoxon p": p,
     }
+
+
+def reported(row: dict[str, Any]) -> float:
+    """Returns a median valid time as it is shown: beyond the valid ground truth time it says nothing.
+
+    Args:
+        row: of results.json.
+    """
+    return min(float(row["valid_time_median"]), find_case(row["case"]).longest_valid_time)
 
 
 def shown_share(share: float) -> str:
