@@ -11,6 +11,7 @@ import tyro
 
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
 from jaxcast.cli.benchmark.commands import ExportCase, ListCases, ScoreCase
+from jaxcast.cli.catalogue import ListSystems, with_steps
 from jaxcast.cli.command import ending_well, run_command, take_flags
 from jaxcast.cli.ensemble.commands import PoolEnsemble, ScoreEnsemble
 from jaxcast.cli.ensemble.forecast import ForecastEnsemble
@@ -106,6 +107,10 @@ def parse(args: list[str]) -> Any:
         print(overview(COMMANDS, GROUPS, name))
         raise SystemExit(0)
     prog = f"jaxcast {name}"
+    if name == "simulate":
+        if rest == ["--list"]:
+            return ListSystems()
+        rest = with_steps(rest)
     if name.startswith(("series ", "panel ", "text ")) and rest and Path(rest[0]).suffix in TABLES:
         rest = ["--data", *rest]
     rest = _named(LEADING.get(name, ()), rest)

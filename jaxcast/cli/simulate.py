@@ -36,7 +36,8 @@ class Simulate:
     """Integrate a system and save one trajectory or thousands.
 
     Thousands are streamed to disk. After an interruption the same command resumes. Times are in the
-    system's time unit (MTU).
+    system's time unit (MTU). `jaxcast simulate --list` prints the chaotic systems of the catalogue;
+    for them --dt, --h and --transient have defaults that follow from their periods.
 
     Example: jaxcast simulate --out truth.npz --num-samples 4000
         --system "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
@@ -45,11 +46,11 @@ class Simulate:
     out: Path
     """File to write: .npz or .csv for one trajectory, .zarr for any number."""
     system: str = "lorenz63"
-    """System to integrate: lorenz63(sigma, rho, beta), lorenz96(dim, forcing), rossler(a, b, c), or
-    one of your own (see --import), with parameters by name; those left out have their usual values.
-    A parameter is a number or a schedule: cosine(mean, amplitude, period, phase),
-    sum_of_cosines(mean, amplitudes, periods, phases), linear_ramp(start, stop, begin, end),
-    piecewise_constant(times, values)."""
+    """System to integrate: lorenz63(sigma, rho, beta), lorenz96(dim, forcing), rossler(a, b, c), one
+    of the catalogue (see --list), or one of your own (see --import), with parameters by name; those
+    left out have their usual values. A parameter is a number or a schedule: cosine(mean, amplitude,
+    period, phase), sum_of_cosines(mean, amplitudes, periods, phases), linear_ramp(start, stop,
+    begin, end), piecewise_constant(times, values)."""
     num_samples: int = 4000
     """Samples of each trajectory."""
     num_trajectories: int = 1

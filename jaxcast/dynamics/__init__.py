@@ -8,6 +8,8 @@ from jaxcast.dynamics.candidates import unstack_systems as unstack_systems
 from jaxcast.dynamics.catalogue.entries import CatalogueEntry as CatalogueEntry
 from jaxcast.dynamics.catalogue.entries import catalogue_entry as catalogue_entry
 from jaxcast.dynamics.catalogue.entries import catalogue_names as catalogue_names
+from jaxcast.dynamics.catalogue.members import RandomMembers as RandomMembers
+from jaxcast.dynamics.catalogue.members import random_members as random_members
 from jaxcast.dynamics.driven import DrivenSystem as DrivenSystem
 from jaxcast.dynamics.ensembles import final_states as final_states
 from jaxcast.dynamics.ensembles import simulate_ensemble as simulate_ensemble

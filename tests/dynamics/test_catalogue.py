@@ -109,3 +109,53 @@ def test_a_class_of_the_user_goes_before_one_of_the_catalogue(monkeypatch):
     monkeypatch.setitem(registry._CLASSES, "Chen", Chen)
     assert isinstance(parse_system("Chen(rate=2)"), Chen)
     assert not isinstance(catalogue_entry("Chen").system, Chen)
+
+
+@pytest.fixture(scope="module")
+def members():
+    return jaxcast.dynamics.random_members(
+        "Chen", 24, num_samples=241, samples_per_period=10, num_periods_before=3, key=jax.random.key(0), spread=0.15
+    )
+
+
+def test_a_member_is_its_system_from_its_first_state(members):
+    entry = catalogue_entry("Chen")
+    for i in (0, 7):
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], members.system)
+        alone = jaxcast.simulate(one, members.states[i, 0], num_samples=12, dt=entry.period / 10, h=entry.h)
+        np.testing.assert_allclose(members.states[i, :12], alone.states, atol=1e-7)
+    np.testing.assert_allclose(members.times, entry.period / 10 * np.arange(241))
+    factors = np.stack([members.system.a / 35, members.system.b / 3, members.system.c / 28])
+    assert 0.1 < factors.std() < 0.2
+
+
+def test_chaotic_members_are_told_from_others(members):
+    found = [
+        jaxcast.dynamics.lyapunov_exponent(
+            jax.tree.map(lambda leaf, i=i: leaf[i], members.system),
+            members.states[i, 0],
+            duration=members.times[-1],
+            dt=members.times[1],
+            h=members.times[1] / 30,
+            transient=0.0,
+            key=jax.random.key(1),
+        )
+        for i in range(6)
+    ]
+    # Over 24 periods the first directions of both errors still count.
+    np.testing.assert_allclose(members.exponents[:6], found, atol=5 / members.times[-1])
+    assert np.isnan(members.exponents[~members.is_bounded]).all()
+    assert members.is_bounded.sum() > 12
+    assert 0 < members.is_chaotic.sum() < 24  # some fall onto a fixed point or a cycle
+    still = np.abs(np.asarray(members.states[:, -1] - members.states[:, -2])).max(1) < 1e-3
+    assert not (still & members.is_chaotic).any()
+
+
+def test_numbers_that_do_not_fit_are_refused():
+    for options, message in (
+        ({"num": 0}, "at least 1 member"),
+        ({"samples_per_period": 7}, "must divide 300, got 7"),
+        ({"spread": -1.0}, "must not be negative, got -1"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            jaxcast.dynamics.random_members("Chen", **{"num": 2, "key": jax.random.key(0)} | options)
