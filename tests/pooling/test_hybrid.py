@@ -1,11 +1,16 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.forecasters.readout import Readout
+from jaxcast.pooling.hybrid.fit import Along, in_pieces
 from jaxcast.pooling.hybrid.normal_equations import NormalEquations
 from jaxcast.pooling.hybrid.regressors import SeenSamples
+from jaxcast.pooling.hybrid.stencil import as_stencil
 
 
 @pytest.fixture(scope="module")
@@ -137,27 +142,69 @@ def test_all_sites_share_their_weights(ring, cell):
     np.testing.assert_allclose(turned, jnp.roll(plain, 2, 1), rtol=1e-8)
 
 
+def test_a_saved_hybrid_forecasts_the_same(ring, cell, tmp_path):
+    truth, _ = ring
+    jaxcast.save_model(tmp_path, cell)
+    again = jaxcast.load_model(tmp_path).cell
+    windows = jaxcast.cut_windows(truth, num_windows=2, num_leads=3, history_size=4)
+    np.testing.assert_array_equal(*(jaxcast.forecast_windows(one, windows).forecast for one in (again, cell)))
+
+
 @pytest.mark.parametrize(
     "regressor",
     [
-        jaxcast.pooling.PolynomialRegressor(1),
         jaxcast.pooling.KernelRegressor(num_centres=9),
         jaxcast.pooling.ReservoirRegressor(num_nodes=9),
         jaxcast.pooling.NetworkRegressor(hidden_size=2, num_optimizer_steps=1),
     ],
     ids=lambda regressor: type(regressor).__name__,
 )
-def test_a_saved_hybrid_forecasts_the_same(ring, regressor, tmp_path):
-    truth, _ = ring
-    cell = jaxcast.pooling.fit_hybrid(*ring, stencil=1, regressor=regressor, penalties=(1e-3,))
-    jaxcast.save_model(tmp_path, cell)
+def test_every_regressor_can_be_saved(cell, regressor, tmp_path):
+    seen = jnp.arange(5.0 * 15).reshape(5, 15)
+    features = regressor.make(SeenSamples(seen, seen[:, :1], 6), jax.random.key(0))
+    other = dataclasses.replace(cell, features=features)
+    other = dataclasses.replace(other, readout=Readout(jnp.ones((other.num_features, 1)), jnp.ones(1)))
+    jaxcast.save_model(tmp_path, other)
     again = jaxcast.load_model(tmp_path).cell
-    for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(cell), strict=True):
-        np.testing.assert_array_equal(one, other)
-    windows = jaxcast.cut_windows(truth, num_windows=2, num_leads=3, history_size=4)
-    np.testing.assert_array_equal(
-        *(jaxcast.forecast_windows(one, windows).forecast for one in (again, cell)),
+    assert jax.tree.structure(again) == jax.tree.structure(other)
+    for one, two in zip(jax.tree.leaves(again), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_features_in_pieces_are_those_along_the_whole(ring, cell, monkeypatch):
+    rng = np.random.default_rng(0)
+    along = Along(*(jnp.asarray(rng.normal(size=shape)) for shape in ((12, 5), (12, 5), (12, 2, 5))))
+    ((_, whole),) = in_pieces(cell, along, 1)
+    monkeypatch.setattr("jaxcast.pooling.hybrid.fit.MOST_AT_ONCE", 6)
+    starts, pieces = zip(*in_pieces(cell, along, 1), strict=True)
+    assert starts == (0, 6)
+    np.testing.assert_allclose(jnp.concatenate(pieces), whole, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_any_cell_can_be_the_base(ring, cell):
+    """The base's own candidates are run, and its memory fills first."""
+    truth, candidates = ring
+    pool = jaxcast.pooling.fit_regime_interpolation(jaxcast.one_step_samples(truth, 1, candidates))
+    given = jaxcast.pooling.fit_hybrid(
+        truth, candidates, base=jaxcast.Forecaster(pool, candidates), stencil=1, penalties=(1e-9,)
     )
+    named = jaxcast.pooling.fit_hybrid(truth, candidates, base="interpolation", stencil=1, penalties=(1e-9,))
+    assert given.warmup == pool.memory.warmup(with_errors=True) + 2
+    np.testing.assert_array_equal(given.readout.weights, named.readout.weights)
+    plain = jaxcast.open_loop(jaxcast.Forecaster(pool, candidates), truth.states[:9], truth.times[:9])
+    output = jaxcast.open_loop(given, truth.states[:9], truth.times[:9])
+    np.testing.assert_allclose((output.forecast - output.info["correction"])[4:], plain.forecast[4:], rtol=1e-10)
+
+
+def test_a_stencil_of_two_components_keeps_them_apart():
+    table = jaxcast.pooling.ring_stencil(4, 1, num_components=2)
+    assert table[1].tolist() == [[1, 5], [2, 6], [0, 4]]
+    stencil = as_stencil(table, 8)
+    values = jnp.arange(8.0)
+    assert stencil.gather(values[None])[1].tolist() == [1, 5, 2, 6, 0, 4]
+    np.testing.assert_array_equal(stencil.scatter(values[stencil.table[:, 0]]), values)
+    assert stencil.pooled(values).tolist() == [1.5] * 4 + [5.5] * 4
 
 
 def test_the_penalty_is_the_one_that_lasts_longest_in_closed_loop(ring):

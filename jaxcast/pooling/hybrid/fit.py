@@ -13,13 +13,13 @@ from jaxtyping import Array, Float, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_whole
 from jaxcast.dynamics.candidate_cell import CandidateCell
-from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, candidate_shapes, forecasts_along
+from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import check_trajectory
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Readout
-from jaxcast.pooling.baselines import Persistence
-from jaxcast.pooling.cell import Forecaster
+from jaxcast.limits import check_arrays
+from jaxcast.pooling.hybrid.bases import base_cell
 from jaxcast.pooling.hybrid.channels import measure_channels, no_channels
 from jaxcast.pooling.hybrid.feature_maps import NoMap
 from jaxcast.pooling.hybrid.forecaster import HybridForecaster, HybridMemory
@@ -27,7 +27,6 @@ from jaxcast.pooling.hybrid.normal_equations import NormalEquations
 from jaxcast.pooling.hybrid.regressors import PolynomialRegressor, Regressor, SeenSamples
 from jaxcast.pooling.hybrid.stencil import Stencil, as_stencil
 from jaxcast.pooling.hybrid.trials import late_windows, lost_shares
-from jaxcast.pooling.linear import equal_weights, fit_ridge
 from jaxcast.pooling.pool import Pool
 from jaxcast.rollout import Input
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
@@ -36,8 +35,6 @@ MOST_AT_ONCE = 4_000_000
 """Features that are held at once."""
 MOST_SAMPLES = 200_000
 """Samples from which a regressor learns its features; the readout is fitted to all."""
-RIDGE_SHARES = tuple(10.0**n for n in range(-14, -1, 2))
-"""Penalties of the ridge base to try, in shares of the forecasts' total square."""
 
 
 @checked
@@ -45,10 +42,10 @@ def fit_hybrid(
     trajectory: Trajectory,
     forecast_map: ForecastMap | None = None,
     *,
-    base: Pool | CandidateCell | Literal["none", "equal", "ridge"] = "equal",
+    base: Pool | CandidateCell | Literal["none", "equal", "ridge", "interpolation"] = "equal",
     regressor: Regressor = PolynomialRegressor(),  # noqa: B008 (it is frozen)
     num_delays: int = 2,
-    num_errors: int = 1,
+    num_errors: int = 2,
     stencil: Any = None,
     penalties: Sequence[float | int] = tuple(10.0**n for n in range(-12, 1)),
     validation_share: float = 0.25,
@@ -67,8 +64,9 @@ def fit_hybrid(
     Args:
         trajectory: of the truth.
         forecast_map: of the candidates; None for a hybrid of states alone.
-        base: a pool or cell that is already trained; or "equal" weights, a "ridge" regression of
-            the candidates' forecasts, or "none", persistence.
+        base: a pool or cell that is already trained; or "equal" weights; a "ridge" regression of
+            the candidates' forecasts; "interpolation" between them at the regime of the last step,
+            by `fit_regime_interpolation`, where a parameter varies; or "none", persistence.
         regressor: what makes the features g of what a site sees: `PolynomialRegressor`,
             `KernelRegressor`, `ReservoirRegressor`, `NetworkRegressor`, or your own.
         num_delays: past states that the residual sees.
@@ -137,7 +135,7 @@ def _check_settings(
         check_number("every penalty", penalty, above=0)
 
 
-class _Along(NamedTuple):
+class Along(NamedTuple):
     """What a hybrid gets along a trajectory, from where the base's forecasts count.
 
     Args:
@@ -166,7 +164,7 @@ def _fit(
     """Fits the readouts of all penalties."""
     states = trajectory.states
     cell = HybridForecaster(
-        _base_cell(base, trajectory, forecast_map),
+        base_cell(base, trajectory, forecast_map),
         no_channels(),
         stencil,
         NoMap(),
@@ -179,40 +177,11 @@ def _fit(
     if len(states) < (needed := cell.base_warmup + num_discarded + 3):
         raise InputError(f"expected a trajectory of at least {needed} samples to fit, got {len(states)}")
     run = _run_base(with_all_digits(cell), trajectory._replace(times=exact_times(trajectory.times, cell)))
-    along = _Along(*jax.tree.map(lambda a: a[cell.base_warmup :], (states, *run)))
+    along = Along(*jax.tree.map(lambda a: a[cell.base_warmup :], (states, *run)))
     cell = dataclasses.replace(cell, channels=measure_channels(*along, stencil=stencil))
     features = regressor.make(_sampled(cell, along), key)
     cell = dataclasses.replace(cell, features=features)
     return cell, _readouts(cell, along, num_discarded, penalties)
-
-
-def _base_cell(base: Any, trajectory: Trajectory, forecast_map: ForecastMap | None) -> CandidateCell:
-    if isinstance(base, CandidateCell):
-        return dataclasses.replace(base, forecast_map=None)  # type: ignore[type-var]
-    if isinstance(base, Pool):
-        return Forecaster(base)
-    if base == "none":
-        return Forecaster(Persistence())
-    if forecast_map is None:
-        raise InputError(f"the base {shown(repr(base))} needs candidates: give a forecast_map, or base='none'")
-    if base == "equal":
-        return Forecaster(
-            equal_weights(candidate_shapes(forecast_map, trajectory.states[0], trajectory.times[0]).shape[0])
-        )
-    return Forecaster(_fit_ridge_base(trajectory, forecast_map))
-
-
-def _fit_ridge_base(trajectory: Trajectory, forecast_map: ForecastMap) -> Pool:
-    """Fits a ridge with the best penalty on the last fifth of the trajectory."""
-    forecasts, targets = forecasts_along(forecast_map, trajectory)[:-1], trajectory.states[1:]
-    num_fit = len(targets) - len(targets) // 5
-    scale = float(forecasts.var(0).sum()) * len(forecasts)
-
-    def error(penalty: float) -> float:
-        pool = fit_ridge(forecasts[:num_fit], targets[:num_fit], penalty=penalty)
-        return float(((pool(None, forecasts[num_fit:]).forecast - targets[num_fit:]) ** 2).mean())
-
-    return fit_ridge(forecasts, targets, penalty=min((share * scale for share in RIDGE_SHARES), key=error))
 
 
 @jax.jit
@@ -227,11 +196,11 @@ def _run_base(cell: HybridForecaster, trajectory: Trajectory) -> tuple[Array, An
     return jax.lax.scan(step, start, (trajectory.states, trajectory.times))[1]
 
 
-def _sampled(cell: HybridForecaster, along: _Along) -> SeenSamples:
+def _sampled(cell: HybridForecaster, along: Along) -> SeenSamples:
     """Returns what the sites see, at evenly spaced times if that is much."""
     num_sites, num_neighbours, num_components = cell.stencil.table.shape
     every = -(-len(along.states) * num_sites // MOST_SAMPLES)
-    seen = [rows[(-start) % every :: every] for start, rows in _in_pieces(cell, along, cell.num_features * num_sites)]
+    seen = [rows[(-start) % every :: every] for start, rows in in_pieces(cell, along, cell.num_features * num_sites)]
     targets = _missing(cell, along)[::every]
     first = -(-cell.own_warmup // every)
     num_states = cell.num_delays * num_neighbours * num_components
@@ -239,20 +208,22 @@ def _sampled(cell: HybridForecaster, along: _Along) -> SeenSamples:
     return SeenSamples(found, missed, num_states)
 
 
-def _missing(cell: HybridForecaster, along: _Along) -> Float[Array, "time site component"]:
+def _missing(cell: HybridForecaster, along: Along) -> Float[Array, "time site component"]:
     """Returns the scaled errors of the base that the readout is to forecast."""
     missing = (along.states[1:] - along.forecasts[:-1]) / cell.channels.error
     return missing[:, cell.stencil.table[:, 0]]
 
 
 def _readouts(
-    cell: HybridForecaster, along: _Along, num_discarded: int, penalties: Sequence[float | int]
+    cell: HybridForecaster, along: Along, num_discarded: int, penalties: Sequence[float | int]
 ) -> list[Readout]:
     """Fits the readout of every penalty."""
     targets = np.asarray(_missing(cell, along), np.float64)
     num_features = cell.num_features
+    what = f"a regression on {num_features} features (fewer with a stencil, a lower degree or fewer delays)"
+    check_arrays(what, *[(num_features, num_features)] * 3)  # sums, their correlations and eigenvectors
     equations = NormalEquations(num_features, targets.shape[-1])
-    for start, rows in _in_pieces(cell, along, num_features * targets.shape[1]):
+    for start, rows in in_pieces(cell, along, num_features * targets.shape[1]):
         left_out = max(0, num_discarded - start)
         own = targets[start : start + len(rows)]
         features = np.asarray(rows[: len(own)], np.float64)[left_out:].reshape(-1, num_features)
@@ -261,8 +232,17 @@ def _readouts(
     return [Readout(*(jnp.asarray(a, dtype) for a in solution)) for solution in equations.solve(penalties)]
 
 
-def _in_pieces(cell: HybridForecaster, along: _Along, num_each: int) -> Iterator[tuple[int, Array]]:
-    """Yields the features of all sites along pieces of a trajectory, and where each begins."""
+def in_pieces(cell: HybridForecaster, along: Along, num_each: int) -> Iterator[tuple[int, Array]]:
+    """Yields the features of all sites along pieces of a trajectory, and where each begins.
+
+    Args:
+        cell: whose features are known.
+        along: what it gets.
+        num_each: numbers of one time.
+
+    Yields:
+        The first time of a piece, and its features (time, site, feature).
+    """
     size = max(1, MOST_AT_ONCE // num_each)
     memory = cell.empty_memory(along.states[0])
     for start in range(0, len(along.states), size):
@@ -271,8 +251,8 @@ def _in_pieces(cell: HybridForecaster, along: _Along, num_each: int) -> Iterator
 
 
 @jax.jit
-def _features_along(cell: HybridForecaster, memory: HybridMemory, along: _Along) -> tuple[HybridMemory, Array]:
-    def step(memory: HybridMemory, x: _Along) -> tuple[HybridMemory, Array]:
+def _features_along(cell: HybridForecaster, memory: HybridMemory, along: Along) -> tuple[HybridMemory, Array]:
+    def step(memory: HybridMemory, x: Along) -> tuple[HybridMemory, Array]:
         return cell.observe(memory, *x)
 
     return jax.lax.scan(step, memory, along)

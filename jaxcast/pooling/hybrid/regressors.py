@@ -196,11 +196,11 @@ class NetworkRegressor(Regressor):
     Example:
         >>> import jaxcast
         >>> jaxcast.pooling.NetworkRegressor(hidden_size=16).num_optimizer_steps
-        3000
+        4000
     """
 
-    hidden_size: int = 32
-    num_optimizer_steps: int = 3000
+    hidden_size: int = 64
+    num_optimizer_steps: int = 4000
     learning_rate: float | int = 3e-3
     weight_decay: float | int = 1e-2
     batch_size: int = 512
