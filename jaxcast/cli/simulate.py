@@ -14,12 +14,13 @@ from jaxcast.checks import check_seed
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
+from jaxcast.dynamics.adaptive import ADAPTIVE
 from jaxcast.dynamics.ensembles import simulate_ensemble
 from jaxcast.dynamics.noise import Noise
 from jaxcast.dynamics.parse import describe_system, parse_noise, parse_system
-from jaxcast.dynamics.solvers import SOLVERS, check_solver, usual_solver
+from jaxcast.dynamics.solvers import SOLVERS, check_solver, check_tolerances, usual_solver
 from jaxcast.dynamics.systems import System, random_starts
-from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in
+from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in, simulate
 from jaxcast.errors import InputError, shown
 from jaxcast.io.files import partial_path, save_figure
 from jaxcast.io.outputs import DATA, PICTURE, Outputs
@@ -65,8 +66,13 @@ class Simulate:
     """Noise that the system gets: additive(scale) or multiplicative(scale), with one number or one
     for each component, per square root of a time unit. The seed chooses its path."""
     solver: str | None = None
-    """Method of a step: rk4, etdrk4, and with noise euler_maruyama, milstein or sra; by default the
-    system's usual one."""
+    """Method of a step: rk4; etdrk4 or imex for systems with a linear part; euler_maruyama,
+    milstein or sra with noise; tsit5, dopri5, dopri8 or kvaerno5, which choose their steps. By
+    default the system's usual one."""
+    rtol: float | None = None
+    """Relative tolerance of a solver that chooses its steps; by default 1e-12, for float32 1e-6."""
+    atol: float | None = None
+    """Absolute tolerance, with the same default."""
     transient: float = 100.0
     """Time to integrate before the first sample and discard, in MTU; a whole multiple of h."""
     start: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...")] = ()
@@ -158,7 +164,8 @@ class Simulate:
             raise InputError(
                 f"t0={self.t0:g} is too far from zero to tell times {self.dt:g} apart; choose a smaller one"
             )
-        check_solver(self.solver, system, self.read_noise(system))
+        check_solver(self.solver, system, self.read_noise(system), is_adaptive=True)
+        check_tolerances(self.solver, self.rtol, self.atol)
         check_seed(self.seed)
         if self.start:
             system.check_dim(len(self.start))
@@ -223,7 +230,7 @@ class Simulate:
         """
         return {
             "system": describe_system(system),
-            "solver": SOLVERS[self.solver or usual_solver(system)] + ", fixed step h",
+            "solver": self.describe_solver(system),
             "noise": self.noise and describe_system(parse_noise(self.noise)),
             "h": self.h,
             "dt": self.dt,
@@ -234,6 +241,17 @@ class Simulate:
             **environment(),
             "dtype": self.dtype,
         }
+
+    def describe_solver(self, system: System) -> str:
+        """Returns the method and what its steps follow.
+
+        Args:
+            system: The system.
+        """
+        solver = self.solver or usual_solver(system)
+        if solver not in ADAPTIVE:
+            return f"{SOLVERS[solver]}, fixed step h"
+        return f"{SOLVERS[solver]}, rtol {self.rtol or 'default'}, atol {self.atol or 'default'}"
 
     @property
     def times(self) -> np.ndarray:
@@ -254,6 +272,8 @@ class Simulate:
         numbers = jnp.arange(first, last)
         starts = jnp.asarray([self.start]) if self.start else _random_starts(system, numbers, self.seed)
         noise = self.read_noise(system)
+        if self.solver in ADAPTIVE:
+            return jax.vmap(partial(self.solved_adaptively, system))(starts.astype(self.dtype))
         return simulate_ensemble(
             system,
             starts.astype(self.dtype),
@@ -266,6 +286,28 @@ class Simulate:
             t0=self.t0,
             transient=self.transient,
             mesh=local_mesh(),
+        ).states
+
+    def solved_adaptively(self, system: System, start: Any) -> Any:
+        """Integrates one trajectory by a solver that chooses its steps.
+
+        Args:
+            system: The system.
+            start: State at the start of the transient.
+
+        Returns:
+            Its states.
+        """
+        return simulate(
+            system,
+            start,
+            num_samples=self.num_samples,
+            dt=self.dt,
+            t0=self.t0,
+            transient=self.transient,
+            solver=self.solver,
+            rtol=self.rtol,
+            atol=self.atol,
         ).states
 
     def read_noise(self, system: System) -> Noise | None:

@@ -36,6 +36,7 @@ from jaxcast.dynamics.schedules import PiecewiseConstant as PiecewiseConstant
 from jaxcast.dynamics.schedules import Schedule as Schedule
 from jaxcast.dynamics.schedules import SmoothSchedule as SmoothSchedule
 from jaxcast.dynamics.schedules import SumOfCosines as SumOfCosines
+from jaxcast.dynamics.semilinear import SemilinearSystem as SemilinearSystem
 from jaxcast.dynamics.spectral import KuramotoSivashinsky as KuramotoSivashinsky
 from jaxcast.dynamics.spectral import SpectralSystem as SpectralSystem
 from jaxcast.dynamics.systems import Lorenz63 as Lorenz63

@@ -2,12 +2,13 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from jaxcast.clock import Instant, after_steps, joined, shifted
-from jaxcast.dynamics.spectral import SpectralSystem
+from jaxcast.dynamics.semilinear import SplitSystem
 from jaxcast.dynamics.stepper import Finish, Stepper, as_it_is
 from jaxcast.dynamics.systems import Components
 
@@ -18,7 +19,7 @@ class Coefficients(NamedTuple):
     """What a step multiplies modes and slopes with; functions of h L.
 
     Args:
-        rates: the eigenvalues of L.
+        operator: the L.
         whole: exp(h L).
         half: exp(h L / 2).
         stage: of the slope in a stage.
@@ -27,7 +28,7 @@ class Coefficients(NamedTuple):
         last: of the slope at the end.
     """
 
-    rates: Array
+    operator: Array
     whole: Array
     half: Array
     stage: Array
@@ -36,18 +37,29 @@ class Coefficients(NamedTuple):
     last: Array
 
 
-def coefficients_of(rates: Array, h: Array) -> Coefficients:
+def coefficients_of(system: SplitSystem, operator: Array, h: Array) -> Coefficients:
     """Computes the coefficients of ETDRK4.
 
-    Their formulas lose all digits where h L is small. So each is the mean of its formula over a
-    circle around h L, which a function without poles has in the centre too.
-
     Args:
-        rates: the eigenvalues of L.
+        system: whose L it is.
+        operator: the L.
         h: the step.
 
     Returns:
         The coefficients.
+    """
+    if system.is_diagonal:
+        return _of_diagonal(operator, h)
+    if operator.ndim == 2:
+        return _of_matrix(operator, h)
+    return jax.vmap(_of_matrix, in_axes=(-1, None), out_axes=-1)(operator, h)
+
+
+def _of_diagonal(rates: Array, h: Array) -> Coefficients:
+    """Computes the coefficients for the eigenvalues of L.
+
+    Their formulas lose all digits where h L is small. So each is the mean of its formula over a
+    circle around h L, which for a function without poles is its value in the centre.
 
     Source:
         Kassam and Trefethen, SIAM Journal on Scientific Computing 26, 1214-1233 (2005).
@@ -55,9 +67,7 @@ def coefficients_of(rates: Array, h: Array) -> Coefficients:
     is_complex = jnp.iscomplexobj(rates)
     share = (np.arange(_NUM_CONTOUR_POINTS) + 0.5) / _NUM_CONTOUR_POINTS
     circle = np.exp((2j if is_complex else 1j) * np.pi * share)  # half of it where the other is conjugate
-    dtype = jnp.promote_types(jnp.result_type(rates), jnp.complex64)
-    hl = (h * rates)[..., None]
-    z = hl + jnp.asarray(circle, dtype)
+    z = (h * rates)[..., None] + jnp.asarray(circle, jnp.promote_types(jnp.result_type(rates), jnp.complex64))
     ez = jnp.exp(z)
 
     def mean(values: Array) -> Array:
@@ -75,8 +85,37 @@ def coefficients_of(rates: Array, h: Array) -> Coefficients:
     )
 
 
+def _of_matrix(matrix: Array, h: Array) -> Coefficients:
+    """Computes the coefficients for a matrix L, from one exponential of a larger one.
+
+    The first rows of exp([[A, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]) are exp(A) and
+    the functions phi_1, phi_2, phi_3 of A.
+
+    Source:
+        Saad, SIAM Journal on Numerical Analysis 29, 209-228 (1992).
+    """
+    dim = len(matrix)
+    steps_up = jnp.kron(jnp.eye(4, k=1, dtype=matrix.dtype), jnp.eye(dim, dtype=matrix.dtype))
+
+    def functions(a: Array) -> list[Array]:
+        whole = jax.scipy.linalg.expm(steps_up.at[:dim, :dim].add(a), max_squarings=48)
+        return jnp.split(whole[:dim], 4, axis=1)
+
+    whole, phi1, phi2, phi3 = functions(h * matrix)
+    half, half_phi1, _, _ = functions(h * matrix / 2)
+    return Coefficients(
+        matrix,
+        whole,
+        half,
+        h / 2 * half_phi1,
+        h * (phi1 - 3 * phi2 + 4 * phi3),
+        2 * h * (phi2 - 2 * phi3),
+        h * (4 * phi3 - phi2),
+    )
+
+
 class ExponentialSteps(Stepper):
-    """Steps of ETDRK4, which carry Fourier coefficients.
+    """Steps of ETDRK4, which carry the coordinates of a state.
 
     Where parameters follow schedules, the linear part is that in the middle of the step, and what
     it differs from that at a stage counts as nonlinear.
@@ -86,7 +125,7 @@ class ExponentialSteps(Stepper):
         coefficients: for its linear part; None if that may depend on time.
     """
 
-    system: SpectralSystem
+    system: SplitSystem
     coefficients: Any
 
     def enter(self, u: Components, seed: Any = None) -> Array:
@@ -96,29 +135,44 @@ class ExponentialSteps(Stepper):
         return self.system.to_points(carried)
 
     def step_after(self, t0: Any, num_steps: Any, carried: Array, h: Any, finish: Finish = as_it_is) -> Array:
-        modes = carried
-        t = after_steps(t0, num_steps, h)
-        step = step_in(h)
+        t, step = after_steps(t0, num_steps, h), step_in(h)
         times = t, shifted(t, step / 2), shifted(t, step)
         start, middle, end = self.system.over_step(*times)
         c = self.coefficients
         if c is None:
-            c = coefficients_of(middle.linear_rates(), step)
+            c = coefficients_of(middle, middle.linear_operator(), step)
+        operator = None if self.coefficients is not None else c.operator
+        times_modes = self.system.product
+        k1 = slopes_beside(start, times[0], carried, operator)
+        decayed = times_modes(c.half, carried)
+        a = decayed + times_modes(c.stage, k1)
+        k2 = slopes_beside(middle, times[1], a, operator)
+        k3 = slopes_beside(middle, times[1], decayed + times_modes(c.stage, k2), operator)
+        k4 = slopes_beside(end, times[2], times_modes(c.half, a) + times_modes(c.stage, 2 * k3 - k1), operator)
+        new = times_modes(c.whole, carried) + times_modes(c.first, k1)
+        new = new + times_modes(c.middle, k2 + k3) + times_modes(c.last, k4)
+        return finish(new.astype(carried.dtype))
 
-        def slope(system: SpectralSystem, t: Any, modes: Array) -> Array:
-            rates = 0.0 if self.coefficients is not None else system.linear_rates() - c.rates
-            return system.derivative(joined(t), modes, rates).astype(modes.dtype)
 
-        k1 = slope(start, times[0], modes)
-        decayed = c.half * modes
-        a = decayed + c.stage * k1
-        k2 = slope(middle, times[1], a)
-        k3 = slope(middle, times[1], decayed + c.stage * k2)
-        k4 = slope(end, times[2], c.half * a + c.stage * (2 * k3 - k1))
-        return finish((c.whole * modes + c.first * k1 + c.middle * (k2 + k3) + c.last * k4).astype(modes.dtype))
+def slopes_beside(system: SplitSystem, t: Any, modes: Array, operator: Array | None) -> Array:
+    """Computes the derivative without some linear part.
+
+    Args:
+        system: with parameters that are numbers.
+        t: a number or an `Instant`.
+        modes: the coordinates.
+        operator: the linear part; None for the system's own.
+
+    Returns:
+        The coordinates of the derivative.
+    """
+    slopes = system.nonlinear_slopes(joined(t), modes)
+    if operator is not None:
+        slopes = slopes + system.product(system.linear_operator() - operator, modes)
+    return slopes.astype(modes.dtype)
 
 
-def exponential_steps(system: SpectralSystem, h: Any) -> ExponentialSteps:
+def exponential_steps(system: SplitSystem, h: Any) -> ExponentialSteps:
     """Prepares a system for steps of ETDRK4.
 
     Args:
@@ -128,9 +182,9 @@ def exponential_steps(system: SpectralSystem, h: Any) -> ExponentialSteps:
     Returns:
         The prepared system.
     """
-    return ExponentialSteps(
-        system, coefficients_of(system.linear_rates(), step_in(h)) if system.is_autonomous else None
-    )
+    if not system.is_autonomous:
+        return ExponentialSteps(system, None)
+    return ExponentialSteps(system, coefficients_of(system, system.linear_operator(), step_in(h)))
 
 
 def step_in(h: Any) -> Any:

@@ -1,17 +1,14 @@
 """A reference solution by an adaptive solver that shares no code with the Runge-Kutta steps."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.dynamics.adaptive import adaptive_states
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import check_state
-from jaxcast.errors import InputError
 from jaxcast.types import StateLike
 
 
@@ -56,34 +53,6 @@ def reference_solution(
         >>> bool(np.allclose(exact[1], step([1.0, 1.0, 20.0]), rtol=1e-3))
         True
     """
-    import diffrax  # heavy to import, and needed here alone
-
     state = check_state(system, u0)
     ts = jnp.asarray(times, state.dtype)
-    if jax.eval_shape(_stacked_field, ts[0], state, system).ndim > 1:
-        raise InputError("expected one system, got a stack; ask for the reference of each alone")
-    default = 1e-12 if state.dtype == jnp.float64 else 1e-6
-    controller: Any = diffrax.PIDController(
-        rtol=default if rtol is None else rtol, atol=default if atol is None else atol
-    )
-    if jumps := [jump for schedule in system.schedules.values() for jump in np.ravel(schedule.jumps)]:
-        controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.asarray(jumps, state.dtype)))
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_stacked_field),
-        diffrax.Dopri8(),
-        t0=ts[0],
-        t1=ts[-1],
-        dt0=None,
-        y0=state,
-        # As arrays, because diffrax compiles Python numbers in.
-        args=jax.tree.map(lambda leaf: jnp.asarray(leaf, state.dtype), system),
-        saveat=diffrax.SaveAt(ts=ts),
-        stepsize_controller=controller,
-        max_steps=max_steps,
-    )
-    return solution.ys
-
-
-def _stacked_field(t: Any, u: Array, system: System) -> Array:
-    # At module level, so that diffrax compiles once for all systems of a kind.
-    return jnp.stack(system(t, u))
+    return adaptive_states(system, state, ts, "dopri8", rtol=rtol, atol=atol, max_steps=max_steps)

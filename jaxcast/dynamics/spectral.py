@@ -10,13 +10,13 @@ from jaxtyping import Array
 
 from jaxcast.checks import Checked
 from jaxcast.dynamics.schedules import Parameter
-from jaxcast.dynamics.systems import Components, System
+from jaxcast.dynamics.semilinear import SplitSystem
 from jaxcast.errors import InputError
 from jaxcast.pytrees import static
 from jaxcast.types import Scalar
 
 
-class SpectralSystem(System):
+class SpectralSystem(SplitSystem):
     """A periodic field u(x) with du/dt = L u + N(t, u), where L is diagonal in Fourier space.
 
     Its states are values at evenly spaced points. They are integrated in Fourier space by an
@@ -86,37 +86,31 @@ class SpectralSystem(System):
         """The names of the points."""
         return tuple(f"u{k + 1}" for k in range(self.num_points))
 
-    def vector_field(self, t: Scalar, u: Components) -> Components:
-        """Computes du/dt at the points.
+    @property
+    def is_diagonal(self) -> bool:
+        """True."""
+        return True
 
-        Args:
-            t: the time.
-            u: the field at the points.
-
-        Returns:
-            The derivative.
-        """
-        modes = self.to_modes(jnp.asarray(u))
-        return self.to_points(self.derivative(t, modes, self.linear_rates()))
-
-    def derivative(self, t: Scalar, modes: Array, rates: Array | float) -> Array:
-        """Computes the derivative of the Fourier coefficients, with some linear part.
+    def nonlinear_slopes(self, t: Scalar, modes: Array) -> Array:
+        """Computes N(t, u).
 
         Args:
             t: the time.
             modes: the Fourier coefficients of the field.
-            rates: the eigenvalues of the linear part.
 
         Returns:
-            The derivative.
+            Its coefficients.
         """
         k = self._numbers()
         odd = jnp.where(k == self.num_points // 2, 0, self._wavenumbers(k))
-        nonlinear = self.nonlinear_part(t, modes.reshape(*modes.shape, *[1] * (odd.ndim - modes.ndim)), odd)
-        return rates * modes.reshape(*modes.shape, *[1] * (nonlinear.ndim - modes.ndim)) + nonlinear
+        return self.nonlinear_part(t, modes.reshape(*modes.shape, *[1] * (odd.ndim - modes.ndim)), odd)
 
-    def linear_rates(self) -> Array:
-        """Returns the eigenvalues of L, one for each mode and, in a stack, each model."""
+    def linear_operator(self) -> Array:
+        """Computes the eigenvalues of L.
+
+        Returns:
+            One for each mode; with a trailing axis in a stack.
+        """
         return self.linear_part(self._wavenumbers(self._numbers()))
 
     def to_modes(self, u: Array) -> Array:

@@ -7,7 +7,8 @@ then one system stands for many (`jaxcast.stack_systems`).
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import jax
@@ -152,7 +153,7 @@ class System(FrozenPytree):
         """
         stages = [schedule.stages(start, middle, end) for schedule in self.schedules.values()]
         values = [iter(each) for each in zip(*stages, strict=True)] if stages else [iter(()) for _ in range(3)]
-        first, second, third = (self.map_schedules(lambda _, each=each: next(each)) for each in values)
+        first, second, third = (self.map_schedules(partial(_next_of, each)) for each in values)
         return first, second, third
 
     def with_all_digits(self: T) -> T:
@@ -178,6 +179,10 @@ class System(FrozenPytree):
         leaves, _ = jax.tree_util.tree_flatten_with_path(self, is_leaf=_is_schedule)
         named = ((jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves)
         return {name: leaf for name, leaf in named if isinstance(leaf, Schedule)}
+
+
+def _next_of(values: Iterator[Any], _: Schedule) -> Any:
+    return next(values)
 
 
 def _is_schedule(value: Any) -> bool:

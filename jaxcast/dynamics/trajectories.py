@@ -16,10 +16,11 @@ from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
 from jaxcast.clock import HasStep, Instant, is_narrow, split
+from jaxcast.dynamics.adaptive import ADAPTIVE, adaptive_states
 from jaxcast.dynamics.noise import AnySystem, Noise, with_noise
 from jaxcast.dynamics.plan import SolvePlan
 from jaxcast.dynamics.solve import solve
-from jaxcast.dynamics.solvers import check_solver
+from jaxcast.dynamics.solvers import check_solver, check_tolerances
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
@@ -132,6 +133,8 @@ def simulate(
     noise: Noise | None = None,
     key: Key[Array, ""] | None = None,
     solver: str | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
 ) -> Trajectory:
     """Simulates one trajectory, by RK4 unless the system or you choose another solver.
 
@@ -152,8 +155,15 @@ def simulate(
         transient: time before t0 in which nothing is recorded, a whole multiple of h.
         noise: makes the system a stochastic one; with the same key the numbers are the same.
         key: for the noise. All models of a stack have the same path of it.
-        solver: the method of a step, one of `SOLVERS`; by default RK4, or ETDRK4 for a
-            `SpectralSystem`.
+        solver: the method of a step. "rk4" is the default; "etdrk4" that of a `SpectralSystem` or
+            `SemilinearSystem`, which also have "imex", an implicit-explicit method of order three.
+            With noise there are "euler_maruyama", "milstein" and, for additive noise, "sra", of
+            strong order 1.5; the others are followed by a kick as in Milstein's method. "tsit5",
+            "dopri5", "dopri8" and, for stiff systems, "kvaerno5" are diffrax's adaptive solvers,
+            for one system without noise. They choose their steps, whatever h is.
+        rtol: the relative tolerance of an adaptive solver; by default 1e-12, and 1e-6 for float32
+            states.
+        atol: its absolute tolerance, with the same default.
 
     Returns:
         The trajectory.
@@ -172,9 +182,13 @@ def simulate(
     if num_samples < 1 or int(num_samples) != num_samples:
         raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
     state = check_state(system, u0)
+    check_solver(solver, system, noise, is_adaptive=True)
+    check_tolerances(solver, rtol, atol)
+    if solver in ADAPTIVE:
+        check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
+        return _adaptive(system, state, int(num_samples), dt, t0, transient, solver, rtol, atol)
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
     check_jumps(system, h, t0)
-    check_solver(solver, system, noise)
     plan = SolvePlan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), solver=solver)
     check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
     if is_narrow(state.dtype):
@@ -183,6 +197,25 @@ def simulate(
         states = _recorded(noisy, state, split(t0, state.dtype), h, plan=plan)
         return Trajectory(sample_times(t0, dt, int(num_samples)), states)
     return _simulate(with_noise(system, noise, key), state, t0, dt, plan=plan)
+
+
+def _adaptive(
+    system: System, state: Array, num_samples: int, dt: Any, t0: Any, transient: Any, solver: str, rtol: Any, atol: Any
+) -> Trajectory:
+    if not (dt > 0 and transient >= 0):
+        raise InputError(f"dt must be positive and transient at least 0, got dt={dt:g}, transient={transient:g}")
+    times = sample_times(t0, dt, num_samples)
+    # An autonomous system starts at 0, where times have most digits.
+    since = times - (t0 if system.is_autonomous else 0.0)
+    start = [since[0] - transient] if transient else []
+    if num_samples == 1 and not transient:
+        return Trajectory(times, state[None])
+    ts = jnp.asarray(np.concatenate([start, since]), state.dtype)
+    states = _solved_adaptively(system, state, ts, solver=solver, rtol=rtol, atol=atol)
+    return Trajectory(times if is_narrow(state.dtype) else jnp.asarray(times, state.dtype), states[len(start) :])
+
+
+_solved_adaptively = jax.jit(adaptive_states, static_argnames=("solver", "rtol", "atol"))
 
 
 def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
