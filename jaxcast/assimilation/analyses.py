@@ -51,6 +51,8 @@ class EnsembleTransform(FrozenPytree, EnsembleAnalysis):
         is_finite_size: whether the factor is multiplied by one that is computed at each step from
             the innovations, which accounts for the sampling error of a small ensemble. No tuning of
             the inflation is needed then where the model is right.
+        certainty: with finite size, how firmly no inflation is expected; above 1 the factor answers
+            less to the surprises of single steps.
         is_rotated: whether the anomalies are rotated.
 
     Source:
@@ -69,6 +71,7 @@ class EnsembleTransform(FrozenPytree, EnsembleAnalysis):
 
     inflation: Any = 1.0
     is_finite_size: bool = static(default=False)
+    certainty: Any = 1.0
     is_rotated: bool = static(default=True)
 
     def analyse(
@@ -79,7 +82,14 @@ class EnsembleTransform(FrozenPytree, EnsembleAnalysis):
         key: Key[Array, ""],
     ) -> Float[Array, "member variable"]:
         mean = observed.mean(0)
-        posterior = transform(prior, observed - mean, values - mean, self.inflation, is_finite_size=self.is_finite_size)
+        posterior = transform(
+            prior,
+            observed - mean,
+            values - mean,
+            self.inflation,
+            is_finite_size=self.is_finite_size,
+            certainty=self.certainty,
+        )
         return rotate(posterior, key) if self.is_rotated else posterior
 
 
@@ -94,6 +104,7 @@ class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
         localisation: the tapers, such as `localise_ring` makes them.
         inflation: factor, at least 1, of the anomalies before each analysis.
         is_finite_size: as in `EnsembleTransform`, for each component.
+        certainty: as in `EnsembleTransform`.
         is_rotated: whether the anomalies are rotated, all components by the same rotation.
 
     Source:
@@ -110,6 +121,7 @@ class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
     localisation: Localisation
     inflation: Any = 1.0
     is_finite_size: bool = static(default=False)
+    certainty: Any = 1.0
     is_rotated: bool = static(default=True)
 
     def analyse(
@@ -125,7 +137,12 @@ class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
         def local(column: Array, taper: Array) -> Array:
             root = jnp.sqrt(taper)
             own = transform(
-                column[:, None], anomalies * root, innovation * root, self.inflation, is_finite_size=self.is_finite_size
+                column[:, None],
+                anomalies * root,
+                innovation * root,
+                self.inflation,
+                is_finite_size=self.is_finite_size,
+                certainty=self.certainty,
             )
             return own[:, 0]
 

@@ -141,6 +141,7 @@ class HarmonicParameter(FrozenPytree, ParameterDynamics):
         shortest: shortest period at the start, in steps of the filter.
         longest: the longest.
         deviation: standard deviation of the random steps.
+        least_amplitude: smallest amplitude at the start.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp, numpy as np
@@ -159,6 +160,7 @@ class HarmonicParameter(FrozenPytree, ParameterDynamics):
     shortest: Any
     longest: Any
     deviation: Any = 0.0
+    least_amplitude: Any = 0.0
 
     @property
     def num_variables(self) -> int:
@@ -166,7 +168,8 @@ class HarmonicParameter(FrozenPytree, ParameterDynamics):
 
     def initial(self, uniform: Float[Array, " variable"]) -> Float[Array, " variable"]:
         mean = self.low + (self.high - self.low) * uniform[0]
-        size, phase = self.amplitude * uniform[1], 2 * jnp.pi * uniform[2]
+        size = self.least_amplitude + (self.amplitude - self.least_amplitude) * uniform[1]
+        phase = 2 * jnp.pi * uniform[2]
         slow, fast = jnp.log(2 * jnp.pi / self.longest), jnp.log(2 * jnp.pi / self.shortest)
         return jnp.stack([mean, size * jnp.cos(phase), size * jnp.sin(phase), slow + (fast - slow) * uniform[3]])
 

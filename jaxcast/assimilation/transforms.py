@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 NUM_BISECTIONS = 40
+LARGEST_SQUARE = 10.0
+"""Of the finite-size inflation."""
 
 Decomposition = tuple[Array, Array, Array]
 
@@ -23,6 +25,7 @@ def transform(
     inflation: Any = 1.0,
     *,
     is_finite_size: bool = False,
+    certainty: Any = 1.0,
 ) -> Float[Array, "member variable"]:
     """Analyses an ensemble by the ensemble transform Kalman filter with the symmetric square root.
 
@@ -38,6 +41,7 @@ def transform(
             there is no observation.
         inflation: l, factor of the anomalies before the analysis.
         is_finite_size: whether the factor is multiplied by `finite_size_inflation`.
+        certainty: of its prior.
 
     Returns:
         The ensemble after the analysis.
@@ -50,7 +54,7 @@ def transform(
     factor = jnp.asarray(inflation, prior.dtype)
     if is_finite_size:
         surprise = product(vt, jax.lax.stop_gradient(innovation))
-        factor = factor * finite_size_inflation(jax.lax.stop_gradient(factor) * s, surprise, len(prior))
+        factor = factor * finite_size_inflation(jax.lax.stop_gradient(factor) * s, surprise, len(prior), certainty)
     parts = (u, jax.lax.stop_gradient(factor) * s, vt)
     shift, anomalies = _transformed(parts, factor * observed, innovation, factor * (prior - mean))
     return mean + shift + anomalies
@@ -108,21 +112,22 @@ def _shrunk(parts: Decomposition, anomalies: Array) -> Array:
 
 
 def finite_size_inflation(
-    sizes: Float[Array, " direction"], surprise: Float[Array, " direction"], num_members: int
+    sizes: Float[Array, " direction"], surprise: Float[Array, " direction"], num_members: int, certainty: Any = 1.0
 ) -> Float[Array, ""]:
     """Computes the inflation that accounts for a covariance estimated from few members.
 
     It minimises, with k = M - 1,
 
-        sum_i d_i^2 / (1 + s_i^2 l^2 / k) + (1 + 1/M) k (1 / l^2 + log l^2)
+        sum_i d_i^2 / (1 + s_i^2 l^2 / k) + certainty (1 + 1/M) k (1 / l^2 + log l^2)
 
-    over the inflation l, the dual cost of a prior in which the true mean and covariance are
+    over the inflation l from 1 to the root of 10, the dual cost of a prior in which the true mean and covariance are
     unknown. The factor of the logarithm makes l = 1 the mode of the prior.
 
     Args:
         sizes: s, singular values of the observed anomalies, divided by the noise.
         surprise: d, the innovation along the same directions, divided by the noise.
         num_members: M.
+        certainty: above 1, the inflation answers less to the surprises of single steps.
 
     Returns:
         l.
@@ -139,7 +144,7 @@ def finite_size_inflation(
         square = jnp.exp(log_square)
         gain = sizes**2 * square / k
         informed = (surprise**2 * gain / (1 + gain) ** 2).sum()
-        return (1 + 1 / num_members) * k * (1 - 1 / square) - informed
+        return certainty * (1 + 1 / num_members) * k * (1 - 1 / square) - informed
 
     def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
@@ -147,8 +152,8 @@ def finite_size_inflation(
         is_below = slope(middle) < 0
         return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
 
-    # Surprises can only raise l, and no one needs a greater one.
-    ends = (jnp.zeros((), sizes.dtype), jnp.log(jnp.asarray(1e4, sizes.dtype)))
+    # Surprises can only raise l; a single one must not throw the members out of the model's range.
+    ends = (jnp.zeros((), sizes.dtype), jnp.log(jnp.asarray(LARGEST_SQUARE, sizes.dtype)))
     low, high = jax.lax.fori_loop(0, NUM_BISECTIONS, halve, ends)
     return jnp.exp((low + high) / 4)
 

@@ -80,15 +80,15 @@ def test_tapers_of_covariances_act_by_components():
 def test_the_finite_size_inflation_is_the_minimum_of_its_cost():
     for seed, num_members in ((0, 4), (1, 10), (2, 30)):
         rng = np.random.default_rng(seed)
-        sizes, surprise = rng.uniform(0, 6, 3), rng.normal(size=3) * 4
+        sizes, surprise = rng.uniform(0, 6, 3), rng.normal(size=3) * 3
         k = num_members - 1
 
         def cost(log_square, sizes=sizes, surprise=surprise, m=num_members, k=k):
             square = np.exp(log_square)
-            return (surprise**2 / (1 + sizes**2 * square / k)).sum() + (1 + 1 / m) * k * (1 / square + log_square)
+            return (surprise**2 / (1 + sizes**2 * square / k)).sum() + 1.5 * (1 + 1 / m) * k * (1 / square + log_square)
 
-        best = scipy.optimize.minimize_scalar(cost, bounds=(-0.7, 9), method="bounded", options={"xatol": 1e-10})
-        ours = finite_size_inflation(jnp.asarray(sizes), jnp.asarray(surprise), num_members)
+        best = scipy.optimize.minimize_scalar(cost, bounds=(0, np.log(10)), method="bounded", options={"xatol": 1e-10})
+        ours = finite_size_inflation(jnp.asarray(sizes), jnp.asarray(surprise), num_members, 1.5)
         assert float(ours) == pytest.approx(np.exp(best.x / 2), rel=1e-5)
 
 
