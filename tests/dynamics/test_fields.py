@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.dynamics.exponential import coefficients_of, functions_of_matrix, functions_of_numbers
 
 X = np.arange(32) * 22 / 32
 START = np.cos(2 * np.pi * X / 22) * (1 + np.sin(2 * np.pi * X / 22))
@@ -101,3 +102,21 @@ def test_a_stack_of_stiff_systems_is_each_of_them():
             np.testing.assert_allclose(together[:, i], alone, rtol=1e-8)
         many = jaxcast.simulate_ensemble(systems[1], jnp.asarray([[1.0, 0.0]] * 3), **options).states
         np.testing.assert_allclose(many[2], alone, rtol=1e-8)
+
+
+def test_the_coefficients_are_those_of_kassam_and_trefethen():
+    h, rates = 0.3, np.concatenate([-np.logspace(-6, 3, 40), [0.0, 1e-9, 0.2, 3.3, -3.4]])
+    z = h * rates[:, None] + np.exp(1j * np.pi * (np.arange(32) + 0.5) / 32)
+    expected = [
+        (np.exp(z / 2) - 1) / z,
+        (-4 - z + np.exp(z) * (4 - 3 * z + z**2)) / z**3,
+        2 * (2 + z + np.exp(z) * (z - 2)) / z**3,
+        (-4 - 3 * z - z**2 + np.exp(z) * (4 - z)) / z**3,
+    ]
+    found = coefficients_of(jaxcast.KuramotoSivashinsky(), jnp.asarray(rates), jnp.asarray(h))[3:]
+    for numbers, formula in zip(found, expected, strict=True):
+        np.testing.assert_allclose(numbers, h * formula.mean(1).real, rtol=1e-10, atol=1e-15)
+    turning = functions_of_numbers(jnp.asarray([2.0j, 0.5j, -3.0 + 1j]))
+    matrices = [functions_of_matrix(jnp.asarray([[z.real, -z.imag], [z.imag, z.real]])) for z in (2j, 0.5j, -3 + 1j)]
+    for i, function in enumerate(turning):
+        np.testing.assert_allclose([m[i][0, 0] + 1j * m[i][1, 0] for m in matrices], function, rtol=1e-12)
