@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 import jaxcast
 from jaxcast.assimilation import EnsembleKalmanFilter, EnsembleTransform, HarmonicParameter, RandomWalk, parameter_map
@@ -51,13 +52,23 @@ def ensemble_kalman_filter(task: Task) -> np.ndarray:
     windows = held_out(train, num_fit, history_size=task.case.history_size, num_leads=leads, num_windows=NUM_TRIALS)
     ranks = [trial(cell, windows, task) for cell in cells]
     best = cells[int(np.argmax(ranks))]
-    output = jaxcast.forecast_windows(best, jax.tree.map(jnp.asarray, task.windows))
-    return np.asarray(output.forecast)
+    return forecasts(best, jax.tree.map(jnp.asarray, task.windows))
+
+
+def forecasts(cell: EnsembleKalmanFilter, windows: jaxcast.Windows) -> np.ndarray:
+    """Forecasts windows on one device; many eigenvalue problems on two at once can block each other.
+
+    Args:
+        cell: the filter.
+        windows: to forecast.
+    """
+    mesh = Mesh(np.asarray(jax.devices()[:1]), ("device",))
+    return np.asarray(jaxcast.forecast_windows(cell, windows, mesh=mesh).forecast)
 
 
 def trial(cell: Any, windows: jaxcast.Windows, task: Task) -> float:
     """Returns the mean valid time of a cell on held-out windows, by the components that are seen."""
-    forecast = np.asarray(jaxcast.forecast_windows(cell, windows).forecast)[None]
+    forecast = forecasts(cell, windows)[None]
     case = dataclasses.replace(task.case, num_leads=forecast.shape[2], ground_truth_time=None)
     return float(score_against(case, forecast, np.asarray(windows.truth)[None]).valid_times.mean())
 
