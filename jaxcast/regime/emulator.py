@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.clock import HasStep
+from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.dynamics.runge_kutta import rk4_step
 from jaxcast.dynamics.schedules import Parameter
 from jaxcast.dynamics.systems import Components, System
@@ -132,6 +133,18 @@ class Emulator(FrozenPytree, HasStep):
             return jnp.asarray(rk4_step(system, n * h, u, h)), None
 
         return jax.lax.scan(step, u, jnp.arange(self.num_substeps))[0]
+
+    def misses(
+        self, forecast_map: ForecastMap, u: Float[Array, " dim"], exogenous: Any = None
+    ) -> Float[Array, "model dim"]:
+        """Computes what the emulator misses in each candidate's forecast.
+
+        Args:
+            forecast_map: of the candidates.
+            u: the state from which they forecast.
+            exogenous: of the candidates.
+        """
+        return forecast_map(u, exogenous) - jax.vmap(self, (None, 0))(u, self.system.coordinates)
 
 
 @checked

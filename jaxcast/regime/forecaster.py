@@ -174,24 +174,20 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         noise = self._noise_root()
 
         def look(_: Any) -> GaussianState:
-            return observe(self._step, carry.now, x.value, known, noise, self.value_noise)
+            return observe(self._step, carry.now, x.value, known, noise, self.value_noise)[0]
 
         now = jax.lax.cond(carry.has_begun & known.any(), look, lambda _: _either(carry.has_begun, fed, first), None)
         ahead = predict(self._step, now, noise)
-        carry = RegimeCarry(now, self._bounded(ahead), jnp.asarray(True))
+        carry = RegimeCarry(now, bounded(ahead, self.emulator.system.scale), jnp.asarray(True))
         return carry, self._output(now, carry.ahead, x.exogenous)
 
     def _output(self, now: GaussianState, ahead: GaussianState, exogenous: Any) -> Output:
         emulator, dim = self.emulator, len(self.value_noise)
         state, schedule = now.mean[:dim], self._schedule(now.mean[dim:])
-        halfway = schedule(emulator.dt / 2)
-        weights = products(halfway, monomials(len(halfway), self.interpolation_degree)) @ self.interpolation
+        weights = interpolating_weights(schedule(emulator.dt / 2), self.interpolation, self.interpolation_degree)
         forecast = ahead.mean[:dim]
         if self.forecast_map is not None and not self.is_corrected:
-            missed = self.forecast_map(state, exogenous) - jax.vmap(emulator, (None, 0))(
-                state, emulator.system.coordinates
-            )
-            forecast = forecast + weights @ missed
+            forecast = forecast + weights @ emulator.misses(self.forecast_map, state, exogenous)
         at_now = jax.jacfwd(lambda numbers: self._schedule(numbers)(0.0))(now.mean[dim:])
         deviation = jnp.linalg.norm(at_now @ now.root[dim:], axis=-1)
         info: Info = {
@@ -213,17 +209,36 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     def _noise_root(self) -> Array:
         return jnp.diag(jnp.concatenate([self.model_noise, self._numbers(self.wander)]))
 
-    def _bounded(self, belief: GaussianState) -> GaussianState:
-        scale = self.emulator.system.scale
-        shrink = jnp.minimum(1, MOST_SPREAD * scale / belief.deviation[: len(scale)])
-        return GaussianState(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
-
     def _numbers(self, schedule: HarmonicSchedule) -> Array:
         return ravel_pytree(dataclasses.replace(schedule, frequencies=schedule.frequencies[:0]))[0]
 
     def _schedule(self, numbers: Array) -> HarmonicSchedule:
         without = dataclasses.replace(self.schedule, frequencies=self.schedule.frequencies[:0])
         return dataclasses.replace(ravel_pytree(without)[1](numbers), frequencies=self.schedule.frequencies)
+
+
+def interpolating_weights(
+    regime: Float[Array, " coordinate"], interpolation: Float[Array, "coordinate_feature model"], degree: int
+) -> Float[Array, " model"]:
+    """Returns affine weights that interpolate the candidates at a regime.
+
+    Args:
+        regime: the coordinates.
+        interpolation: weights of the candidates for each feature of the coordinates.
+        degree: highest degree of these features.
+    """
+    return products(regime, monomials(len(regime), degree)) @ interpolation
+
+
+def bounded(belief: GaussianState, scale: Float[Array, " dim"]) -> GaussianState:
+    """Returns a distribution whose spread of the state is at most `MOST_SPREAD`.
+
+    Args:
+        belief: over the state and what follows it.
+        scale: standard deviation of the state.
+    """
+    shrink = jnp.minimum(1, MOST_SPREAD * scale / belief.deviation[: len(scale)])
+    return GaussianState(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
 
 
 def _either(condition: Any, a: Any, b: Any) -> Any:

@@ -27,6 +27,9 @@ class GaussianState(NamedTuple):
         return jnp.linalg.norm(self.root, axis=-1)
 
 
+_Guess = tuple[GaussianState, GaussianState, Array]
+
+
 def root_of(*parts: Float[Array, "number _"]) -> Float[Array, "number number"]:
     """Computes the lower triangular root of a sum of covariances, without squaring.
 
@@ -94,7 +97,7 @@ def observe(
     known: Any,
     noise_root: Float[Array, "number _"],
     value_noise: Float[Array, " value"],
-) -> GaussianState:
+) -> tuple[GaussianState, Float[Array, ""]]:
     """Filters one step: the distribution after `before` when the first numbers are observed.
 
     A few iterations find where, given the observation, the step must have started, and linearise it
@@ -109,6 +112,9 @@ def observe(
         noise_root: a root of the covariance of the step's noise.
         value_noise: standard deviations of the observation.
 
+    Returns:
+        The distribution, and the logarithmic density of the observation without its constant.
+
     Source:
         Kullberg, Skog and Hendeby (2022), dynamically iterated filters; the curvature is by second
         differences along the columns of the root.
@@ -117,8 +123,8 @@ def observe(
     seen = jnp.eye(num_values, len(before.mean), dtype=value.dtype) * known[:, None]
     value_root = jnp.diag(value_noise)
 
-    def again(guess: tuple[GaussianState, GaussianState], _: Any) -> tuple[tuple[GaussianState, GaussianState], None]:
-        began, _ = guess
+    def again(guess: _Guess, _: Any) -> tuple[_Guess, None]:
+        began = guess[0]
         slope, there = _slope_and_value(step, began.mean)
         beside = jax.vmap(step)(began.mean + jnp.concatenate([began.root.T, -began.root.T]))
         curvature = beside[: len(there)] + beside[len(there) :] - 2 * there
@@ -127,7 +133,14 @@ def observe(
         surprise = jnp.where(known, value - expected[:num_values], 0)
         began = condition(before, seen @ slope, surprise, root_of(seen @ noise, value_root))
         ahead = GaussianState(expected, root_of(slope @ before.root, noise))
-        return (began, condition(ahead, seen, surprise, value_root)), None
+        density = _log_density(surprise, root_of(seen @ ahead.root, value_root))
+        return (began, condition(ahead, seen, surprise, value_root), density), None
 
-    (_, ahead), _ = jax.lax.scan(again, (before, before), length=NUM_ITERATIONS)
-    return ahead
+    start = (before, before, jnp.zeros((), before.mean.dtype))
+    (_, ahead, density), _ = jax.lax.scan(again, start, length=NUM_ITERATIONS)
+    return ahead, density
+
+
+def _log_density(surprise: Float[Array, " value"], root: Float[Array, "value value"]) -> Array:
+    scaled = jax.scipy.linalg.solve_triangular(root, surprise, lower=True)
+    return -jnp.sum(scaled**2) / 2 - jnp.sum(jnp.log(jnp.abs(jnp.diagonal(root))))

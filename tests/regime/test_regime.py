@@ -11,7 +11,7 @@ import pytest
 import jaxcast
 from jaxcast.regime import kalman
 from jaxcast.regime.emulator import fit_emulator
-from jaxcast.regime.fit import _make
+from jaxcast.regime.making import make_forecaster
 from jaxcast.regime.harmonic_search import find_schedules, fit_harmonics
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, steps_of
 from jaxcast.regime.kalman import GaussianState, observe, predict, root_of
@@ -241,7 +241,7 @@ def test_the_belief_before_anything_is_seen_is_as_broad_as_the_course_is_along_t
         jnp.asarray([0.1]), jnp.asarray([slope]), jnp.asarray(frequencies), jnp.asarray(cosines)[:, None],
         jnp.asarray(sines)[:, None],
     )  # fmt: skip
-    cell = _make(emulator, schedule, NOWHERE, num_steps=num_steps, forecast_map=make()[1], degree=3)
+    cell = make_forecaster(emulator, schedule, NOWHERE, num_steps=num_steps, forecast_map=make()[1], degree=3)
     times = emulator.dt * (np.arange(num_steps) - num_steps // 2)
     values = np.asarray(jax.vmap(schedule)(jnp.asarray(times)))[:, 0]
     deviation = cell.schedule_deviation

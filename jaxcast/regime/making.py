@@ -1,0 +1,123 @@
+"""Makes the cells of readings: what is known of a regime before anything is seen, and its noise."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxcast.dynamics.candidates import ForecastMap
+from jaxcast.numerics.polynomials import monomials, products
+from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regime.harmonics import HarmonicSchedule
+from jaxcast.regime.learned import LearnedRegimeForecaster
+from jaxcast.regime.noise import Residuals
+from jaxcast.regime.readings import LearnedMotion
+
+LEVEL_DEVIATION = 0.5
+"""Change of the level since training, in standard deviations of the candidates' coordinates."""
+
+
+def make_forecaster(
+    emulator: Emulator,
+    schedule: HarmonicSchedule,
+    left: Residuals,
+    is_corrected: bool = False,
+    *,
+    num_steps: int,
+    forecast_map: ForecastMap,
+    degree: int,
+) -> RegimeForecaster:
+    """Makes the forecaster of a schedule, with noise of the size of the residuals.
+
+    Args:
+        emulator: of the ensemble.
+        schedule: of the regime.
+        left: deviations of the residuals.
+        is_corrected: whether the truth has corrected the emulator.
+        num_steps: of the trajectory.
+        forecast_map: of the candidates.
+        degree: highest degree of the interpolation between candidates.
+    """
+    scale = emulator.system.scale
+    floor = 4096 * float(jnp.finfo(scale.dtype).eps)
+    amplitude = jnp.sqrt((schedule.cosines**2 + schedule.sines**2) / 2)
+    still = jnp.zeros_like(schedule.level)
+    nowhere = dataclasses.replace(schedule, level=still, slope=still, cosines=0 * amplitude, sines=0 * amplitude)
+    duration = num_steps * emulator.dt
+    deviation = dataclasses.replace(
+        nowhere,
+        level=jnp.hypot(jnp.hypot(left.regime, LEVEL_DEVIATION), schedule.slope * duration / 12**0.5),
+        cosines=amplitude,
+        sines=amplitude,
+    )
+    wander = dataclasses.replace(nowhere, level=left.wander)
+    deviation, wander = jax.tree.map(lambda leaf: leaf + floor, (deviation, wander))
+    interpolation, degree = _interpolation(emulator, degree)
+    return RegimeForecaster(
+        emulator,
+        dataclasses.replace(schedule, cosines=0 * amplitude, sines=0 * amplitude),
+        deviation,
+        wander,
+        (left.value + floor) * scale,
+        (left.model + floor) * scale,
+        interpolation,
+        forecast_map,
+        degree,
+        is_corrected,
+    )
+
+
+def make_learned(
+    emulator: Emulator,
+    learned: LearnedMotion,
+    is_corrected: bool = False,
+    *,
+    forecast_map: ForecastMap,
+    degree: int,
+) -> LearnedRegimeForecaster:
+    """Makes the forecaster of a motion that was learned.
+
+    Args:
+        emulator: of the ensemble.
+        learned: the motion, and what is left over.
+        is_corrected: whether the truth has corrected the emulator.
+        forecast_map: of the candidates.
+        degree: highest degree of the interpolation between candidates.
+    """
+    scale = emulator.system.scale
+    floor = 4096 * float(jnp.finfo(scale.dtype).eps)
+    interpolation, degree = _interpolation(emulator, degree)
+    as_own = lambda values: jnp.asarray(values, scale.dtype)  # noqa: E731
+    starts = jax.tree.map(as_own, learned.starts)
+    starts = starts._replace(root=starts.root + floor * jnp.eye(starts.mean.shape[1], dtype=scale.dtype))
+    return LearnedRegimeForecaster(
+        emulator,
+        jax.tree.map(as_own, learned.motion),
+        starts,
+        as_own(learned.log_weights),
+        as_own(learned.wander) + floor,
+        (as_own(learned.value) + floor) * scale,
+        (as_own(learned.model) + floor) * scale,
+        interpolation,
+        forecast_map,
+        degree,
+        is_corrected,
+    )
+
+
+def _interpolation(emulator: Emulator, degree: int) -> tuple[Array, int]:
+    """Returns weights of the candidates for each feature of the coordinates, and the features' degree."""
+    degree = min(degree, _highest_degree(emulator))
+    features = jax.vmap(lambda c: products(c, monomials(len(c), degree)))(emulator.system.coordinates)
+    return jnp.linalg.pinv(features), degree
+
+
+def _highest_degree(emulator: Emulator) -> int:
+    """Returns the highest degree with no more features than candidates."""
+    num_models, num_coordinates = emulator.system.coordinates.shape
+    degree = 1
+    while len(monomials(num_coordinates, degree + 1)) <= num_models:
+        degree += 1
+    return degree
