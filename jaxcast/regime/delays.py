@@ -65,6 +65,13 @@ class DelayMotion(Motion):
         """Values of the regime that are carried."""
         return memory_of(self.num_delays, self.stride)
 
+    def at(self, time: Any) -> None:
+        """Returns None: the motion has no clock.
+
+        Args:
+            time: not used.
+        """
+
     def path(self, numbers: Float[Array, " number"]) -> Schedule:
         values = self._values(numbers)
         return path_through(jnp.concatenate([values[:PAST_KNOTS][::-1], self._next(values)[None]]), self.dt)

@@ -27,6 +27,8 @@ SUBSTEPS = (10, 20, 5, 4, 8, 2, 25, 50, 1)
 SMALL_ERROR = 1e-4
 DEGREES = ((2, 1), (3, 1), (2, 2), (4, 1), (5, 1))
 NUM_PAIRS = 800
+MOST_SUBSTEPS = 1000
+"""Most substeps of a stored emulator; `fit_emulator` tries up to 50."""
 
 
 class PolynomialSystem(System):

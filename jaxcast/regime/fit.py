@@ -131,7 +131,8 @@ def fit_and_trial(
     dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
     emulator = fit_emulator(states, forecasts=forecasts, dt=dt, coordinates=coordinates, **emulator_settings)
     shared = {"forecast_map": forecast_map, "degree": interpolation_degree}
-    make = partial(make_forecaster, num_steps=len(states) - 1, **shared)
+    known = {"steps": steps_of(emulator, states), "origin": _origin(trajectory)}
+    make = partial(make_forecaster, num_steps=len(states) - 1, **shared, **known)
     return _read(trajectory._replace(states=states), emulator, make, partial(make_learned, **shared))
 
 
@@ -146,7 +147,7 @@ def _read(
     found = find_schedules(trajectory.states, emulator=emulator)
     if found[0].is_exact:
         return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0]), None
-    if (repeated := exact_profile(emulator, found[0].head, steps)) is not None:
+    if (repeated := exact_profile(emulator, found[0].head, steps, _origin(trajectory))) is not None:
         return make_of(emulator, repeated), None
     schedules = [(emulator, schedule) for schedule in found]
     if (corrected := _corrected(emulator, found[0].head, steps)) is not None:
@@ -163,7 +164,7 @@ def _read(
         make(fitted, schedule.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
         for fitted, schedule, left, is_corrected in readings
     ]
-    learned = _learned(readings, steps)
+    learned = _learned(readings, steps, _origin(trajectory))
     cells += [make_of(of, motion, is_corrected or of.is_exact) for of, is_corrected, _, _, motion in learned]
     windows = late_windows(trajectory)
     number = int(np.argmin(losses_of(cells, windows)))
@@ -176,16 +177,23 @@ def _read(
     return make_of(of, learner(everything)[kind], is_corrected), trial
 
 
-def _learned(readings: list["_Reading"], steps: Steps) -> list[tuple[Emulator, bool, Learner, int, LearnedMotion]]:
+def _learned(
+    readings: list["_Reading"], steps: Steps, origin: float
+) -> list[tuple[Emulator, bool, Learner, int, LearnedMotion]]:
     """Learns motions where the best schedules leave a regime that moves; none where they do not."""
     learned = []
     for is_corrected in (False, True):
         own = [reading for reading in readings if reading.is_corrected is is_corrected]
         if own and np.any(np.asarray(own[0].left.wander) > 0):
             of = own[0].emulator
-            for learner in learners(of, own[0].schedule.head, steps):
+            for learner in learners(of, own[0].schedule.head, steps, origin):
                 learned += [(of, is_corrected, learner, kind, motion) for kind, motion in enumerate(learner(steps))]
     return learned
+
+
+def _origin(trajectory: Trajectory) -> float:
+    """Returns the time at which that of `steps_of` is zero."""
+    return float(trajectory.times[(len(trajectory.states) - 1) // 2])
 
 
 class _Reading(NamedTuple):

@@ -1,46 +1,27 @@
 """The cell that infers a hidden regime from the candidates' errors, and pools them by it."""
 
 import dataclasses
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from jaxcast.checks import Checked, check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
-from jaxcast.dynamics.candidate_cell import CandidateCell
 from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.errors import InputError
-from jaxcast.numerics.polynomials import check_factors, monomials, products
+from jaxcast.numerics.polynomials import check_factors, monomials
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.emulator import MOST_SUBSTEPS, Emulator
+from jaxcast.regime.filtering import Beliefs, RegimeCell
 from jaxcast.regime.harmonics import HarmonicSchedule
-from jaxcast.regime.kalman import GaussianState, observe, predict
-from jaxcast.rollout import Input, Output
-from jaxcast.types import Info
+from jaxcast.regime.oscillations import Clock, HarmonicMotion
 
-MOST_SUBSTEPS = 1000
-"""Most substeps of a stored emulator; `fit_emulator` tries up to 50."""
-MOST_SPREAD = 3.0
-"""Bound of the filter's uncertainty, in standard deviations of the state."""
+CHANGED = math.log(0.01)
+"""Logarithmic weight of the belief that the schedule has changed since training, before anything is seen."""
 
 
-class RegimeCarry(NamedTuple):
-    """The filtered and the predicted state.
-
-    Args:
-        now: state and regime, filtered.
-        ahead: the same, predicted one step ahead.
-        has_begun: whether any value has been assimilated.
-    """
-
-    now: GaussianState
-    ahead: GaussianState
-    has_begun: Any
-
-
-class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
+class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
     """A filter over the state and the hidden regime, and the pool of candidates at that regime.
 
         y = Phi(u; c(t)) + sum_i a_i(c) [F_i(u) - Phi(u; c_i)]
@@ -50,7 +31,8 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     forecast thus interpolates the candidates, corrected for the drift of the regime within a step
     and for the curvature between candidates. A true value is assimilated by a square-root iterated
     Kalman filter. In closed loop the regime follows its own dynamics, and the uncertainty grows.
-    `fit_regime` returns it.
+    Where there are several beliefs about the schedule, each is filtered by itself, its weight grows
+    with the density of what was observed, and the most probable forecasts. `fit_regime` returns it.
 
     `info` holds weights, (model,); regime and regime_deviation, in the user's coordinates,
     (coordinate,); and spread, the standard deviation of the forecast, (dim,).
@@ -66,6 +48,10 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         forecast_map: of the candidates; without them the emulator forecasts alone.
         interpolation_degree: highest degree of these features.
         is_corrected: whether the truth has corrected the emulator, which then forecasts alone.
+        clock: what the schedule is by the clock of the training trajectory; None to leave all
+            phases unknown.
+        changes: standard deviations of a schedule that has changed since training, its frequencies
+            included; None for one that has not.
 
     Raises:
         InputError: when saved or loaded, for arrays that do not match or settings out of range.
@@ -99,6 +85,8 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     forecast_map: ForecastMap | None = None
     interpolation_degree: int = static(default=1)
     is_corrected: bool = static(default=False)
+    clock: Clock | None = None
+    changes: HarmonicSchedule | None = None
 
     def check(self) -> None:
         """Raises InputError for settings or arrays out of range."""
@@ -123,6 +111,9 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         """Checks the axes of all arrays, which might otherwise broadcast silently."""
         schedule = {"level": "coordinate", "slope": "coordinate", "frequencies": "wave"}
         schedule |= {"cosines": "wave coordinate", "sines": "wave coordinate"}
+        parts = ["schedule", "schedule_deviation", "wander"]
+        parts += ["clock.schedule", "clock.deviation"] * (self.clock is not None)
+        parts += ["changes"] * (self.changes is not None)
         system = self.emulator.system
         theta = f"{len(system.state_factors)} {len(system.coordinate_factors)} dim"
         shapes = {
@@ -134,20 +125,13 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
             ".emulator.unit": "coordinate",
             ".emulator.dt": "",
             ".emulator.error": "",
-            **{
-                f".{part}.{name}": schedule[name]
-                for part in ("schedule", "schedule_deviation", "wander")
-                for name in schedule
-            },
+            **{f".{part}.{name}": schedule[name] for part in parts for name in schedule},
+            **({".clock.origin": ""} if self.clock is not None else {}),
             ".value_noise": "dim",
             ".model_noise": "dim",
             ".interpolation": "weight_term model",
         }
         return sizes_of(dataclasses.replace(self, forecast_map=None), shapes, may_be_empty=("wave",))
-
-    @property
-    def warmup(self) -> int:
-        return 1
 
     @property
     def periods(self) -> Float[Array, " oscillation"]:
@@ -159,87 +143,36 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         """Amplitudes of the oscillations, in the user's coordinates."""
         return self.emulator.unit * jnp.sqrt(self.schedule_deviation.cosines**2 + self.schedule_deviation.sines**2)
 
-    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> RegimeCarry:
-        mean = jnp.concatenate([value, self._numbers(self.schedule)])
-        root = jnp.diag(jnp.concatenate([self.value_noise, self._numbers(self.schedule_deviation)]))
-        start = GaussianState(mean, root)
-        return RegimeCarry(start, start, jnp.asarray(False))
+    @property
+    def regime_motion(self) -> HarmonicMotion:
+        """How the numbers that describe the regime move."""
+        return HarmonicMotion(self.schedule, self.emulator.dt, has_frequencies=self.changes is not None)
 
-    def __call__(self, carry: RegimeCarry, x: Input) -> tuple[RegimeCarry, Output]:
-        dim = x.value.shape[0]
-        known = jnp.broadcast_to(x.known, (dim,))
-        # An unknown component has the forecast value, which the user may have changed.
-        fed = GaussianState(carry.ahead.mean.at[:dim].set(x.value), carry.ahead.root)
-        first = GaussianState(carry.now.mean.at[:dim].set(x.value), carry.now.root)
-        noise = self._noise_root()
+    @property
+    def regime_wander(self) -> Float[Array, " number"]:
+        """Standard deviations that each step adds to these numbers."""
+        return self._deviations(self.wander)
 
-        def look(_: Any) -> GaussianState:
-            return observe(self._step, carry.now, x.value, known, noise, self.value_noise)[0]
+    def first_beliefs(self, time: Any) -> Beliefs:
+        """Returns what is believed before anything is seen.
 
-        now = jax.lax.cond(carry.has_begun & known.any(), look, lambda _: _either(carry.has_begun, fed, first), None)
-        ahead = predict(self._step, now, noise)
-        carry = RegimeCarry(now, bounded(ahead, self.emulator.system.scale), jnp.asarray(True))
-        return carry, self._output(now, carry.ahead, x.exogenous)
+        The schedule with unknown phases; by the clock, as it went on since training; and one of
+        another period or slope.
 
-    def _output(self, now: GaussianState, ahead: GaussianState, exogenous: Any) -> Output:
-        emulator, dim = self.emulator, len(self.value_noise)
-        state, schedule = now.mean[:dim], self._schedule(now.mean[dim:])
-        weights = interpolating_weights(schedule(emulator.dt / 2), self.interpolation, self.interpolation_degree)
-        forecast = ahead.mean[:dim]
-        if self.forecast_map is not None and not self.is_corrected:
-            forecast = forecast + weights @ emulator.misses(self.forecast_map, state, exogenous)
-        at_now = jax.jacfwd(lambda numbers: self._schedule(numbers)(0.0))(now.mean[dim:])
-        deviation = jnp.linalg.norm(at_now @ now.root[dim:], axis=-1)
-        info: Info = {
-            "weights": weights,
-            "regime": emulator.offset + emulator.unit * schedule(0.0),
-            "regime_deviation": emulator.unit * deviation,
-            "spread": ahead.deviation[:dim],
-        }
-        return Output(forecast, info)
+        Args:
+            time: of the first value, None if it is not known.
+        """
+        motion = self.regime_motion
+        mean = motion.numbers(self.schedule)
+        beliefs = [(mean, jnp.diag(self._deviations(self.schedule_deviation)), 0.0)]
+        if self.clock is not None and time is not None:
+            beliefs.append((*self.clock.at(time, motion), 0.0))
+        if self.changes is not None:
+            beliefs.append((mean, jnp.diag(motion.numbers(self.changes)), CHANGED))
+        means, roots, log_weights = zip(*beliefs, strict=True)
+        return Beliefs(jnp.stack(means), jnp.stack(roots), jnp.asarray(log_weights, mean.dtype))
 
-    def _step(self, numbers: Float[Array, " number"]) -> Float[Array, " number"]:
-        """Returns state and regime one sample later."""
-        dim = len(self.value_noise)
-        schedule = self._schedule(numbers[dim:])
-        return jnp.concatenate(
-            [self.emulator(numbers[:dim], schedule), self._numbers(schedule.later(self.emulator.dt))]
-        )
-
-    def _noise_root(self) -> Array:
-        return jnp.diag(jnp.concatenate([self.model_noise, self._numbers(self.wander)]))
-
-    def _numbers(self, schedule: HarmonicSchedule) -> Array:
-        return ravel_pytree(dataclasses.replace(schedule, frequencies=schedule.frequencies[:0]))[0]
-
-    def _schedule(self, numbers: Array) -> HarmonicSchedule:
-        without = dataclasses.replace(self.schedule, frequencies=self.schedule.frequencies[:0])
-        return dataclasses.replace(ravel_pytree(without)[1](numbers), frequencies=self.schedule.frequencies)
-
-
-def interpolating_weights(
-    regime: Float[Array, " coordinate"], interpolation: Float[Array, "coordinate_feature model"], degree: int
-) -> Float[Array, " model"]:
-    """Returns affine weights that interpolate the candidates at a regime.
-
-    Args:
-        regime: the coordinates.
-        interpolation: weights of the candidates for each feature of the coordinates.
-        degree: highest degree of these features.
-    """
-    return products(regime, monomials(len(regime), degree)) @ interpolation
-
-
-def bounded(belief: GaussianState, scale: Float[Array, " dim"]) -> GaussianState:
-    """Returns a distribution whose spread of the state is at most `MOST_SPREAD`.
-
-    Args:
-        belief: over the state and what follows it.
-        scale: standard deviation of the state.
-    """
-    shrink = jnp.minimum(1, MOST_SPREAD * scale / belief.deviation[: len(scale)])
-    return GaussianState(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
-
-
-def _either(condition: Any, a: Any, b: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
+    def _deviations(self, schedule: HarmonicSchedule) -> Array:
+        """Returns deviations of the numbers; frequencies are certain."""
+        tiny = 4096 * float(jnp.finfo(schedule.level.dtype).eps) * self.schedule.frequencies
+        return self.regime_motion.numbers(dataclasses.replace(schedule, frequencies=tiny))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from jaxcast.dynamics.schedules import Parameter, SmoothSchedule
@@ -126,6 +127,33 @@ def misfit(schedule: HarmonicSchedule, constants: tuple[Emulator, Allowed], step
     time, before, after, weight = step
     schedule = restricted(schedule, allowed).later(time)
     return weight * (emulator(before, schedule) - after) / emulator.system.scale
+
+
+@jax.jit
+def fit_deviations(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> HarmonicSchedule:
+    """Computes standard errors of a fitted schedule's numbers, as if the misfits were independent.
+
+    Args:
+        emulator: of the ensemble.
+        schedule: the schedule.
+        steps: of the trajectory; their weight does not count.
+    """
+    flat, unravel = ravel_pytree(schedule)
+    everything = Allowed(1.0, jnp.ones_like(schedule.frequencies))
+
+    def one(step: Any) -> tuple[Array, Array]:
+        def missed(flat: Array) -> tuple[Array, Array]:
+            value = misfit(unravel(flat), (emulator, everything), step)
+            return value, value
+
+        return jax.jacfwd(missed, has_aux=True)(flat)
+
+    slopes, misfits = jax.vmap(one)(steps._replace(weight=jnp.ones_like(steps.weight)))
+    information = jnp.einsum("ndk,d,ndl->kl", slopes, 1 / jnp.mean(misfits**2, 0), slopes)
+    size = jnp.sqrt(jnp.maximum(jnp.diagonal(information), jnp.finfo(flat.dtype).tiny))
+    scaled = information / size[:, None] / size
+    covariance = jnp.linalg.pinv(scaled, hermitian=True)
+    return unravel(jnp.sqrt(jnp.diagonal(covariance)) / size)
 
 
 def restricted(schedule: HarmonicSchedule, allowed: Allowed) -> HarmonicSchedule:

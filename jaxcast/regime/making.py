@@ -1,6 +1,7 @@
 """Makes the cells of readings: what is known of a regime before anything is seen, and its noise."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,20 @@ from jaxtyping import Array
 from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.numerics.polynomials import monomials, products
 from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.filtering import Beliefs
 from jaxcast.regime.forecaster import RegimeForecaster
-from jaxcast.regime.harmonics import HarmonicSchedule
+from jaxcast.regime.harmonics import HarmonicSchedule, Steps, fit_deviations
 from jaxcast.regime.learned import LearnedRegimeForecaster
 from jaxcast.regime.noise import Residuals
+from jaxcast.regime.oscillations import Clock
 from jaxcast.regime.readings import LearnedMotion
 
 LEVEL_DEVIATION = 0.5
 """Change of the level since training, in standard deviations of the candidates' coordinates."""
+FREQUENCY_DEVIATION = 0.3
+"""Change of a frequency since training, as a share of it."""
+NUM_DRIFTS = 20
+"""Changes of the level, each as above, in a time as long as the training, where a drift has begun since."""
 
 
 def make_forecaster(
@@ -28,6 +35,8 @@ def make_forecaster(
     num_steps: int,
     forecast_map: ForecastMap,
     degree: int,
+    steps: Steps | None = None,
+    origin: Any = None,
 ) -> RegimeForecaster:
     """Makes the forecaster of a schedule, with noise of the size of the residuals.
 
@@ -39,6 +48,9 @@ def make_forecaster(
         num_steps: of the trajectory.
         forecast_map: of the candidates.
         degree: highest degree of the interpolation between candidates.
+        steps: of the trajectory, for what its clock says; None for a forecaster without beliefs in
+            a clock or a change.
+        origin: the time at which the steps' time is 0.
     """
     scale = emulator.system.scale
     floor = 4096 * float(jnp.finfo(scale.dtype).eps)
@@ -66,7 +78,29 @@ def make_forecaster(
         forecast_map,
         degree,
         is_corrected,
+        None if steps is None or _is_rounding(left) else _clock(emulator, schedule, left, steps, origin),
+        None if steps is None else _changes(deviation, duration),
     )
+
+
+def _is_rounding(left: Residuals) -> bool:
+    most = 1e5 * float(jnp.finfo(left.value.dtype).eps)
+    return bool((left.value < most).all() and (left.model < most).all() and (left.regime < most).all())
+
+
+def _clock(emulator: Emulator, schedule: HarmonicSchedule, left: Residuals, steps: Steps, origin: Any) -> Clock:
+    """Returns a schedule with the errors that its fit leaves, twice as large as if steps were independent."""
+    deviation = fit_deviations(emulator, schedule, steps)
+    floor = 4096 * float(jnp.finfo(schedule.level.dtype).eps)
+    deviation = jax.tree.map(lambda leaf: 2 * leaf + floor, deviation)
+    level = jnp.hypot(deviation.level, left.regime)
+    return Clock(schedule, dataclasses.replace(deviation, level=level), jnp.asarray(origin, schedule.level.dtype))
+
+
+def _changes(deviation: HarmonicSchedule, duration: Any) -> HarmonicSchedule:
+    """Returns deviations of a schedule of other frequencies, and of another slope."""
+    slope = jnp.hypot(deviation.slope, NUM_DRIFTS * LEVEL_DEVIATION / duration)
+    return dataclasses.replace(deviation, slope=slope, frequencies=FREQUENCY_DEVIATION * deviation.frequencies)
 
 
 def make_learned(
@@ -90,13 +124,12 @@ def make_learned(
     floor = 4096 * float(jnp.finfo(scale.dtype).eps)
     interpolation, degree = _interpolation(emulator, degree)
     as_own = lambda values: jnp.asarray(values, scale.dtype)  # noqa: E731
-    starts = jax.tree.map(as_own, learned.starts)
+    starts = Beliefs(*map(as_own, (*learned.starts, learned.log_weights)))
     starts = starts._replace(root=starts.root + floor * jnp.eye(starts.mean.shape[1], dtype=scale.dtype))
     return LearnedRegimeForecaster(
         emulator,
         jax.tree.map(as_own, learned.motion),
         starts,
-        as_own(learned.log_weights),
         as_own(learned.wander) + floor,
         (as_own(learned.value) + floor) * scale,
         (as_own(learned.model) + floor) * scale,

@@ -29,6 +29,17 @@ class Motion(FrozenPytree):
         """
 
     @abc.abstractmethod
+    def at(self, time: Any) -> tuple[Array, Array] | None:
+        """Returns mean and root of the numbers by the clock of the training trajectory.
+
+        Args:
+            time: when they are wanted.
+
+        Returns:
+            None for a motion without a clock, or an unknown time.
+        """
+
+    @abc.abstractmethod
     def later(self, numbers: Float[Array, " number"]) -> Float[Array, " number"]:
         """Returns the numbers one sample later.
 

@@ -69,6 +69,7 @@ class ProfileMotion(Motion):
         levels: in the middle of each part, (part, coordinate).
         slopes: of each part.
         dt: interval between samples.
+        origin: a time at which the profile began.
 
     Source:
         Own design, studied in experiments/lorenz_skill/README.md.
@@ -78,6 +79,13 @@ class ProfileMotion(Motion):
     levels: Float[Array, "part coordinate"]
     slopes: Float[Array, "part coordinate"]
     dt: Float[Array, ""]
+    origin: Float[Array, ""]
+
+    def at(self, time: Any) -> tuple[Array, Array] | None:
+        if time is None:
+            return None
+        since = jnp.mod(jnp.asarray(time - self.origin, self.period.dtype), self.period)
+        return since[None], jnp.zeros((1, 1), since.dtype)
 
     def path(self, numbers: Float[Array, " number"]) -> Schedule:
         return ProfilePath(numbers[0], self.period, self.levels, self.slopes)
@@ -167,7 +175,7 @@ def _misfits(motion: ProfileMotion, emulator: Emulator, steps: Steps) -> Array:
 
 
 def fit_profile(
-    emulator: Emulator, steps: Steps, values: Float[np.ndarray, "step coordinate"], period: float
+    emulator: Emulator, steps: Steps, values: Float[np.ndarray, "step coordinate"], period: float, origin: Any = 0.0
 ) -> tuple[ProfileMotion, np.ndarray]:
     """Fits a profile of as many parts as the period has steps, through the emulator's flow.
 
@@ -176,6 +184,7 @@ def fit_profile(
         steps: of the trajectory; those without weight are left out.
         values: of the regime in every step, to start from.
         period: of the profile.
+        origin: the time at which the steps' time is 0.
 
     Returns:
         The motion, and the misfit of every step in standard deviations of the state.
@@ -191,7 +200,7 @@ def fit_profile(
     constants = (emulator, jnp.asarray(period))
     target = steps.before.size * (10 * float(jnp.finfo(steps.before.dtype).eps)) ** 2
     (levels, slopes), _ = levenberg_marquardt(_misfit, begin, constants, steps, target=target)
-    motion = ProfileMotion(jnp.asarray(period), levels, slopes, emulator.dt)
+    motion = ProfileMotion(jnp.asarray(period), levels, slopes, emulator.dt, jnp.asarray(origin, levels.dtype))
     return motion, misfits_of(motion, emulator, steps)[kept]
 
 

@@ -41,20 +41,21 @@ class LearnedMotion(NamedTuple):
 Learner = Callable[[Steps], list[LearnedMotion]]
 
 
-def learners(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> list[Learner]:
+def learners(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps, origin: Any) -> list[Learner]:
     """Returns what learns motions from the steps with weight; settings come from the given steps.
 
     Args:
         emulator: of the ensemble.
         schedule: the best of oscillations.
         steps: of the trajectory, those of the last quarter without weight.
+        origin: the time at which the steps' time is 0.
     """
     found: list[Learner] = []
     dt = float(emulator.dt)
     kept = np.asarray(steps.weight) > 0
     seen = _in_steps(emulator, steps)
     if (period := find_period(seen.values[kept], seen.weights[kept], schedule, dt)) is not None:
-        found.append(lambda given: _profiles(emulator, given, period))
+        found.append(lambda given: _profiles(emulator, given, period, origin))
     start = Steps(*(part[kept] for part in steps))
     settings = choose_delays(infer_course(emulator, start, seen.shrunk[kept]).values, dt)
     if settings is not None:
@@ -62,13 +63,14 @@ def learners(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> li
     return found
 
 
-def exact_profile(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> LearnedMotion | None:
+def exact_profile(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps, origin: Any) -> LearnedMotion | None:
     """Returns a profile fitted to a whole trajectory, if the first quarters foretell the last to rounding.
 
     Args:
         emulator: of the ensemble.
         schedule: the best of oscillations.
         steps: of the trajectory, those of the last quarter without weight.
+        origin: the time at which the steps' time is 0.
     """
     kept = np.asarray(steps.weight) > 0
     seen = _in_steps(emulator, steps)
@@ -79,7 +81,7 @@ def exact_profile(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) 
     late = misfits_of(motion, emulator, steps)[~kept]
     if not np.sqrt(np.mean(late**2)) < 1e5 * np.finfo(late.dtype).eps:
         return None
-    return _profiles(emulator, steps._replace(weight=jnp.ones_like(steps.weight)), period)[0]
+    return _profiles(emulator, steps._replace(weight=jnp.ones_like(steps.weight)), period, origin)[0]
 
 
 class StepValues(NamedTuple):
@@ -110,8 +112,8 @@ def _in_steps(emulator: Emulator, steps: Steps) -> StepValues:
     return StepValues(np.clip(shift, -bound, bound), np.clip(weights, 0, 1))
 
 
-def _profiles(emulator: Emulator, steps: Steps, period: float) -> list[LearnedMotion]:
-    motion, misfits = fit_profile(emulator, steps, _in_steps(emulator, steps).shrunk, period)
+def _profiles(emulator: Emulator, steps: Steps, period: float, origin: Any) -> list[LearnedMotion]:
+    motion, misfits = fit_profile(emulator, steps, _in_steps(emulator, steps).shrunk, period, origin)
     starts = starting_phases(motion)
     log_weights = np.full(len(starts.mean), -np.log(len(starts.mean)))
     return _shares(motion, starts, log_weights, np.zeros(1), misfits)

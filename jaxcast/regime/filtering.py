@@ -1,0 +1,174 @@
+"""The filter over state and hidden regime that all regime forecasters are."""
+
+import abc
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.dynamics.candidate_cell import CandidateCell
+from jaxcast.dynamics.candidates import ForecastMap
+from jaxcast.numerics.polynomials import monomials, products
+from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.kalman import GaussianState, observe, predict
+from jaxcast.regime.motions import Motion
+from jaxcast.rollout import Input, Output
+from jaxcast.types import Info
+
+MOST_SPREAD = 3.0
+"""Bound of the filter's uncertainty, in standard deviations of the state."""
+
+
+class Beliefs(NamedTuple):
+    """What may be believed of the numbers that describe a regime.
+
+    Args:
+        mean: of each belief, (belief, number).
+        root: a root of its covariance, (belief, number, number).
+        log_weights: of the beliefs.
+    """
+
+    mean: Float[Array, "belief number"]
+    root: Float[Array, "belief number number"]
+    log_weights: Float[Array, " belief"]
+
+
+class RegimeCarry(NamedTuple):
+    """What each belief holds of state and regime.
+
+    Args:
+        now: state and regime, filtered, with a leading axis of beliefs.
+        ahead: the same, predicted one step ahead.
+        log_weights: of the beliefs.
+        has_begun: whether any value has been assimilated.
+    """
+
+    now: GaussianState
+    ahead: GaussianState
+    log_weights: Float[Array, " belief"]
+    has_begun: Any
+
+
+class RegimeCell(CandidateCell):
+    """Base of cells that filter state and regime under several beliefs at once.
+
+    Each belief is a normal distribution that is filtered by itself; its weight grows with the
+    density of what is observed. The forecast is that of the most probable belief; the spread is
+    that of all about this forecast. A subclass is a frozen pytree with the fields below.
+
+    Args:
+        emulator: of the ensemble.
+        value_noise: standard deviation of an observed value.
+        model_noise: standard deviation of the truth about the emulator's step.
+        interpolation: weights of the candidates for each feature of the coordinates.
+        interpolation_degree: highest degree of these features.
+        is_corrected: whether the truth has corrected the emulator, which then forecasts alone.
+
+    Source:
+        Alspach and Sorenson (1972) for the sum of normal distributions.
+    """
+
+    emulator: Emulator
+    value_noise: Float[Array, " dim"]
+    model_noise: Float[Array, " dim"]
+    interpolation: Float[Array, "coordinate_feature model"]
+    forecast_map: ForecastMap | None
+    interpolation_degree: int
+    is_corrected: bool
+
+    @property
+    @abc.abstractmethod
+    def regime_motion(self) -> Motion:
+        """How the numbers that describe the regime move."""
+
+    @property
+    @abc.abstractmethod
+    def regime_wander(self) -> Float[Array, " number"]:
+        """Standard deviations that each step adds to these numbers."""
+
+    @abc.abstractmethod
+    def first_beliefs(self, time: Any) -> Beliefs:
+        """Returns the beliefs before anything is seen.
+
+        Args:
+            time: of the first value, None if it is not known.
+        """
+
+    @property
+    def warmup(self) -> int:
+        return 1
+
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> RegimeCarry:
+        dim = len(self.value_noise)
+        is_time = exogenous is not None and len(jax.tree.leaves(exogenous)) <= 2 and jnp.shape(exogenous) == ()
+        mean, root, log_weights = self.first_beliefs(exogenous if is_time else None)
+        num_beliefs, size = mean.shape
+        whole = jnp.zeros((num_beliefs, dim + size, dim + size), mean.dtype)
+        start = GaussianState(
+            jnp.concatenate([jnp.broadcast_to(value, (num_beliefs, dim)), mean], 1),
+            whole.at[:, :dim, :dim].set(jnp.diag(self.value_noise)).at[:, dim:, dim:].set(root),
+        )
+        return RegimeCarry(start, start, log_weights, jnp.asarray(False))
+
+    def __call__(self, carry: RegimeCarry, x: Input) -> tuple[RegimeCarry, Output]:
+        dim = x.value.shape[0]
+        known = jnp.broadcast_to(x.known, (dim,))
+        noise = jnp.diag(jnp.concatenate([self.model_noise, self.regime_wander]))
+
+        def look(_: Any) -> tuple[GaussianState, Array]:
+            def one(belief: GaussianState) -> tuple[GaussianState, Array]:
+                return observe(self._step, belief, x.value, known, noise, self.value_noise)
+
+            now, density = jax.vmap(one)(carry.now)
+            log_weights = carry.log_weights + jnp.where(jnp.isnan(density), -jnp.inf, density)
+            return now, log_weights - jnp.max(log_weights)
+
+        def follow(_: Any) -> tuple[GaussianState, Array]:
+            # An unknown component has the forecast value, which the user may have changed.
+            shift = x.value - carry.ahead.mean[jnp.argmax(carry.log_weights), :dim]
+            fed = carry.ahead.mean.at[:, :dim].add(shift)
+            first = carry.now.mean.at[:, :dim].set(x.value)
+            return GaussianState(
+                jnp.where(carry.has_begun, fed, first),
+                jnp.where(carry.has_begun, carry.ahead.root, carry.now.root),
+            ), carry.log_weights
+
+        now, log_weights = jax.lax.cond(carry.has_begun & known.any(), look, follow, None)
+        ahead = jax.vmap(lambda belief: _bounded(predict(self._step, belief, noise), self.emulator.system.scale))(now)
+        later = RegimeCarry(now, ahead, log_weights, jnp.asarray(True))
+        return later, self._output(later, x.exogenous)
+
+    def _output(self, carry: RegimeCarry, exogenous: Any) -> Output:
+        emulator, motion, dim = self.emulator, self.regime_motion, len(self.value_noise)
+        best = jnp.argmax(carry.log_weights)
+        now, ahead = (jax.tree.map(lambda a: a[best], belief) for belief in (carry.now, carry.ahead))
+        state, numbers = now.mean[:dim], now.mean[dim:]
+        regime = motion.path(numbers)
+        halfway = regime(emulator.dt / 2)
+        features = products(halfway, monomials(len(halfway), self.interpolation_degree))
+        weights = features @ self.interpolation
+        forecast = ahead.mean[:dim]
+        if self.forecast_map is not None and not self.is_corrected:
+            forecast = forecast + weights @ emulator.misses(self.forecast_map, state, exogenous)
+        at_now = jax.jacfwd(lambda numbers: motion.path(numbers)(0.0))(numbers)
+        apart = carry.ahead.mean[:, :dim] - ahead.mean[:dim]
+        variances = carry.ahead.deviation[:, :dim] ** 2 + apart**2
+        info: Info = {
+            "weights": weights,
+            "regime": emulator.offset + emulator.unit * regime(0.0),
+            "regime_deviation": emulator.unit * jnp.linalg.norm(at_now @ now.root[dim:], axis=-1),
+            "spread": jnp.sqrt(jax.nn.softmax(carry.log_weights) @ variances),
+        }
+        return Output(forecast, info)
+
+    def _step(self, numbers: Float[Array, " number"]) -> Float[Array, " number"]:
+        """Returns state and regime one sample later."""
+        dim, motion = len(self.value_noise), self.regime_motion
+        path = motion.path(numbers[dim:])
+        return jnp.concatenate([self.emulator(numbers[:dim], path), motion.later(numbers[dim:])])
+
+
+def _bounded(belief: GaussianState, scale: Float[Array, " dim"]) -> GaussianState:
+    shrink = jnp.minimum(1, MOST_SPREAD * scale / belief.deviation[: len(scale)])
+    return GaussianState(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
