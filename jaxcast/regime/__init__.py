@@ -7,3 +7,4 @@ from jaxcast.regime.fit import fit_regime as fit_regime
 from jaxcast.regime.forecaster import RegimeForecaster as RegimeForecaster
 from jaxcast.regime.harmonic_search import fit_harmonics as fit_harmonics
 from jaxcast.regime.harmonics import HarmonicSchedule as HarmonicSchedule
+from jaxcast.regime.learned import LearnedRegimeForecaster as LearnedRegimeForecaster

@@ -13,6 +13,7 @@ from jaxcast.regime.harmonics import Steps
 from jaxcast.regime.motions import PAST_KNOTS, path_through
 
 MOST_ITERATIONS = 8
+NUM_SEARCHES = 4
 NUM_KNOTS = PAST_KNOTS + 1
 ROUGHNESSES = 10.0 ** np.arange(-10.0, 9.0)
 
@@ -31,7 +32,7 @@ class Course(NamedTuple):
     penalty: float
 
 
-def infer_course(emulator: Emulator, steps: Steps, start: Float[Array, "step coordinate"]) -> Course:
+def infer_course(emulator: Emulator, steps: Steps, start: Float[np.ndarray, "step coordinate"]) -> Course:
     """Infers the regime at every sample from the steps of a trajectory.
 
     In every step the regime is the cubic through its values at four samples, c_(n-2) to c_(n+1).
@@ -53,28 +54,24 @@ def infer_course(emulator: Emulator, steps: Steps, start: Float[Array, "step coo
     num = start.shape[1]
     knots = np.concatenate([np.repeat(start[:1], PAST_KNOTS - 1, 0), start, start[-1:]])
     roughness = _roughness(len(knots), num)
-    penalty, misfits = 1.0, np.zeros(0)
+    penalty, misfits = 1.0, np.zeros((0, 0))
     for n in range(MOST_ITERATIONS):
         misfits, slopes = (np.asarray(a, float) for a in _linearised(emulator, jnp.asarray(knots), steps))
         weighted = slopes * np.asarray(steps.weight, float)[:, None, None]
         equations = _banded(weighted, len(knots), num)
-        seen = np.einsum("ndk,nd->nk", weighted, np.einsum("ndk,nk->nd", slopes, _at_steps(knots)) - misfits)
+        offsets = np.einsum("ndk,nk->nd", slopes, _at_steps(knots)) - misfits
         right = np.zeros(knots.size)
-        np.add.at(right, _columns(len(misfits), num), seen)
-        squares = float(
-            np.sum(
-                np.asarray(steps.weight)[:, None] * (np.einsum("ndk,nk->nd", slopes, _at_steps(knots)) - misfits) ** 2
-            )
-        )
-        if n < 4:
+        np.add.at(right, _columns(len(misfits), num), np.einsum("ndk,nd->nk", weighted, offsets))
+        squares = float(np.asarray(steps.weight) @ np.sum(offsets**2, 1))
+        if n < NUM_SEARCHES:
             penalty = _best_penalty(equations, roughness, right, squares, int(steps.weight.sum()) * misfits.shape[1])
         factor = cholesky_banded(equations + penalty * roughness, lower=True)
         moved = cho_solve_banded((factor, True), right).reshape(knots.shape)
         change, knots = np.abs(moved - knots).max(), moved
         if change < 1e-9:
             break
-    misfits, _ = _linearised(emulator, jnp.asarray(knots), steps)
-    return Course(knots[PAST_KNOTS - 1 :], np.asarray(misfits), penalty)
+    left, _ = _linearised(emulator, jnp.asarray(knots), steps)
+    return Course(knots[PAST_KNOTS - 1 :], np.asarray(left), penalty)
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxcast.dynamics.schedules import Schedule
 from jaxcast.numerics.distances import squared_distances
 from jaxcast.numerics.k_means import k_means
-from jaxcast.pytrees import static
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.kalman import GaussianState
 from jaxcast.regime.motions import PAST_KNOTS, Motion, path_through
 
@@ -26,7 +26,7 @@ SIMILAR = 3.0
 """A shorter memory is preferred as long as its errors are at most this many times those of the best."""
 
 
-class DelayMotion(Motion):
+class DelayMotion(Motion, FrozenPytree, name="delay_motion"):
     """A regime whose next value is a function of delays, learned by kernel ridge.
 
         c_(n+1) = c_n + a + B z + sum_k w_k exp(-|z - z_k|^2 / 2),  z = W (x - m)
@@ -64,6 +64,9 @@ class DelayMotion(Motion):
     def memory(self) -> int:
         """Values of the regime that are carried."""
         return memory_of(self.num_delays, self.stride)
+
+    def described(self) -> str:
+        return f"moves as learned from {self.num_delays} of its last values, {self.stride} samples apart"
 
     def at(self, time: Any) -> None:
         """Returns None: the motion has no clock.
@@ -157,7 +160,10 @@ def fit_delays(
             0
         ]
         motion = DelayMotion(
-            *map(jnp.asarray, (mean, whitening, centres, weights)),
+            jnp.asarray(mean),
+            jnp.asarray(whitening),
+            jnp.asarray(centres),
+            jnp.asarray(weights),
             jnp.asarray(values.min(0) - MARGIN * span),
             jnp.asarray(values.max(0) + MARGIN * span),
             jnp.asarray(dt),
@@ -213,7 +219,7 @@ def choose_delays(values: Float[np.ndarray, "time coordinate"], dt: Any) -> dict
         starts = delay_vectors(values, memory, 1)[firsts - (memory - 1)]
         truth = values[firsts[:, None] + 1 + np.arange(num_leads)]
         for power, length in product(POWERS, LENGTHS):
-            settings = {"num_delays": num_delays, "stride": stride, "power": power, "length": length}
+            settings: dict[str, Any] = {"num_delays": num_delays, "stride": stride, "power": power, "length": length}
             for penalty, (motion, _) in fit_delays(head, dt=dt, **settings).items():
                 errors = np.asarray(closed_loop_errors(motion, jnp.asarray(starts), jnp.asarray(truth)))
                 loss = np.mean(np.log(np.where(np.isfinite(errors), errors, 1e9) + 1e-20)) / 2

@@ -130,10 +130,16 @@ def fit_and_trial(
     forecasts = forecasts_along(forecast_map, trajectory)
     dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
     emulator = fit_emulator(states, forecasts=forecasts, dt=dt, coordinates=coordinates, **emulator_settings)
-    shared = {"forecast_map": forecast_map, "degree": interpolation_degree}
-    known = {"steps": steps_of(emulator, states), "origin": _origin(trajectory)}
-    make = partial(make_forecaster, num_steps=len(states) - 1, **shared, **known)
-    return _read(trajectory._replace(states=states), emulator, make, partial(make_learned, **shared))
+    make = partial(
+        make_forecaster,
+        num_steps=len(states) - 1,
+        forecast_map=forecast_map,
+        degree=interpolation_degree,
+        steps=steps_of(emulator, states),
+        origin=_origin(trajectory),
+    )
+    make_of = partial(make_learned, forecast_map=forecast_map, degree=interpolation_degree)
+    return _read(trajectory._replace(states=states), emulator, make, make_of)
 
 
 def _read(

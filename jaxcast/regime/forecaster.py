@@ -15,7 +15,7 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.emulator import MOST_SUBSTEPS, Emulator
 from jaxcast.regime.filtering import Beliefs, RegimeCell
 from jaxcast.regime.harmonics import HarmonicSchedule
-from jaxcast.regime.oscillations import Clock, HarmonicMotion
+from jaxcast.regime.oscillations import Changes, Clock, HarmonicMotion
 
 CHANGED = math.log(0.01)
 """Logarithmic weight of the belief that the schedule has changed since training, before anything is seen."""
@@ -50,8 +50,8 @@ class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
         is_corrected: whether the truth has corrected the emulator, which then forecasts alone.
         clock: what the schedule is by the clock of the training trajectory; None to leave all
             phases unknown.
-        changes: standard deviations of a schedule that has changed since training, its frequencies
-            included; None for one that has not.
+        changes: how much the schedule, its frequencies included, may have changed since training;
+            None for not at all.
 
     Raises:
         InputError: when saved or loaded, for arrays that do not match or settings out of range.
@@ -86,7 +86,7 @@ class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
     interpolation_degree: int = static(default=1)
     is_corrected: bool = static(default=False)
     clock: Clock | None = None
-    changes: HarmonicSchedule | None = None
+    changes: Changes | None = None
 
     def check(self) -> None:
         """Raises InputError for settings or arrays out of range."""
@@ -113,7 +113,7 @@ class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
         schedule |= {"cosines": "wave coordinate", "sines": "wave coordinate"}
         parts = ["schedule", "schedule_deviation", "wander"]
         parts += ["clock.schedule", "clock.deviation"] * (self.clock is not None)
-        parts += ["changes"] * (self.changes is not None)
+        parts += ["changes.deviation"] * (self.changes is not None)
         system = self.emulator.system
         theta = f"{len(system.state_factors)} {len(system.coordinate_factors)} dim"
         shapes = {
@@ -168,7 +168,7 @@ class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
         if self.clock is not None and time is not None:
             beliefs.append((*self.clock.at(time, motion), 0.0))
         if self.changes is not None:
-            beliefs.append((mean, jnp.diag(motion.numbers(self.changes)), CHANGED))
+            beliefs.append((mean, jnp.diag(motion.numbers(self.changes.deviation)), CHANGED))
         means, roots, log_weights = zip(*beliefs, strict=True)
         return Beliefs(jnp.stack(means), jnp.stack(roots), jnp.asarray(log_weights, mean.dtype))
 

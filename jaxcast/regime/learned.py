@@ -46,6 +46,25 @@ class LearnedRegimeForecaster(RegimeCell, Checked, FrozenPytree, name="learned_r
     Source:
         Own design, studied in experiments/lorenz_skill/README.md; Alspach and Sorenson (1972) for
         the sum of normal distributions.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> from jaxcast.regime.filtering import Beliefs
+        >>> from jaxcast.regime.profile import ProfileMotion
+        >>> factors, one = ((0,), (1,)), jnp.ones(1)
+        >>> theta = jnp.asarray([[[0.0], [0.0]], [[0.0], [-1.0]]])  # du/dt = -c u
+        >>> system = jaxcast.regime.PolynomialSystem(theta, 0 * one, one, jnp.asarray([[-1.0], [1.0]]), factors, factors)
+        >>> dt, zero = jnp.asarray(0.1), jnp.asarray(0.0)
+        >>> emulator = jaxcast.regime.Emulator(system, 0 * one, one, dt, zero, num_substeps=4)
+        >>> levels = jnp.asarray([[1.0], [2.0]])  # for 0.2 time units each
+        >>> motion = ProfileMotion(jnp.asarray(0.4), levels, 0 * levels, dt, zero)
+        >>> starts = Beliefs(0.1 * jnp.arange(4.0)[:, None], jnp.full((4, 1, 1), 1e-4), jnp.zeros(4))
+        >>> tiny, weights = 1e-4 * one, jnp.asarray([[0.5, 0.5], [-0.5, 0.5]])
+        >>> cell = jaxcast.regime.LearnedRegimeForecaster(emulator, motion, starts, tiny, tiny, tiny, weights)
+        >>> history = jnp.exp(-jnp.asarray([[0.0], [0.2], [0.4], [0.5]]))  # c was 2, 2 and 1
+        >>> output = jaxcast.forecast(cell, history, 4)
+        >>> [round(c) for c in output.info["regime"][:, 0].tolist()]
+        [1, 2, 2, 1]
     """
 
     emulator: Emulator

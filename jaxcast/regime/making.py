@@ -15,7 +15,7 @@ from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, fit_deviations
 from jaxcast.regime.learned import LearnedRegimeForecaster
 from jaxcast.regime.noise import Residuals
-from jaxcast.regime.oscillations import Clock
+from jaxcast.regime.oscillations import Changes, Clock
 from jaxcast.regime.readings import LearnedMotion
 
 LEVEL_DEVIATION = 0.5
@@ -97,10 +97,11 @@ def _clock(emulator: Emulator, schedule: HarmonicSchedule, left: Residuals, step
     return Clock(schedule, dataclasses.replace(deviation, level=level), jnp.asarray(origin, schedule.level.dtype))
 
 
-def _changes(deviation: HarmonicSchedule, duration: Any) -> HarmonicSchedule:
+def _changes(deviation: HarmonicSchedule, duration: Any) -> Changes:
     """Returns deviations of a schedule of other frequencies, and of another slope."""
     slope = jnp.hypot(deviation.slope, NUM_DRIFTS * LEVEL_DEVIATION / duration)
-    return dataclasses.replace(deviation, slope=slope, frequencies=FREQUENCY_DEVIATION * deviation.frequencies)
+    frequencies = FREQUENCY_DEVIATION * deviation.frequencies
+    return Changes(dataclasses.replace(deviation, slope=slope, frequencies=frequencies))
 
 
 def make_learned(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.dynamics.schedules import Parameter, Schedule, SmoothSchedule
-from jaxcast.pytrees import FrozenPytree
+from jaxcast.registry import Saveable
 from jaxcast.types import Scalar
 
 PAST_KNOTS = 3
@@ -17,8 +17,11 @@ _NODES = np.arange(1 - PAST_KNOTS, 2.0)
 _TO_COEFFICIENTS = np.linalg.inv(_NODES[:, None] ** np.arange(PAST_KNOTS + 1))
 
 
-class Motion(FrozenPytree):
-    """Base of what says how the numbers that describe a regime move from one sample to the next."""
+class Motion(Saveable):
+    """Base of what says how the numbers that describe a regime move from one sample to the next.
+
+    A subclass is a frozen pytree, too.
+    """
 
     @abc.abstractmethod
     def path(self, numbers: Float[Array, " number"]) -> Schedule:
@@ -27,6 +30,10 @@ class Motion(FrozenPytree):
         Args:
             numbers: that describe the regime.
         """
+
+    @abc.abstractmethod
+    def described(self) -> str:
+        """Returns in words how the regime moves."""
 
     @abc.abstractmethod
     def at(self, time: Any) -> tuple[Array, Array] | None:

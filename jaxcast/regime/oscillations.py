@@ -13,7 +13,7 @@ from jaxcast.regime.harmonics import HarmonicSchedule
 from jaxcast.regime.motions import Motion
 
 
-class HarmonicMotion(Motion):
+class HarmonicMotion(Motion, FrozenPytree):
     """The motion of a `HarmonicSchedule`, whose numbers describe the regime.
 
     Args:
@@ -25,6 +25,9 @@ class HarmonicMotion(Motion):
     schedule: HarmonicSchedule
     dt: Float[Array, ""]
     has_frequencies: bool = static(default=False)
+
+    def described(self) -> str:
+        return f"is a level, a trend and {len(self.schedule.frequencies)} oscillations"
 
     def at(self, time: Any) -> None:
         """Returns None: the schedule has no clock of its own.
@@ -56,7 +59,7 @@ class HarmonicMotion(Motion):
         return dataclasses.replace(schedule, frequencies=frequencies)
 
 
-class Clock(FrozenPytree):
+class Clock(FrozenPytree, name="regime_clock"):
     """A schedule by the clock of the training trajectory, and how well it is known.
 
     Args:
@@ -84,3 +87,13 @@ class Clock(FrozenPytree):
 
         root = jax.jacfwd(numbers)(flat) * ravel_pytree(self.deviation)[0]
         return numbers(flat), jnp.linalg.qr(root.T, mode="r").T
+
+
+class Changes(FrozenPytree, name="regime_changes"):
+    """How much a schedule may have changed since training.
+
+    Args:
+        deviation: standard deviations of its numbers, its frequencies included.
+    """
+
+    deviation: HarmonicSchedule

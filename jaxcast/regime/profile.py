@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.dynamics.schedules import Parameter, Schedule
 from jaxcast.numerics.least_squares import levenberg_marquardt
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps
 from jaxcast.regime.kalman import GaussianState
@@ -61,7 +62,7 @@ class ProfilePath(Schedule):
         return self.levels[part] + self.slopes[part] * (self.phase + t - (count + 0.5) * width)
 
 
-class ProfileMotion(Motion):
+class ProfileMotion(Motion, FrozenPytree, name="profile_motion"):
     """A regime that repeats a profile; its one number is the time since the profile's beginning.
 
     Args:
@@ -80,6 +81,9 @@ class ProfileMotion(Motion):
     slopes: Float[Array, "part coordinate"]
     dt: Float[Array, ""]
     origin: Float[Array, ""]
+
+    def described(self) -> str:
+        return f"repeats a profile of {len(self.levels)} parts with period {float(self.period):.6g}"
 
     def at(self, time: Any) -> tuple[Array, Array] | None:
         if time is None:
@@ -115,20 +119,21 @@ def find_period(
     """
     trimmed = schedule.trimmed()
     longest = min(len(values) / LEAST_PERIODS, MOST_PARTS)
-    tried = list(range(3, int(longest) + 1))
+    tried = [float(k) for k in range(3, int(longest) + 1)]
     for period in 2 * np.pi / np.abs(np.asarray(trimmed.frequencies)) / dt:
         for multiple in (1, 2, 3):
             if 3 <= (own := period * multiple) <= longest:
                 # One step more or less in all of the trajectory.
-                tried += list(own * (1 + np.linspace(-1, 1, 41) / len(values)))
-    scores = [_dispersion(values, weights, period) for period in tried]
+                tried += (own * (1 + np.linspace(-1, 1, 41) / len(values))).tolist()
+    # Scores of rounding are alike, and whole numbers of steps come first.
+    scores = [max(_dispersion(values, weights, period), 1e-9) for period in tried]
     least = min(scores, default=np.inf)
     if not least < REPEATS:
         return None
-    good = [(score, period) for period, score in zip(tried, scores, strict=True) if score <= 1.2 * least + 1e-12]
+    good = [(score, period) for period, score in zip(tried, scores, strict=True) if score <= 1.2 * least]
     # A multiple of the period is one, too: of the shortest the best.
     shortest = min(period for _, period in good)
-    return float(min(one for one in good if one[1] < 1.2 * shortest)[1]) * dt
+    return min((one for one in good if one[1] < 1.2 * shortest), key=lambda one: one[0])[1] * dt
 
 
 def _dispersion(values: np.ndarray, weights: np.ndarray, period: float) -> float:

@@ -13,6 +13,7 @@ from jaxcast.cli.pool.regime import findings
 from jaxcast.numerics.least_squares import _normal_equations
 from jaxcast.numerics.polynomials import monomials
 from jaxcast.regime import fit as fitting
+from jaxcast.regime import trials
 from jaxcast.regime.harmonic_search import Candidate, FittedHarmonics, Search
 from jaxcast.regime.harmonics import (
     Allowed,
@@ -23,6 +24,7 @@ from jaxcast.regime.harmonics import (
     steps_of,
 )
 from jaxcast.regime.kalman import observe
+from jaxcast.regime.making import make_forecaster, make_learned
 from jaxcast.regime.noise import Residuals, explanations
 
 pytestmark = pytest.mark.slow
@@ -125,9 +127,10 @@ def test_what_the_emulator_misses_of_the_candidates_is_weighed_in_unless_the_tru
 def test_what_stands_where_a_value_is_unknown_changes_no_belief():
     cell = cell_of()
     carry = cell.init_carry(jnp.asarray([1.5, -2.0]))
-    noise, known = cell._noise_root(), jnp.asarray([True, False])
+    noise = jnp.diag(jnp.concatenate([cell.model_noise, cell.regime_wander]))
+    known, now = jnp.asarray([True, False]), jax.tree.map(lambda a: a[0], carry.now)
     one, other = (
-        observe(cell._step, carry.now, jnp.asarray([0.5, unknown]), known, noise, cell.value_noise)
+        observe(cell._step, now, jnp.asarray([0.5, unknown]), known, noise, cell.value_noise)[0]
         for unknown in (7.0, np.nan)
     )
     np.testing.assert_array_equal(one.mean, other.mean)
@@ -307,7 +310,7 @@ def test_what_is_left_over_follows_from_its_moments():
 
 def made(left, schedule=None, num_candidates=2, degree=3):
     schedule = schedule_of(0.3, 0.05, [0.4], [0.3]) if schedule is None else schedule
-    return fitting._make(
+    return make_forecaster(
         linear(num_candidates=num_candidates), schedule, left, num_steps=100, forecast_map=lambda u: jnp.stack([u, u]),
         degree=degree,
     )  # fmt: skip
@@ -348,13 +351,13 @@ def test_readings_are_judged_by_the_last_quarter_alone():
     """And lost: e^2 / (e^2 + 0.35) of the error in deviations of the state; what is not finite counts as one."""
     states = simulated(schedule_of(0.3, 0.0, [0.0], [0.0]), 199)
     trajectory = jaxcast.Trajectory(DT * jnp.arange(200.0), states)
-    windows = fitting._late_windows(trajectory)
+    windows = trials.late_windows(trajectory)
     assert windows.times.min() == pytest.approx(DT * 150)
     assert windows.times.max() == pytest.approx(DT * 199)
     off = windows._replace(truth=windows.truth + jnp.asarray([2.0, 10.0]))
     right = dataclasses.replace(made(NOTHING, schedule_of(0.3)), forecast_map=None)
     lost = dataclasses.replace(right, emulator=linear(decay=np.diag([2e9, 2e9])))
-    losses = fitting._losses([right, lost], off)
+    losses = trials.losses_of([right, lost], off)
     errors = (1 + 4) / 2  # (2 / 2)^2 and (10 / 5)^2
     np.testing.assert_allclose(losses, [errors / (errors + 0.35), 1], rtol=1e-4)
 
@@ -372,15 +375,17 @@ def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
     monkeypatch.setattr(fitting, "_corrected", lambda *_: None)
     monkeypatch.setattr(fitting, "explanations", lambda _, schedule, steps: told.append(schedule) or [NOTHING])
     monkeypatch.setattr(
-        fitting, "_losses", lambda cells, windows: seen.append((cells, windows)) or [float(k != best) for k in range(2)]
+        fitting,
+        "losses_of",
+        lambda cells, windows: seen.append((cells, windows)) or [float(k != best) for k in range(2)],
     )
 
     def make(emulator, schedule, left, is_corrected=False):
-        return fitting._make(
+        return make_forecaster(
             emulator, schedule, left, is_corrected, num_steps=119, forecast_map=lambda u: jnp.stack([u, u]), degree=1
         )
 
-    cell, trial = fitting._read(trajectory, emulator, make)
+    cell, trial = fitting._read(trajectory, emulator, make, make_learned)
     np.testing.assert_allclose([float(c.level[0]) for c in told], [0.1, 1.1])
     np.testing.assert_allclose([float(one.schedule.level[0]) for one in seen[0][0]], [0.1, 1.1])
     assert float(cell.schedule.level[0]) == pytest.approx(0.2 + best)

@@ -20,7 +20,7 @@ from jaxcast.io.run_folder import environment
 from jaxcast.io.trajectories import load_trajectory, save_trajectory
 from jaxcast.limits import check_arrays
 from jaxcast.progress import phase
-from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regime.filtering import RegimeCell
 from jaxcast.rollout import Output, forecast
 from jaxcast.saving.models import StoredModel, load_model
 from jaxcast.scores.valid_times import saturation_error, valid_time
@@ -136,7 +136,7 @@ class ForecastPool:
         Raises:
             InputError: for weights or a regime that there are not.
         """
-        is_regime = isinstance(stored_pool.pool, RegimeForecaster)
+        is_regime = isinstance(stored_pool.pool, RegimeCell)
         if self.weights is not None and stored_pool.forecast_map is None:
             raise self.without_weights()
         if self.regime is not None and not is_regime:
@@ -189,7 +189,7 @@ class ForecastPool:
         history = jnp.asarray(trajectory.states[first : newest + 1], float)
         # One lead more: a regime belongs to the sample before the one that is forecast.
         output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, exogenous)
-        of_sample_before = ("regime", "regime_deviation") if isinstance(cell, RegimeForecaster) else ()
+        of_sample_before = ("regime", "regime_deviation") if isinstance(cell, RegimeCell) else ()
         info: Any = {
             name: values[1:] if name in of_sample_before else jax.tree.map(lambda a: a[:-1], values)
             for name, values in output.info.items()

@@ -16,8 +16,8 @@ from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.samples import one_step_samples
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import check_ensemble
-from jaxcast.regime.fit import Trial, fit_and_trial
-from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regime.fit import AnyRegimeForecaster, Trial, fit_and_trial
+from jaxcast.regime.learned import LearnedRegimeForecaster
 from jaxcast.rollout import Cell, open_loop
 from jaxcast.scores.valid_times import saturation_error, valid_time
 from jaxcast.windows import Windows, forecast_windows
@@ -49,7 +49,7 @@ def check_input(trajectory: Trajectory, candidates: FlowMap) -> None:
     check_ensemble(trajectory.states, forecasts_along(candidates, trajectory), None if found is None else found[1])
 
 
-def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[RegimeForecaster, Trial | None]:
+def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[AnyRegimeForecaster, Trial | None]:
     """Fits the regime forecaster, with the number in which the candidates differ, if there is one.
 
     Args:
@@ -149,7 +149,7 @@ def one_step_error(cell: Cell, trajectory: Trajectory) -> tuple[float, int]:
     return float(jnp.mean(errors**2)), len(errors)
 
 
-def findings(cell: RegimeForecaster) -> dict[str, Any]:
+def findings(cell: AnyRegimeForecaster) -> dict[str, Any]:
     """Returns what the fit found, as JSON values.
 
     The regime is in the user's coordinates, its largest oscillation first; noise is in units of the
@@ -158,14 +158,22 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
     Args:
         cell: The forecaster.
     """
-    emulator, schedule = cell.emulator, cell.schedule
+    emulator = cell.emulator
     found = coordinates_of(cell.forecast_map)
-    amplitudes = np.asarray(cell.amplitudes)
-    order = np.argsort(-np.abs(amplitudes / np.asarray(emulator.unit)).max(1, initial=0))
-    return {
+    shared = {
         "parameter": None if found is None else found[0],
         "emulator_error": float(emulator.error),
         "is_corrected": cell.is_corrected,
+        "unit": emulator.unit.tolist(),
+        "value_noise": cell.value_noise.tolist(),
+        "model_noise": cell.model_noise.tolist(),
+    }
+    if isinstance(cell, LearnedRegimeForecaster):
+        return shared | {"motion": cell.motion.described(), "num_beliefs": len(cell.starts.mean)}
+    schedule = cell.schedule
+    amplitudes = np.asarray(cell.amplitudes)
+    order = np.argsort(-np.abs(amplitudes / np.asarray(emulator.unit)).max(1, initial=0))
+    return shared | {
         "level": (emulator.offset + emulator.unit * schedule.level).tolist(),
         "slope": (emulator.unit * schedule.slope).tolist(),
         "oscillations": [
@@ -173,9 +181,6 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
         ],
         "deviation": (emulator.unit * cell.schedule_deviation.level).tolist(),
         "wander": (emulator.unit * cell.wander.level).tolist(),
-        "unit": emulator.unit.tolist(),
-        "value_noise": cell.value_noise.tolist(),
-        "model_noise": cell.model_noise.tolist(),
     }
 
 
@@ -187,19 +192,26 @@ def described(found: dict[str, Any], scale: Any) -> list[str]:
         scale: Standard deviation of each component of the state.
     """
     name = found["parameter"] or "regime (in a unit of its own)"
+    return [
+        f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the "
+        f"state{', then corrected by the truth, which no candidate could be' if found['is_corrected'] else ''}",
+        f"{name}: {found['motion'] if 'motion' in found else _schedule_of(found)}",
+        _noise_of(found, scale),
+    ]
+
+
+def _noise_of(found: dict[str, Any], scale: Any) -> str:
+    noise = {kind: max(np.asarray(found[f"{kind}_noise"]) / scale) for kind in ("value", "model")}
+    return f"noise, in deviations of the state: {noise['value']:.2g} of a value, {noise['model']:.2g} of a step"
+
+
+def _schedule_of(found: dict[str, Any]) -> str:
     shown = lambda values: ", ".join(f"{value:.4g}" for value in values)  # noqa: E731
-    schedule = f"{name}: {shown(found['level'])} halfway"
+    schedule = f"{shown(found['level'])} halfway"
     if any(found["slope"]):
         schedule += f", rising by {shown(found['slope'])} a time unit"
     for wave in found["oscillations"]:
         schedule += f", oscillating with period {wave['period']:.6g} and amplitude {shown(wave['amplitude'])}"
     if any(wander > NEGLIGIBLE * unit for wander, unit in zip(found["wander"], found["unit"], strict=True)):
         schedule += f"; wanders by {shown(found['wander'])} a step"
-    noise = {kind: max(np.asarray(found[f"{kind}_noise"]) / scale) for kind in ("value", "model")}
-    corrected = ", then corrected by the truth, which no candidate could be" if found["is_corrected"] else ""
-    return [
-        f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the "
-        f"state{corrected}",
-        schedule,
-        f"noise, in deviations of the state: {noise['value']:.2g} of a value, {noise['model']:.2g} of a step",
-    ]
+    return schedule

@@ -14,7 +14,7 @@ from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.conventions import in_order
 from jaxcast.pooling.cell import Forecaster
-from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regime.filtering import RegimeCell
 from jaxcast.registry import name_of
 from jaxcast.rollout import Cell, Input, Output
 from jaxcast.sampling import intervals_of
@@ -119,7 +119,7 @@ def reported(pool: StoredModel, output: Output) -> Output:
     Returns:
         The output without a regime, weights and a spread that are not those of candidates.
     """
-    dropped = set() if isinstance(pool.pool, RegimeForecaster) else {"regime", "regime_deviation"}
+    dropped = set() if isinstance(pool.pool, RegimeCell) else {"regime", "regime_deviation"}
     if pool.forecast_map is None:
         dropped.add("weights")
     spread: Any = output.info.get("spread")

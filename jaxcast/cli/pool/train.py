@@ -42,7 +42,7 @@ from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_sa
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.progress import announce, phase
 from jaxcast.pytrees import fingerprint, named_leaves
-from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regime.fit import AnyRegimeForecaster
 from jaxcast.saving.models import save_model
 from jaxcast.saving.rebuilding import check_loadable
 from jaxcast.training.checks import DivergenceError
@@ -223,7 +223,7 @@ class TrainPool:
             )
         return samples
 
-    def regime(self, prepared: Prepared) -> tuple[RegimeForecaster, dict[str, Any]]:
+    def regime(self, prepared: Prepared) -> tuple[AnyRegimeForecaster, dict[str, Any]]:
         """Fits the regime forecaster, and prints what was found.
 
         Args:
