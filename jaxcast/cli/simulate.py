@@ -47,11 +47,13 @@ class Simulate:
     out: Path
     """File to write: .npz or .csv for one trajectory, .zarr for any number."""
     system: str = "lorenz63"
-    """System to integrate: lorenz63(sigma, rho, beta), lorenz96(dim, forcing), rossler(a, b, c), one
-    of the catalogue (see --list), or one of your own (see --import), with parameters by name; those
-    left out have their usual values. A parameter is a number or a schedule: cosine(mean, amplitude,
-    period, phase), sum_of_cosines(mean, amplitudes, periods, phases), linear_ramp(start, stop,
-    begin, end), piecewise_constant(times, values)."""
+    """System to integrate: lorenz63(sigma, rho, beta), lorenz96(dim, forcing), rossler(a, b, c),
+    two_scale_lorenz96(forcing, coupling, ...), kuramoto_sivashinsky(length, viscosity, num_points),
+    driven(system, driver, parameter, offset, gain, time_scale), one of the catalogue (see --list),
+    or one of your own (see --import), with parameters by name; those left out have their usual
+    values. A parameter is a number or a schedule: cosine(mean, amplitude, period, phase),
+    sum_of_cosines(mean, amplitudes, periods, phases), linear_ramp(start, stop, begin, end),
+    piecewise_constant(times, values), sampled(start, step, values, slopes)."""
     num_samples: int = 4000
     """Samples of each trajectory."""
     num_trajectories: int = 1
