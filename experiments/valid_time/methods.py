@@ -30,7 +30,7 @@ OTHERS: dict[str, Callable[[Task], np.ndarray]] = {
 }
 """Methods among which the default does not choose: task -> forecasts of the windows."""
 CHOICE = "fit_pool"
-MOST_WORK = {"attention": 4000, "corrected_interpolation": 600, "reservoir": 600, "regime": 600}
+MOST_WORK = {"attention": 400, "corrected_interpolation": 400, "reservoir": 400, "regime": 100}
 """Largest candidates times components of a case that a method is run on; more take too long on one core."""
 
 

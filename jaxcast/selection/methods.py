@@ -149,11 +149,10 @@ def _hybrid(task: Task, *, base: Any, regressor: str, stencil: int | None) -> Ce
 
 
 def _hybrid_settings(task: Task) -> Sequence[dict[str, Any]]:
-    stencils: tuple[int | None, ...] = (None,) if task.dim <= MANY_COMPONENTS else (2, 4)
-    kinds = (("equal", "polynomial"), ("ridge", "polynomial"), ("equal", "kernel"))
-    return [
-        {"base": base, "regressor": regressor, "stencil": stencil} for stencil in stencils for base, regressor in kinds
-    ]
+    if task.dim > MANY_COMPONENTS:
+        return [{"base": base, "regressor": "polynomial", "stencil": 3} for base in ("equal", "ridge", "interpolation")]
+    kinds = (("ridge", "polynomial"), ("interpolation", "polynomial"), ("equal", "kernel"), ("interpolation", "kernel"))
+    return [{"base": base, "regressor": regressor, "stencil": None} for base, regressor in kinds]
 
 
 def _regime(task: Task) -> Cell:
