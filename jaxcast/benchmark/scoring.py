@@ -92,7 +92,8 @@ def score_against(case: Case, forecasts: np.ndarray, truths: np.ndarray) -> Scor
     part = slice(None) if case.scored is None else list(case.scored)
     forecasts, truths = forecasts[..., part], truths[..., part]
     with np.errstate(over="ignore", invalid="ignore"):
-        rmse = np.sqrt(np.nanmean((forecasts - truths) ** 2, axis=(0, 1, 3))) if forecasts.size else np.zeros(0)
+        squares = (forecasts - truths) ** 2
+        rmse = np.sqrt(np.where(np.isfinite(squares), squares, np.inf).mean(axis=(0, 1, 3)))
     with jax.enable_x64(True):
         time, censored = _valid_times(
             jnp.asarray(forecasts, float), jnp.asarray(truths, float), case.dt, case.threshold
@@ -109,7 +110,7 @@ def score_against(case: Case, forecasts: np.ndarray, truths: np.ndarray) -> Scor
         float(censored.mean()),
         times,
         censored,
-        np.where(np.isfinite(rmse), rmse, np.inf),
+        rmse,
     )
 
 

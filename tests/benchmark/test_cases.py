@@ -59,6 +59,8 @@ def test_scores_are_those_of_the_convention_and_a_perfect_forecast_is_valid_as_l
     score = score_against(case, forecasts, truths)
     np.testing.assert_allclose(score.valid_times, valid_times_by_hand(case, forecasts, truths))
     assert score.valid_times[0, 2] == pytest.approx(0.2)
+    assert np.isinf(score.rmse[2:]).all()
+    np.testing.assert_allclose(score.rmse[:2], np.sqrt(((forecasts - truths) ** 2).mean((0, 1, 3)))[:2])
     assert len(np.unique(score.valid_times)) > 1
     assert score.median == pytest.approx(np.median(score.valid_times))
     assert score.low <= score.median <= score.high
