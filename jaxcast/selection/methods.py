@@ -16,7 +16,7 @@ from jaxcast.pooling.cell import Forecaster
 from jaxcast.pooling.component import ComponentAttention
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.hybrid.fit import fit_hybrid
-from jaxcast.pooling.hybrid.regressors import KernelRegressor, PolynomialRegressor, Regressor
+from jaxcast.pooling.hybrid.regressors import KernelRegressor, NetworkRegressor, PolynomialRegressor, Regressor
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_ridge, single_candidate
 from jaxcast.pooling.losses import mean_squared_error
@@ -30,7 +30,12 @@ from jaxcast.training.optimizers import make_optimizer
 NUM_DELAYS = 5
 BATCH_SIZE = 64
 HYBRID_PENALTIES = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
-REGRESSORS: dict[str, Regressor] = {"polynomial": PolynomialRegressor(), "kernel": KernelRegressor(num_centres=500)}
+REGRESSORS: dict[str, Regressor] = {
+    "polynomial": PolynomialRegressor(),
+    "kernel": KernelRegressor(num_centres=500),
+    "network": NetworkRegressor(),
+}
+FEW_SITES = 5
 MANY_COMPONENTS = 16
 """States of more components are taken for fields on a ring by the methods that can."""
 
@@ -136,12 +141,15 @@ def _corrected(task: Task) -> Cell:
 
 
 def _hybrid(task: Task, *, base: Any, regressor: str, stencil: int | None) -> Cell:
+    remembered = 2 if stencil is None else 4  # sites that share their weights have samples for more
+    num_errors = max(0, min(remembered, task.history_size - (2 if base == "interpolation" else 1)))
     return fit_hybrid(
         task.trajectory,
         task.forecast_map,
         base=base,
         regressor=REGRESSORS[regressor],
-        num_delays=max(1, min(2, task.history_size - 1)),
+        num_delays=max(1, min(2 if regressor == "polynomial" else remembered, num_errors)),
+        num_errors=num_errors,
         stencil=stencil,
         penalties=HYBRID_PENALTIES,
         key=jax.random.key(task.seed),
@@ -149,10 +157,16 @@ def _hybrid(task: Task, *, base: Any, regressor: str, stencil: int | None) -> Ce
 
 
 def _hybrid_settings(task: Task) -> Sequence[dict[str, Any]]:
+    kinds: list[tuple[str, str, int | None]]
     if task.dim > MANY_COMPONENTS:
-        return [{"base": base, "regressor": "polynomial", "stencil": 3} for base in ("equal", "ridge", "interpolation")]
-    kinds = (("ridge", "polynomial"), ("interpolation", "polynomial"), ("equal", "kernel"), ("interpolation", "kernel"))
-    return [{"base": base, "regressor": regressor, "stencil": None} for base, regressor in kinds]
+        kinds = [(base, "polynomial", 3) for base in ("equal", "ridge", "interpolation")]
+        kinds.append(("interpolation", "network", 2))
+    else:
+        kinds = [(base, kind, None) for kind in ("polynomial", "kernel") for base in ("equal", "interpolation")]
+        kinds[0] = ("ridge", "polynomial", None)
+        if task.dim >= FEW_SITES:  # perhaps sites of a ring that are alike
+            kinds.append(("equal", "network", 2))
+    return [{"base": base, "regressor": regressor, "stencil": stencil} for base, regressor, stencil in kinds]
 
 
 def _regime(task: Task) -> Cell:
