@@ -1,6 +1,6 @@
 """Members of an ensemble: a state and the variables of unknown parameters, in one step of time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ class MemberModel(FrozenPytree):
         model_noise: standard deviation of the model error.
     """
 
-    model: Callable[..., Any]
+    model: Any
     parameters: tuple[Any, ...]
     model_noise: Any
 

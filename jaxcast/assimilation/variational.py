@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcast.assimilation.gauss_newton import minimise
-from jaxcast.assimilation.members import checked_model
+from jaxcast.assimilation.members import MemberModel, checked_model, checked_parameters
 from jaxcast.assimilation.observation import as_operator, weights_of
 from jaxcast.assimilation.start import check_operator
 from jaxcast.assimilation.transforms import product
@@ -19,12 +19,15 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
 from jaxcast.types import Info
 
+NUM_DRAWS = 256
+"""Of parameters, whose mean and covariance are their background."""
+
 
 class VariationalCarry(NamedTuple):
     """The carry of a `VariationalFilter`.
 
     Args:
-        guess: of the state at the start of the window.
+        guess: of the state at the start of the window, and the variables of parameters.
         analyses: at the last lag + 1 values, oldest first.
         roots: of the covariances of their errors.
         values: the last lag + 1, divided by the noise.
@@ -33,9 +36,9 @@ class VariationalCarry(NamedTuple):
         num_seen: number of values so far.
     """
 
-    guess: Float[Array, " dim"]
-    analyses: Float[Array, "value dim"]
-    roots: Float[Array, "value dim dim"]
+    guess: Float[Array, " number"]
+    analyses: Float[Array, "value number"]
+    roots: Float[Array, "value number number"]
     values: Float[Array, "value observation"]
     weights: Float[Array, "value observation"]
     exogenous: Any
@@ -54,21 +57,25 @@ class VariationalFilter(Cell, FrozenPytree):
     have passed the window starts at the first value, and the background is the one given.
 
     Gradients are JAX's, forward through the model: the cost of an iteration is that of dim model
-    runs. The model has no unknown parameters; append constant ones to the state.
+    runs. Unknown parameters are part of u, with the mean and the covariance of their initial
+    distribution as the background; within a window they follow their dynamics without noise.
 
     `info` holds "analysis", the state at the newest value, and "reanalysis", that at the start of
-    the window, (dim,); "analysis_spread", "reanalysis_spread" and "spread", of the forecast,
-    standard deviations by the tangent of the model and the Hessian of J.
+    the window, (dim,); "regime", the parameters; "analysis_spread", "reanalysis_spread",
+    "regime_deviation" and "spread", of the forecast, standard deviations by the tangent of the
+    model and the Hessian of J.
 
     Args:
-        model: u (dim,) -> u one step later, or (u, exogenous), for which exogenous is the time.
+        model: u (dim,) -> u one step later, or (u, exogenous), for which exogenous is the time;
+            with unknown parameters (u, parameters (parameter,)).
         observation_noise: standard deviation of an observation, a number or (observation,).
         background: (dim,), the state expected at the first value, such as a climatological mean.
         background_covariance: (dim, dim), B of that background.
+        parameters: the dynamics of each unknown parameter.
         operator: what of a state is observed; None for the whole state.
         lag: steps of a window.
-        analysis_covariance: (dim, dim), B of all later backgrounds; None for the covariance that
-            the tangent of the model gives them.
+        analysis_covariance: B of all later backgrounds, of the state and the variables of its
+            parameters; None for the covariance that the tangent of the model gives them.
         inflation: factor, at least 1, of the standard deviations of that covariance.
         num_iterations: Gauss-Newton steps of an analysis.
 
@@ -98,6 +105,7 @@ class VariationalFilter(Cell, FrozenPytree):
     observation_noise: Any
     background: Float[Any, " dim"]
     background_covariance: Float[Any, "dim dim"]
+    parameters: Any = ()
     operator: Any = None
     lag: int = static(default=10)
     analysis_covariance: Any = None
@@ -109,26 +117,29 @@ class VariationalFilter(Cell, FrozenPytree):
     def __post_init__(self) -> None:
         check_whole("lag", self.lag, least=1)
         check_whole("num_iterations", self.num_iterations, least=1)
+        object.__setattr__(self, "parameters", checked_parameters(self.parameters))
         dim = jnp.size(self.background)
-        for covariance in (self.background_covariance, self.analysis_covariance):
-            if covariance is not None and jnp.shape(covariance) != (dim, dim):
-                raise InputError(
-                    f"expected a covariance ({dim}, {dim}), as the background is, got {jnp.shape(covariance)}"
-                )
+        whole = dim + MemberModel(None, self.parameters, 0.0).num_variables
+        for covariance, size in ((self.background_covariance, dim), (self.analysis_covariance, whole)):
+            if covariance is not None and jnp.shape(covariance) != (size, size):
+                raise InputError(f"expected a covariance ({size}, {size}), got {jnp.shape(covariance)}")
         object.__setattr__(self, "operator", as_operator(self.operator))
         object.__setattr__(self, "model", checked_model(self.model))
+
+    @property
+    def member_model(self) -> MemberModel:
+        """The model with the dynamics of its parameters, without noise."""
+        return MemberModel(self.model, self.parameters, 0.0)
 
     @property
     def reads_tokens(self) -> bool:
         return False
 
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> VariationalCarry:
-        background = jnp.asarray(self.background, value.dtype)
-        returned = jax.eval_shape(self.model, background, exogenous)
-        if returned.shape != background.shape:
-            raise InputError(f"the model must return a state {background.shape}, got {returned.shape}")
-        check_operator(self.operator, background, value)
-        root = jnp.linalg.cholesky(jnp.asarray(self.background_covariance, value.dtype))
+        state = jnp.asarray(self.background, value.dtype)
+        self.member_model.check_model(state, exogenous)
+        check_operator(self.operator, state, value)
+        background, root = self._prior(value.dtype)
         analyses, roots, values = empty_window((background, root, jnp.zeros_like(value)), self.lag + 1)
         exogenous = empty_window(exogenous, self.lag)
         return VariationalCarry(background, analyses, roots, values, values, exogenous, jnp.asarray(0))
@@ -149,15 +160,17 @@ class VariationalFilter(Cell, FrozenPytree):
         is_moving = carry.num_seen > self.lag
         # The background of a moving window has seen the value at its start.
         weights = weights.at[0].multiply(jnp.where(is_moving, 0, 1))
-        background = jnp.where(is_moving, carry.analyses[1], jnp.asarray(self.background, x.value.dtype))
-        root = jnp.where(is_moving, carry.roots[1], self._first_root(x.value.dtype))
+        background, root = self._prior(x.value.dtype)
+        background = jnp.where(is_moving, carry.analyses[1], background)
+        root = jnp.where(is_moving, carry.roots[1], root)
+        dim, step = jnp.size(self.background), self.member_model.step
 
         def states_from(start: Array) -> Array:
-            return along_window(self.model, start, carry.exogenous, self.lag, num_steps)
+            return along_window(step, start, carry.exogenous, self.lag, num_steps)
 
         def observed(control: Array) -> tuple[Array, Array]:
             states = states_from(background + product(root, control))
-            return (jax.vmap(self.operator)(states) * weights).ravel(), states[-1]
+            return (jax.vmap(self.operator)(states[:, :dim]) * weights).ravel(), states[-1]
 
         goal = (values * (weights > 0)).ravel()
         # A perfect model forgets what does not grow, so that a root may have lost directions.
@@ -166,16 +179,19 @@ class VariationalFilter(Cell, FrozenPytree):
         seen = (newest > 0).any()
         start = jnp.where(seen, background + product(root, found.control), carry.guess)
         analysis = jnp.where(seen, found.end, states_from(start)[-1])
-        later, spread = self._ahead(analysis, found.end_root, x.exogenous)
+        later, ahead = _tangents(lambda member: step(member, x.exogenous), analysis, found.end_root)
+        regime, of_regime = _tangents(lambda member: self.member_model.values(member[dim:]), later, ahead)
         info: Info = {
-            "analysis": analysis,
-            "analysis_spread": jnp.linalg.norm(found.end_root, axis=1),
-            "reanalysis": start,
-            "reanalysis_spread": jnp.linalg.norm(product(root, found.root), axis=1),
-            "spread": spread,
+            "analysis": analysis[:dim],
+            "analysis_spread": jnp.linalg.norm(found.end_root[:dim], axis=1),
+            "reanalysis": start[:dim],
+            "reanalysis_spread": jnp.linalg.norm(product(root, found.root)[:dim], axis=1),
+            "spread": jnp.linalg.norm(ahead[:dim], axis=1),
+            "regime": regime,
+            "regime_deviation": jnp.linalg.norm(of_regime, axis=1),
         }
         oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
-        guess = jnp.where(carry.num_seen >= self.lag, self.model(start, oldest).astype(start.dtype), start)
+        guess = jnp.where(carry.num_seen >= self.lag, step(start, oldest), start)
         carry = VariationalCarry(
             guess,
             push(carry.analyses, analysis),
@@ -185,7 +201,7 @@ class VariationalFilter(Cell, FrozenPytree):
             push(carry.exogenous, x.exogenous),
             carry.num_seen + 1,
         )
-        return carry, Output(later, info)
+        return carry, Output(later[:dim], info)
 
     def feedback(self, output: Output, key: Any) -> Array:
         """Returns what would be observed of the forecast.
@@ -200,8 +216,16 @@ class VariationalFilter(Cell, FrozenPytree):
         fed: Array = self.operator(output.forecast)
         return fed
 
-    def _first_root(self, dtype: Any) -> Array:
-        return jnp.linalg.cholesky(jnp.asarray(self.background_covariance, dtype))
+    def _prior(self, dtype: Any) -> tuple[Array, Array]:
+        """Returns the background of the first window, with the parameters' variables, and the root of its B."""
+        variables = self.member_model.draw(jax.random.key(0), NUM_DRAWS, dtype)
+        background = jnp.concatenate([jnp.asarray(self.background, dtype), variables.mean(0)])
+        first = jnp.linalg.cholesky(jnp.asarray(self.background_covariance, dtype))
+        if not self.parameters:
+            return background, first
+        others = (variables - variables.mean(0)) / NUM_DRAWS**0.5
+        second = jnp.linalg.qr(others, mode="r").T
+        return background, jax.scipy.linalg.block_diag(first, second)
 
     def _root_of(self, end_root: Array) -> Array:
         """Returns the root of the covariance of an analysis, as the background of a later window."""
@@ -209,7 +233,8 @@ class VariationalFilter(Cell, FrozenPytree):
             return jnp.linalg.cholesky(jnp.asarray(self.analysis_covariance, end_root.dtype))
         return self.inflation * end_root
 
-    def _ahead(self, analysis: Array, root: Array, exogenous: Any) -> tuple[Array, Array]:
-        """Returns the forecast, and its standard deviation by the tangent of the model."""
-        later, tangent = jax.linearize(lambda u: self.model(u, exogenous).astype(u.dtype), analysis)
-        return later, jnp.linalg.norm(jax.vmap(tangent, 1, 1)(root), axis=1)
+
+def _tangents(function: Callable[[Array], Array], at: Array, root: Array) -> tuple[Array, Array]:
+    """Returns the value of a function, and the root of the covariance of it, by its tangent."""
+    value, tangent = jax.linearize(function, at)
+    return value, jax.vmap(tangent, 1, 1)(root)

@@ -7,6 +7,7 @@ import pytest
 
 import jaxcast
 from jaxcast.assimilation import (
+    ConstantParameter,
     EnsembleKalmanFilter,
     IterativeEnsembleSmoother,
     ObservationMatrix,
@@ -14,7 +15,7 @@ from jaxcast.assimilation import (
     VariationalFilter,
     reanalyse,
 )
-from tests.assimilation.linear import NOISE, SEEN, deviations, kalman, record, step
+from tests.assimilation.linear import NOISE, SEEN, STEP, deviations, kalman, record, step
 
 KEY = jax.random.key(0)
 VALUES = record()
@@ -134,3 +135,26 @@ def test_gradients_are_finite_and_a_gap_is_a_free_forecast(name, trajectory):
     np.testing.assert_allclose(outputs.info["analysis"][8:], outputs.forecast[7:-1], rtol=1e-6)
     ahead = jaxcast.forecast(cell, gaps[:8], 4)
     np.testing.assert_allclose(ahead.forecast, outputs.forecast[7:11], rtol=1e-6)
+
+
+def test_a_variational_filter_finds_a_constant_parameter_as_the_kalman_filter():
+    """A constant drive of a linear model, unknown: the state with it is linear too."""
+    drive, values = np.asarray([0.5, 0.1, -0.2]), np.nan_to_num(VALUES, nan=0.3)
+    augmented = np.block([[STEP, drive[:, None]], [np.zeros((1, 3)), np.eye(1)]])
+    cell = VariationalFilter(
+        lambda u, p: step(u) + jnp.asarray(drive) * p, NOISE, MEAN, COV, operator=ObservationMatrix(SEEN), lag=3,
+        parameters=[ConstantParameter(-1.0, 2.0)], num_iterations=2,
+    )  # fmt: skip
+    outputs = jaxcast.open_loop(cell, jnp.asarray(values))
+    start = cell.init_carry(jnp.asarray(values[0]))
+    mean, root = np.asarray(start.guess), np.asarray(start.roots[0])
+    assert mean[3] == pytest.approx(0.5, abs=0.2)
+    assert root[3, 3] ** 2 == pytest.approx(9 / 12, rel=0.2)
+    cov, seen = root @ root.T, np.concatenate([SEEN, np.zeros((2, 1))], 1)
+    for n, value in enumerate(values):
+        gain = cov @ seen.T @ np.linalg.inv(seen @ cov @ seen.T + np.diag(NOISE**2))
+        mean, cov = mean + gain @ (value - seen @ mean), cov - gain @ seen @ cov
+        np.testing.assert_allclose(outputs.info["analysis"][n], mean[:3], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(outputs.info["regime"][n], mean[3:], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(outputs.info["regime_deviation"][n], np.sqrt(cov[3:, 3]), rtol=1e-6)
+        mean, cov = augmented @ mean, augmented @ cov @ augmented.T
