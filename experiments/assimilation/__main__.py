@@ -29,7 +29,7 @@ POOLED = (
     "attention, raw values",
     "filter, random walk",
     "filter, harmonic",
-    "smoother, harmonic",
+    "4D-Var, harmonic",
     "attention after random walk",
     "attention after harmonic",
 )
@@ -164,7 +164,7 @@ def _forecasts(config: Config, name: str, seed: int, _: Path) -> dict[str, np.nd
         pools.raw_attention(task, config),
         walk,
         harmonic,
-        pools.harmonic_smoother(task, config, harmonic),
+        pools.harmonic_variational(task, config, harmonic),
         pools.assimilated_attention(task, config, walk),
         pools.assimilated_attention(task, config, harmonic),
     )

@@ -13,8 +13,8 @@ from jaxcast.assimilation import (
     EnsembleKalmanFilter,
     EnsembleTransform,
     HarmonicParameter,
-    IterativeEnsembleSmoother,
     RandomWalk,
+    VariationalFilter,
     parameter_map,
     reanalyse,
 )
@@ -28,8 +28,8 @@ WALKS = (0.5, 1.0, 2.0)
 DRIFTS = (0.0, 0.01, 0.05)
 """Deviations of the random steps of rho, and of its mean and phase, that are tried."""
 
-LAG = 3
-"""Steps of the smoother."""
+LAG = 20
+"""Steps of the window of 4D-Var."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,21 +102,20 @@ def harmonic_filter(task: Task, config: Any) -> Learned:
     return Learned(_filter(task, found, config), f"deviation {best:g}, period {period.mean():.2f} steps")
 
 
-def harmonic_smoother(task: Task, config: Any, learned: Learned) -> Learned:
-    """Makes an iterative smoother from what the harmonic filter found on the training record."""
-    found = learned.cell
-    smoother = IterativeEnsembleSmoother(
+def harmonic_variational(task: Task, config: Any, learned: Learned) -> Learned:
+    """Makes 4D-Var from what the harmonic filter found on the training record."""
+    found, starts = learned.cell, np.asarray(_starts(400, config.seed))
+    cell = VariationalFilter(
         found.model,
         found.observation_noise,
-        found.key,
+        starts.mean(0),
+        np.cov(starts.T),
         parameters=found.parameters,
-        num_members=found.num_members,
-        initial_ensemble=found.initial_ensemble,
         lag=LAG,
-        inflation=1.01,
-        num_iterations=2,
+        inflation=1.1,
+        num_iterations=4,
     )
-    return Learned(smoother, learned.note)
+    return Learned(cell, learned.note)
 
 
 def _attention(states: Any, task: Task, config: Any) -> Any:

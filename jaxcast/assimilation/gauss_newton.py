@@ -81,7 +81,10 @@ def minimise(
         return (best, jnp.where(is_better, damping / 10, 10 * damping + 1)), None
 
     unit = jnp.eye(len(begin), dtype=begin.dtype)
-    start = (at(begin), jnp.zeros((), begin.dtype))
+    # A guess from which the model leaves its range has no cost: start from the background then.
+    first = at(jnp.where(jnp.isfinite(begin), begin, 0))
+    first = jax.tree.map(lambda a, b: jnp.where(jnp.isfinite(first.cost), a, b), first, at(jnp.zeros_like(begin)))
+    start = (first, jnp.zeros((), begin.dtype))
     (best, _), _ = jax.lax.scan(iterate, start, length=num_iterations)
     root = jax.scipy.linalg.solve_triangular(factors(best, jnp.zeros((), begin.dtype))[1], unit)
     return Minimum(best.control, root, best.end, product(best.slopes[1], root))
