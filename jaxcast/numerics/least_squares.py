@@ -17,7 +17,7 @@ def _normal_equations(
 ) -> tuple[Any, Any, Any]:
     """Sums r^2, J^T r and J^T J over the samples.
 
-    Derivatives are in reverse mode for each sample, which has few residuals and many parameters.
+    Derivatives are in reverse mode for each sample, unless it has more residuals than parameters.
     J is never kept for all samples.
     """
     flat, unravel = ravel_pytree(params)
@@ -26,7 +26,8 @@ def _normal_equations(
         def of(flat: Any) -> Any:
             return counts * residuals(unravel(flat), constants, sample)
 
-        return of(flat), jax.jacrev(of)(flat)
+        few = flat.size < jax.eval_shape(of, flat).size
+        return of(flat), (jax.jacfwd(of) if few else jax.jacrev(of))(flat)
 
     def add(total: Any, batch: Any) -> tuple[Any, None]:
         r, jacobian = jax.vmap(one)(*batch)

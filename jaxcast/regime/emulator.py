@@ -11,14 +11,17 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_whole
 from jaxcast.clock import HasStep
 from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.dynamics.runge_kutta import rk4_step
 from jaxcast.dynamics.schedules import Parameter
 from jaxcast.dynamics.systems import Components, System
 from jaxcast.errors import InputError
+from jaxcast.limits import as_size, check_memory
 from jaxcast.numerics.least_squares import levenberg_marquardt, sum_of_squares
 from jaxcast.numerics.polynomials import monomials, products
+from jaxcast.progress import detail
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.checks import check_coordinates, check_forecasts
 from jaxcast.types import Scalar
@@ -27,6 +30,8 @@ SUBSTEPS = (10, 20, 5, 4, 8, 2, 25, 50, 1)
 SMALL_ERROR = 1e-4
 DEGREES = ((2, 1), (3, 1), (2, 2), (4, 1), (5, 1))
 NUM_PAIRS = 800
+BATCH_SIZE = 256
+"""Pairs whose derivatives are computed at once, as `levenberg_marquardt` does by default."""
 MOST_SUBSTEPS = 1000
 """Most substeps of a stored emulator; `fit_emulator` tries up to 50."""
 
@@ -36,14 +41,16 @@ class PolynomialSystem(System):
 
         f(u, c)_d = s_d sum_kq theta_kqd phi_k((u - m) / s) psi_q(c)
 
-    phi and psi are all monomials up to a degree in the state and in the coordinates.
+    phi and psi are all monomials up to a degree in the state and in the coordinates. For a field on
+    a ring of sites, phi are monomials of the sites around d, and theta is the same for all of them.
 
     Args:
-        theta: coefficients, (state feature, coordinate feature, dim).
+        theta: coefficients, (state feature, coordinate feature, dim); of a field (.., .., 1).
         origin: m, (dim,).
         scale: s, (dim,).
         coordinates: c, (coordinate,), numbers or a schedule.
         state_factors: the variables, counted from 1, whose product each phi is; 0 stands for 1.
+            Those of a field are the sites around d, in their order.
         coordinate_factors: the same for psi.
 
     Source:
@@ -69,13 +76,38 @@ class PolynomialSystem(System):
 
     @property
     def components(self) -> tuple[str, ...]:
-        return tuple(f"u{d}" for d in range(self.theta.shape[-1]))
+        return tuple(f"u{d}" for d in range(len(self.origin)))
+
+    @property
+    def num_variables(self) -> int:
+        """Numbers of the state that each phi may multiply."""
+        neighbourhood = self.neighbourhood
+        return len(self.origin) if neighbourhood is None else 2 * neighbourhood + 1
+
+    @property
+    def neighbourhood(self) -> int | None:
+        """How many sites to either side move one site of a field; None for what is no field."""
+        if self.theta.shape[-1] == len(self.origin):
+            return None
+        return (max(map(max, self.state_factors)) - 1) // 2
 
     def vector_field(self, t: Scalar, u: Components) -> Components:
-        phi = products((jnp.asarray(u) - self.origin) / self.scale, self.state_factors)
-        return self.scale * (
-            phi @ jnp.einsum("q,kqd->kd", products(self.coordinates, self.coordinate_factors), self.theta)
-        )
+        scaled = (jnp.asarray(u) - self.origin) / self.scale
+        theta = jnp.einsum("q,kqd->kd", products(self.coordinates, self.coordinate_factors), self.theta)
+        if self.neighbourhood is None:
+            return self.scale * (products(scaled, self.state_factors) @ theta)
+        phi = products(neighbours(scaled, self.neighbourhood), self.state_factors)
+        return self.scale * (phi @ theta)[:, 0]
+
+
+def neighbours(values: Float[Array, " site"], size: int) -> Float[Array, "site neighbour"]:
+    """Returns the sites around each site of a ring.
+
+    Args:
+        values: at the sites.
+        size: sites to either side.
+    """
+    return jnp.stack([jnp.roll(values, -shift) for shift in range(-size, size + 1)], -1)
 
 
 class Emulator(FrozenPytree, HasStep):
@@ -159,6 +191,7 @@ def fit_emulator(
     degrees: Sequence[tuple[int, int]] = DEGREES,
     num_substeps: int | None = None,
     num_pairs: int = NUM_PAIRS,
+    neighbourhood: int | None = None,
     seed: int = 0,
 ) -> Emulator:
     """Fits an emulator to the forecasts of an ensemble.
@@ -177,6 +210,8 @@ def fit_emulator(
         degrees: in the state and in the coordinates, tried in turn until one is exact.
         num_substeps: Runge-Kutta steps in dt; by default the best of 1 to 50.
         num_pairs: pairs of a state and a candidate to fit, and as many to validate.
+        neighbourhood: for a field on a ring of sites that are all moved alike: how many sites to
+            either side move one; None for any other state.
         seed: of the draw of pairs.
 
     Returns:
@@ -202,12 +237,12 @@ def fit_emulator(
         True
     """
     states, forecasts = jnp.asarray(states), jnp.asarray(forecasts)
-    check_ensemble(states, forecasts, coordinates, degrees=degrees, num_pairs=num_pairs)
+    check_ensemble(states, forecasts, coordinates, degrees=degrees, num_pairs=num_pairs, neighbourhood=neighbourhood)
     given = _standardised(states, forecasts, None if coordinates is None else jnp.asarray(coordinates, states.dtype))
     train, held = _pairs(states, forecasts, num_pairs, seed)
     best: Emulator | None = None
     for degree in degrees:
-        start = _start(given, states, train, dt, *degree)
+        start = _start(given, states, train, dt, *degree, neighbourhood)
         if best is not None and start.system.theta.size > len(train[0]) * states.shape[1] // 3:
             continue
         for steps in (num_substeps,) if num_substeps else SUBSTEPS if best is None else (best.num_substeps,):
@@ -231,6 +266,7 @@ def check_ensemble(
     *,
     degrees: Sequence[tuple[int, int]] = DEGREES,
     num_pairs: int = NUM_PAIRS,
+    neighbourhood: int | None = None,
 ) -> None:
     """Checks the input of `fit_emulator`.
 
@@ -240,6 +276,7 @@ def check_ensemble(
         coordinates: of the candidates, or None.
         degrees: to try.
         num_pairs: to fit.
+        neighbourhood: of a field, or None.
 
     Raises:
         InputError: for what `fit_emulator` cannot fit.
@@ -250,7 +287,25 @@ def check_ensemble(
         raise InputError("degrees must name at least one (degree in the state, degree in the coordinates), got none")
     num_states, num_models, dim = forecasts.shape
     num_coordinates = 1 if coordinates is None else np.asarray(coordinates).reshape(num_models, -1).shape[1]
-    needed = len(monomials(dim, degrees[0][0])) * len(monomials(num_coordinates, degrees[0][1]))
+    if neighbourhood is not None:
+        check_whole("neighbourhood", neighbourhood, most=(dim - 1) // 2)
+    num_variables = dim if neighbourhood is None else 2 * neighbourhood + 1
+    needed = len(monomials(num_variables, degrees[0][0])) * len(monomials(num_coordinates, degrees[0][1]))
+    num_outputs = dim if neighbourhood is None else 1
+    # A batch of derivatives, the normal equations and their solution.
+    num_numbers = BATCH_SIZE * dim * needed * num_outputs + 4 * (needed * num_outputs) ** 2
+    num_bytes = num_numbers * np.dtype(states.dtype).itemsize
+    detail(
+        f"the emulator of {num_models} candidates needs {needed} pairs of a state and a candidate, of "
+        f"{num_states * num_models}, and {as_size(num_bytes)} of memory"
+    )
+    check_memory(
+        num_bytes,
+        f"an emulator of {dim} components with {needed * num_outputs} coefficients"
+        + (" (a field on a ring has fewer, with neighbourhood=2)" if neighbourhood is None and dim > 4 else ""),
+    )
+    # A pair tells one equation for the coefficients of a component, of a field one for each site.
+    needed = needed if neighbourhood is None else -(-needed // dim)
     if num_states * num_models < 2 * needed:
         raise InputError(
             f"the emulator of {num_models} candidates with {dim} components needs at least "
@@ -283,19 +338,36 @@ def _pairs(states: Array, forecasts: Array, num_pairs: int, seed: int) -> tuple[
     return tuple(jnp.asarray(a[:half]) for a in pairs), tuple(jnp.asarray(a[half:]) for a in pairs)
 
 
-@partial(jax.jit, static_argnames=("state_degree", "coordinate_degree"))
-def _start(given: Any, states: Array, pairs: Any, dt: Scalar, state_degree: int, coordinate_degree: int) -> Emulator:
+@partial(jax.jit, static_argnames=("state_degree", "coordinate_degree", "neighbourhood"))
+def _start(
+    given: Any,
+    states: Array,
+    pairs: Any,
+    dt: Scalar,
+    state_degree: int,
+    coordinate_degree: int,
+    neighbourhood: int | None,
+) -> Emulator:
     """Starts from a linear regression of mean slopes on features halfway."""
     coordinates, offset, unit = given
     u, model, forecast = pairs
     center, scale = states.mean(0), states.std(0)
-    factors = monomials(states.shape[1], state_degree), monomials(coordinates.shape[1], coordinate_degree)
+    if neighbourhood is not None:
+        # All sites are moved alike.
+        center, scale = (jnp.broadcast_to(value, scale.shape) for value in (states.mean(), states.std()))
+    num_variables = states.shape[1] if neighbourhood is None else 2 * neighbourhood + 1
+    factors = monomials(num_variables, state_degree), monomials(coordinates.shape[1], coordinate_degree)
 
     def features(u: Array, c: Array) -> Array:
-        return jnp.outer(products(u, factors[0]), products(c, factors[1])).ravel()
+        around = u if neighbourhood is None else neighbours(u, neighbourhood)
+        phi = products(around, factors[0])
+        return (phi[..., None] * products(c, factors[1])).reshape(*phi.shape[:-1], -1)
 
     rows = jax.vmap(features)(((u + forecast) / 2 - center) / scale, coordinates[model])
-    theta = jnp.linalg.lstsq(rows, (forecast - u) / scale / dt)[0].reshape(*map(len, factors), -1)
+    targets = (forecast - u) / scale / dt
+    if neighbourhood is not None:
+        rows, targets = rows.reshape(-1, rows.shape[-1]), targets.reshape(-1, 1)
+    theta = jnp.linalg.lstsq(rows, targets)[0].reshape(*map(len, factors), -1)
     system = PolynomialSystem(theta, center, scale, coordinates, *factors)
     return Emulator(system, offset, unit, jnp.asarray(dt, states.dtype), jnp.asarray(jnp.inf, states.dtype), 1)
 

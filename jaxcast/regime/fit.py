@@ -15,7 +15,8 @@ from jaxcast.dynamics.candidates import ForecastMap, forecasts_along
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.numerics.least_squares import levenberg_marquardt
 from jaxcast.regime.checks import check_trajectory
-from jaxcast.regime.emulator import Emulator, fit_emulator
+from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.fields import emulated
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.harmonic_search import FittedHarmonics, find_schedules, improve_schedule
 from jaxcast.regime.harmonics import Allowed, HarmonicSchedule, Steps, misfit, steps_of
@@ -129,7 +130,7 @@ def fit_and_trial(
     states = jnp.asarray(trajectory.states)
     forecasts = forecasts_along(forecast_map, trajectory)
     dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
-    emulator = fit_emulator(states, forecasts=forecasts, dt=dt, coordinates=coordinates, **emulator_settings)
+    emulator = emulated(forecast_map, states, forecasts=forecasts, dt=dt, coordinates=coordinates, **emulator_settings)
     make = partial(
         make_forecaster,
         num_steps=len(states) - 1,

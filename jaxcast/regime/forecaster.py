@@ -93,7 +93,7 @@ class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
         check_floats(dataclasses.replace(self, forecast_map=None))
         sizes = self._sizes()
         for name, factors, size in (
-            ("state_factors", self.emulator.system.state_factors, sizes["dim"]),
+            ("state_factors", self.emulator.system.state_factors, self.emulator.system.num_variables),
             ("coordinate_factors", self.emulator.system.coordinate_factors, sizes["coordinate"]),
         ):
             check_factors(name, factors, size)
@@ -115,7 +115,8 @@ class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
         parts += ["clock.schedule", "clock.deviation"] * (self.clock is not None)
         parts += ["changes.deviation"] * (self.changes is not None)
         system = self.emulator.system
-        theta = f"{len(system.state_factors)} {len(system.coordinate_factors)} dim"
+        outputs = "dim" if system.neighbourhood is None else "1"
+        theta = f"{len(system.state_factors)} {len(system.coordinate_factors)} {outputs}"
         shapes = {
             ".emulator.system.theta": theta,
             ".emulator.system.origin": "dim",

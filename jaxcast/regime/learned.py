@@ -92,7 +92,8 @@ class LearnedRegimeForecaster(RegimeCell, Checked, FrozenPytree, name="learned_r
         for name, (got, expected) in shapes.items():
             if got != expected:
                 raise InputError(f"{name} must have shape {expected}, got {got}")
-        check_factors("state_factors", self.emulator.system.state_factors, dim)
+        system = self.emulator.system
+        check_factors("state_factors", system.state_factors, system.num_variables)
         check_whole("num_substeps", self.emulator.num_substeps, most=MOST_SUBSTEPS)
         check_whole("interpolation_degree", self.interpolation_degree)
         check_flag("is_corrected", self.is_corrected)

@@ -10,6 +10,9 @@ from jaxcast.regime.checks import NUM_BLOCKS
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, certain, revealed
 
+MOST_SLOPES = 2**17
+"""Derivatives that are computed at once."""
+
 
 class Residuals(NamedTuple):
     """Standard deviations of the residuals of emulator and schedule.
@@ -107,4 +110,6 @@ def _slopes(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> Flo
     def one(step: Any) -> Array:
         return jax.jacfwd(lambda v: emulator(scale * v, schedule.later(step.time)) / scale)(step.before / scale)
 
-    return jax.vmap(one)(steps)
+    dim = len(scale)
+    # Of a field with many sites not all at once.
+    return jax.lax.map(one, steps, batch_size=max(1, MOST_SLOPES // dim**2))

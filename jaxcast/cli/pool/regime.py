@@ -16,6 +16,7 @@ from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.samples import one_step_samples
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import check_ensemble
+from jaxcast.regime.fields import tried
 from jaxcast.regime.fit import AnyRegimeForecaster, Trial, fit_and_trial
 from jaxcast.regime.learned import LearnedRegimeForecaster
 from jaxcast.rollout import Cell, open_loop
@@ -46,7 +47,12 @@ def check_input(trajectory: Trajectory, candidates: FlowMap) -> None:
     """
     check_trajectory(trajectory)
     found = coordinates_of(candidates)
-    check_ensemble(trajectory.states, forecasts_along(candidates, trajectory), None if found is None else found[1])
+    check_ensemble(
+        trajectory.states,
+        forecasts_along(candidates, trajectory),
+        None if found is None else found[1],
+        neighbourhood=tried(candidates, jnp.asarray(trajectory.states))[0],
+    )
 
 
 def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[AnyRegimeForecaster, Trial | None]:
