@@ -13,7 +13,7 @@ from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.selection.methods import METHODS
 
-METHOD_NAMES = (*OTHERS, *METHODS)
+METHOD_NAMES = tuple(dict.fromkeys((*OTHERS, *METHODS)))
 MAIN = (
     "paper",
     "noise_10",
@@ -96,7 +96,7 @@ def check(config: Config) -> None:
     if not config.cases or not config.methods:
         raise InputError("expected cases and methods, at least one of each")
     check_names("method", config.methods, METHOD_NAMES)
-    if not {*config.methods} - {*OTHERS}:
+    if not {*config.methods} & {*METHODS}:
         raise InputError("expected a method among which the default can choose, such as equal_weights")
     for name in config.cases:
         find_case(name)

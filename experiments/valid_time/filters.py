@@ -56,14 +56,18 @@ def ensemble_kalman_filter(task: Task) -> np.ndarray:
 
 
 def forecasts(cell: EnsembleKalmanFilter, windows: jaxcast.Windows) -> np.ndarray:
-    """Forecasts windows on one device; many eigenvalue problems on two at once can block each other.
+    """Forecasts windows.
 
     Args:
         cell: the filter.
         windows: to forecast.
     """
-    mesh = Mesh(np.asarray(jax.devices()[:1]), ("device",))
-    return np.asarray(jaxcast.forecast_windows(cell, windows, mesh=mesh).forecast)
+    return np.asarray(jaxcast.forecast_windows(cell, windows, mesh=one_device()).forecast)
+
+
+def one_device() -> Mesh:
+    """Returns a mesh of one device; many eigenvalue problems on two at once can block each other."""
+    return Mesh(np.asarray(jax.devices()[:1]), ("device",))
 
 
 def trial(cell: Any, windows: jaxcast.Windows, task: Task) -> float:

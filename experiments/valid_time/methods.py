@@ -13,7 +13,7 @@ from rich.console import Console
 
 import jaxcast
 from experiments.valid_time.ceilings import perfect_model
-from experiments.valid_time.filters import ensemble_kalman_filter
+from experiments.valid_time.filters import ensemble_kalman_filter, one_device
 from jaxcast.benchmark import Case, Score, make_task
 from jaxcast.benchmark.scoring import score_against
 from jaxcast.benchmark.task import Task
@@ -28,7 +28,7 @@ OTHERS: dict[str, Callable[[Task], np.ndarray]] = {
     "perfect_model": perfect_model,
     "ensemble_kalman_filter": ensemble_kalman_filter,
 }
-"""Methods among which the default does not choose: task -> forecasts of the windows."""
+"""Methods of the experiment's own: task -> forecasts of the windows. The filter is the default's, too, where all is seen."""
 CHOICE = "fit_pool"
 MOST_WORK = {"attention": 400, "corrected_interpolation": 400, "reservoir": 400, "regime": 100}
 """Largest candidates times components of a case that a method is run on; more take too long on one core."""
@@ -61,7 +61,8 @@ class Methods:
         def compute(_: Path) -> Arrays:
             seconds = time.process_time()
             try:
-                arrays = self.scored(OTHERS[name](self.task)) if name in OTHERS else self.fitted(name)
+                is_own = name in OTHERS and (name not in METHODS or self.case.seen is not None)
+                arrays = self.scored(OTHERS[name](self.task)) if is_own else self.fitted(name)
             except jaxcast.InputError as error:
                 arrays = {"valid_times": np.zeros(0), "reason": np.asarray(str(error))}
             return arrays | {"cpu_s": np.asarray(time.process_time() - seconds)}
@@ -108,7 +109,7 @@ class Methods:
         seen = windows._replace(history=windows.history[..., self.part], truth=windows.truth[..., self.part])
         seen = jax.tree.map(jnp.asarray, seen)
         forecasts = np.zeros_like(windows.truth)
-        forecasts[..., self.part] = jaxcast.forecast_windows(cell, seen).forecast
+        forecasts[..., self.part] = jaxcast.forecast_windows(cell, seen, mesh=one_device()).forecast
         return forecasts
 
     def scored(self, forecasts: np.ndarray) -> Arrays:

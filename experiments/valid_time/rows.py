@@ -14,7 +14,7 @@ from jaxcast.benchmark.scoring import interval_of_median
 from jaxcast.io.reading import Arrays
 from jaxcast.scores.paired import paired_test
 
-SINGLE = ("perfect_model", "ensemble_kalman_filter", CHOICE)
+SINGLE = ("perfect_model", CHOICE)
 """Rows that are no alternative of the default's."""
 
 

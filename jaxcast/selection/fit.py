@@ -95,7 +95,8 @@ def fit_pool(
 
     The methods, in this order: persistence, the mean of the candidates, the best single one, ridge
     regression of their forecasts, NVAR on the truth alone, interpolation between the candidates
-    with a kernel correction, the regime forecaster, attention with weights for each component, a
+    with a kernel correction, the regime forecaster, an ensemble Kalman filter of state and
+    parameter, attention with weights for each component, a
     reservoir on the truth alone, and hybrids.
 
     Args:

@@ -6,9 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcast.dynamics.candidates import ForecastMap
+from jaxcast.assimilation.analyses import EnsembleTransform
+from jaxcast.assimilation.ensemble_kalman import EnsembleKalmanFilter
+from jaxcast.assimilation.parameters import HarmonicParameter, RandomWalk, parameter_map
+from jaxcast.dynamics.candidates import ForecastMap, unstack_systems
 from jaxcast.dynamics.coordinates import coordinates_of
-from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.dynamics.trajectories import FlowMap, Trajectory
+from jaxcast.errors import InputError
 from jaxcast.forecasters.nvar import fit_nvar
 from jaxcast.forecasters.reservoir import fit_reservoir
 from jaxcast.pooling.baselines import Persistence
@@ -198,6 +202,38 @@ def _attention(task: Task, *, num_epochs: int) -> Cell:
     return Forecaster(jax.tree.map(lambda a: a[0], trained.models), task.forecast_map)
 
 
+def _filter(task: Task, *, observation_noise: float, deviation: float, is_harmonic: bool) -> Cell:
+    found = coordinates_of(task.forecast_map)
+    if found is None or not isinstance(task.forecast_map, FlowMap):
+        raise InputError("the candidates do not differ in one parameter alone")
+    (name, values), flow = found, task.forecast_map
+    dt, low, high = float(flow.dt), float(min(values)), float(max(values))
+    model = parameter_map(unstack_systems(flow.system)[0], [name], dt=dt, h=dt / flow.num_substeps)
+    step = deviation * (high - low)
+    parameter: Any = RandomWalk(low, high, step)
+    if is_harmonic:
+        quarter = (high - low) / 4
+        parameter = HarmonicParameter(low + quarter, high - quarter, 2 * quarter, 5.0, 60.0, step / 10)
+    return EnsembleKalmanFilter(
+        model,
+        observation_noise=observation_noise * task.trajectory.states.std(0),
+        key=jax.random.key(task.seed),
+        parameters=[parameter],
+        num_members=30,
+        analysis=EnsembleTransform(inflation=1.02),
+    )
+
+
+def _filter_settings(task: Task) -> Sequence[dict[str, Any]]:
+    if task.dim > MANY_COMPONENTS:  # thirty members are too few
+        return []
+    return [
+        {"observation_noise": noise, "deviation": deviation, "is_harmonic": is_harmonic}
+        for noise in (0.03, 0.1)
+        for deviation, is_harmonic in ((1 / 40, False), (1 / 5, False), (1 / 40, True))
+    ]
+
+
 METHODS: dict[str, Method] = {
     "persistence": Method(_persistence, _once, with_candidates=False),
     "equal_weights": Method(_equal, _once),
@@ -206,6 +242,7 @@ METHODS: dict[str, Method] = {
     "nvar": Method(_nvar, _nvar_settings, with_candidates=False),
     "corrected_interpolation": Method(_corrected, _once),
     "regime": Method(_regime, _once),
+    "ensemble_kalman_filter": Method(_filter, _filter_settings),
     "attention": Method(_attention, lambda task: [{"num_epochs": 100}]),
     "reservoir": Method(_reservoir, _reservoir_settings, with_candidates=False),
     "hybrid": Method(_hybrid, _hybrid_settings),
