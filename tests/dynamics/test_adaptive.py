@@ -33,6 +33,7 @@ def test_an_adaptive_solver_is_the_fine_solution_also_across_a_jump(solver):
     np.testing.assert_allclose(states, exact[1:], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_implicit_one_solves_a_stiff_system():
     states = jaxcast.simulate(
         VanDerPol(), [2.0, 0.0], num_samples=3, dt=100.0, t0=5.0, solver="kvaerno5", rtol=1e-6, atol=1e-8
@@ -68,12 +69,13 @@ def test_bad_choices_are_refused():
         jaxcast.final_states(jaxcast.Lorenz63(), START[None], duration=0.1, solver="tsit5")
 
 
+@pytest.mark.slow
 def test_the_command_writes_which_solver_it_used(tmp_path):
     file = tmp_path / "a.npz"
     Simulate(out=file, num_samples=3, transient=0.5, solver="dopri5", rtol=1e-8, start=(1.0, 1.0, 20.0)).run()
     stored = jaxcast.load_trajectory(file)
     assert stored.attributes["solver"] == "Dopri5 of diffrax, adaptive, rtol 1e-08, atol default"
-    exact = jaxcast.dynamics.reference_solution(jaxcast.Lorenz63(), START, [-0.5, 0.0, 0.1, 0.2])[1:]
+    exact = jaxcast.simulate(jaxcast.Lorenz63(), START, num_samples=3, transient=0.5, h=0.002).states
     np.testing.assert_allclose(stored.trajectory.states, exact, rtol=1e-5)
     with pytest.raises(jaxcast.InputError, match="rtol is for adaptive"):
         Simulate(out=Path(tmp_path / "b.npz"), rtol=1e-3).run()

@@ -78,7 +78,7 @@ class Stiff(jaxcast.dynamics.SemilinearSystem):
         pytest.param(jaxcast.KuramotoSivashinsky(), START, id="field"),
         pytest.param(jaxcast.KuramotoSivashinsky(viscosity=CHANGING), START, id="changing field", marks=SLOW),
         pytest.param(Stiff(rate=20.0), np.asarray([1.0, 0.5]), id="matrix", marks=SLOW),
-        pytest.param(Stiff(rate=CHANGING), np.asarray([1.0, 0.5]), id="changing matrix"),
+        pytest.param(Stiff(rate=CHANGING), np.asarray([1.0, 0.5]), id="changing matrix", marks=SLOW),
     ],
 )
 @pytest.mark.parametrize(("solver", "order"), [("etdrk4", 4), ("imex", 3)])
@@ -92,16 +92,17 @@ def test_methods_for_a_linear_part_have_their_orders(system, start, solver, orde
     assert 4 ** (order - 0.7) < errors[0] / errors[1] < 4 ** (order + 0.7)
 
 
-def test_a_stack_of_stiff_systems_is_each_of_them():
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["etdrk4", "imex"])
+def test_a_stack_of_stiff_systems_is_each_of_them(solver):
     systems = [Stiff(rate=rate) for rate in (10.0, 1e4)]
-    for solver in ("etdrk4", "imex"):
-        options = {"num_samples": 3, "dt": 0.5, "h": 0.1, "solver": solver}
-        together = jaxcast.simulate(jaxcast.stack_systems(systems), [1.0, 0.0], **options).states
-        for i, system in enumerate(systems):
-            alone = jaxcast.simulate(system, [1.0, 0.0], **options).states
-            np.testing.assert_allclose(together[:, i], alone, rtol=1e-8)
-        many = jaxcast.simulate_ensemble(systems[1], jnp.asarray([[1.0, 0.0]] * 3), **options).states
-        np.testing.assert_allclose(many[2], alone, rtol=1e-8)
+    options = {"num_samples": 3, "dt": 0.5, "h": 0.1, "solver": solver}
+    together = jaxcast.simulate(jaxcast.stack_systems(systems), [1.0, 0.0], **options).states
+    for i, system in enumerate(systems):
+        alone = jaxcast.simulate(system, [1.0, 0.0], **options).states
+        np.testing.assert_allclose(together[:, i], alone, rtol=1e-8)
+    many = jaxcast.simulate_ensemble(systems[1], jnp.asarray([[1.0, 0.0]] * 3), **options).states
+    np.testing.assert_allclose(many[2], alone, rtol=1e-8)
 
 
 def test_the_coefficients_are_those_of_kassam_and_trefethen():
@@ -116,6 +117,10 @@ def test_the_coefficients_are_those_of_kassam_and_trefethen():
     found = coefficients_of(jaxcast.KuramotoSivashinsky(), jnp.asarray(rates), jnp.asarray(h))[3:]
     for numbers, formula in zip(found, expected, strict=True):
         np.testing.assert_allclose(numbers, h * formula.mean(1).real, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.slow
+def test_functions_of_a_matrix_are_those_of_its_eigenvalues():
     turning = functions_of_numbers(jnp.asarray([2.0j, 0.5j, -3.0 + 1j]))
     matrices = [functions_of_matrix(jnp.asarray([[z.real, -z.imag], [z.imag, z.real]])) for z in (2j, 0.5j, -3 + 1j)]
     for i, function in enumerate(turning):
