@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
 from jaxcast.errors import InputError
-from jaxcast.regime.emulator import Emulator, fit_emulator
+from jaxcast.regime.emulator import DEGREES, SUBSTEPS, Emulator, fit_emulator
 
 MOST_DENSE = 12
 """Components of a state up to which a polynomial of all of them is fitted."""
@@ -29,19 +29,21 @@ def emulated(forecast_map: ForecastMap, states: Array, **settings: Any) -> Emula
         **settings: of `fit_emulator`.
     """
     neighbourhoods = (settings.pop("neighbourhood"),) if "neighbourhood" in settings else tried(forecast_map, states)
-    best: Emulator | None = None
-    for neighbourhood in neighbourhoods:
-        pairs = {} if neighbourhood is None else {"num_pairs": NUM_FIELD_PAIRS}
-        emulator = fit_emulator(states, **(pairs | settings), neighbourhood=neighbourhood)
-        best = emulator if best is None or emulator.error < 0.8 * best.error else best
-        if best.is_exact:
-            break
-    assert best is not None
-    if neighbourhoods != (None,) and not best.error < MOST_ERROR:
+    if neighbourhoods == (None,):
+        return fit_emulator(states, **settings)
+    settings = {"num_pairs": NUM_FIELD_PAIRS} | settings
+    probe = {"degrees": DEGREES[:1], "num_substeps": SUBSTEPS[0]} | settings
+    best = fit_emulator(states, **probe, neighbourhood=neighbourhoods[0])
+    if not best.error < MOST_ERROR:
         raise InputError(
             f"no polynomial of neighbours forecasts as these candidates do (it misses {float(best.error):.2g} "
             "deviations of the state in a step), as of a stiff field; take a hybrid, as by fit_hybrid"
         )
+    for neighbourhood in neighbourhoods:
+        if best.is_exact:
+            break
+        emulator = fit_emulator(states, **settings, neighbourhood=neighbourhood)
+        best = emulator if emulator.error < 0.8 * best.error else best
     return best
 
 
