@@ -1,6 +1,8 @@
 """The systems of the catalogue, against scipy and against the figures and series of dysts."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +23,12 @@ def slopes(system, t, u):
     return np.asarray([float(v) for v in system(t, tuple(u))])
 
 
-def test_every_system_has_numbers_and_a_field_of_its_dimension():
+def test_every_system_has_numbers_of_its_dimension():
     assert len(NAMES) == len(set(NAMES)) == 129
     for name in NAMES:
         entry = catalogue_entry(name)
         dim = (entry.system.dim,)
         assert entry.start.shape == entry.scale.shape == entry.drifting.shape == entry.exponents.shape == dim, name
-        found = jax.eval_shape(entry.system, 0.0, tuple(entry.start))
-        assert len(found) == entry.system.dim, name
         assert entry.steps_per_period % 300 == 0
         assert entry.period > 0
 
@@ -43,6 +43,27 @@ def test_the_step_of_the_catalogue_agrees_with_dop853(name):
         :, -1
     ]
     np.testing.assert_allclose(np.asarray(found) / entry.scale, expected / entry.scale, atol=1e-5)
+
+
+STEPS = json.loads((Path(__file__).parent / "dysts_steps.json").read_text())
+"""For each system two states of a series of dysts (github.com/williamgilpin/dysts, Apache-2.0), an interval apart.
+
+Series of angles hold only their sines: there the first angle is the one that fits, and the second is not compared.
+"""
+
+
+@pytest.mark.slow
+def test_the_equations_are_those_of_dysts():
+    assert len(STEPS) == 125
+    for name, step in STEPS.items():
+        entry = catalogue_entry(name)
+        field = jax.jit(lambda t, u, entry=entry: jnp.stack([*jnp.broadcast_arrays(*entry.system(t, u))]))
+        times = (step["t"], step["t"] + step["dt"])
+        found = solve_ivp(field, times, step["from"], method="DOP853", rtol=1e-7, atol=1e-9).y[:, -1]
+        expected = np.asarray([np.nan if value is None else value for value in step["to"]])
+        error = np.abs(found - expected) / entry.scale
+        assert np.nanmax(error) < 1e-3, name
+        assert np.isfinite(error).any(), name
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -159,3 +180,53 @@ def test_numbers_that_do_not_fit_are_refused():
     ):
         with pytest.raises(jaxcast.InputError, match=message):
             jaxcast.dynamics.random_members("Chen", **{"num": 2, "key": jax.random.key(0)} | options)
+
+
+PUBLISHED = {
+    "Lorenz": 0.9056,
+    "Rossler": 0.0714,
+    "Chen": 2.0272,
+    "RabinovichFabrikant": 0.1981,
+    "RikitakeDynamo": 0.1293,
+    "SprottJerk": 0.0551,
+    "SprottB": 0.210,
+    "SprottC": 0.163,
+    "SprottD": 0.103,
+    "SprottE": 0.078,
+    "SprottF": 0.117,
+    "SprottG": 0.034,
+    "SprottH": 0.117,
+    "SprottJ": 0.076,
+    "SprottL": 0.061,
+    "SprottM": 0.044,
+    "SprottN": 0.076,
+    "SprottO": 0.049,
+    "SprottQ": 0.109,
+    "SprottR": 0.062,
+    "SprottS": 0.188,
+}
+"""Largest exponents from long averages: Sprott, Phys. Rev. E 50, R647 (1994), and Chaos and Time-Series Analysis (2003)."""
+
+
+def test_exponents_are_within_five_percent_of_those_of_the_literature():
+    for name, published in PUBLISHED.items():
+        assert catalogue_entry(name).exponents[0] == pytest.approx(published, rel=0.05), name
+
+
+@pytest.mark.slow
+def test_exponents_add_up_to_the_divergence_where_it_is_constant():
+    num_constant = 0
+    for name in NAMES:
+        entry = catalogue_entry(name)
+        field = lambda u, entry=entry: jnp.stack([*jnp.broadcast_arrays(*entry.system(0.0, u))])  # noqa: E731
+        divergence = jax.jit(lambda u, field=field: jnp.trace(jax.jacfwd(field)(u)))
+        points = (entry.start, entry.start + 0.3 * entry.scale, entry.start - 2 * entry.scale, 1e-3 * entry.scale)
+        here, *others = (float(divergence(point)) for point in points)
+        if (
+            np.isfinite(entry.exponents).all()
+            and others == pytest.approx([here] * 3, rel=1e-9, abs=1e-9)
+            and abs(here) > 1e-6
+        ):
+            num_constant += 1
+            assert entry.exponents.sum() == pytest.approx(here, rel=2e-3), name
+    assert num_constant > 40

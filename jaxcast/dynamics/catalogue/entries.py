@@ -27,6 +27,7 @@ class CatalogueEntry(NamedTuple):
         exponents: the Lyapunov exponents, measured here; NaN where it was not possible.
         exponent_error: standard error of the largest.
         dimension: the Kaplan-Yorke dimension that follows from them.
+        remark: what is out of the ordinary, such as that it settles on a cycle; often empty.
         published_exponent: the largest exponent as dysts estimates it.
         published_spectrum: all exponents as dysts estimates them; NaN where it does not.
         source: where the equations come from.
@@ -42,6 +43,7 @@ class CatalogueEntry(NamedTuple):
     exponents: Float[np.ndarray, " dim"]
     exponent_error: float
     dimension: float
+    remark: str
     published_exponent: float
     published_spectrum: Float[np.ndarray, " dim"]
     source: str
@@ -125,6 +127,7 @@ def catalogue_entry(name: str) -> CatalogueEntry:
         exponents=np.asarray(found["exponents"] or unknown),
         exponent_error=_or_nan(found["exponent_error"]),
         dimension=_or_nan(found["dimension"]),
+        remark=found["remark"],
         published_exponent=found["published_exponent"],
         published_spectrum=np.asarray(found["published_spectrum"] or unknown),
         source=found["source"],
