@@ -171,6 +171,21 @@ def test_every_regressor_can_be_saved(cell, regressor, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+def test_candidates_errors_are_seen_if_asked_for(ring, cell):
+    truth, candidates = ring
+    states = np.asarray(truth.states[:3])
+    forecasts = np.stack([np.asarray(candidates(u, 0.0)) for u in states])
+    base = forecasts.mean(1)
+    seeing = dataclasses.replace(cell, candidate_errors=True)
+    memory = seeing.empty_memory(truth.states[0])
+    for n in range(3):
+        memory, seen = seeing.see(memory, truth.states[n], jnp.asarray(base[n]), jnp.asarray(forecasts[n]))
+    assert seeing.num_features == cell.num_features + 3
+    own = np.asarray(seen)[:, ::3].T  # of the site itself
+    error, earlier = own[3] * cell.channels.error, own[5] * cell.channels.spread[0] * cell.channels.modes[0, 0]
+    np.testing.assert_allclose(error + earlier, forecasts[1, 0] - states[2], rtol=1e-8)
+
+
 def test_features_in_pieces_are_those_along_the_whole(ring, cell, monkeypatch):
     rng = np.random.default_rng(0)
     along = Along(*(jnp.asarray(rng.normal(size=shape)) for shape in ((12, 5), (12, 5), (12, 2, 5))))

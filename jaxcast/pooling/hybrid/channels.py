@@ -49,7 +49,7 @@ class Channels(Checked, FrozenPytree):
         states: Float[Array, "lag dim"],
         errors: Float[Array, "error_lag dim"],
         forecast: Float[Array, " dim"],
-        candidates: Float[Array, "model dim"] | None,
+        differences: Float[Array, "difference_lag mode dim"],
     ) -> Float[Array, "channel dim"]:
         """Scales all channels.
 
@@ -57,12 +57,29 @@ class Channels(Checked, FrozenPytree):
             states: newest first.
             errors: of the base, newest first.
             forecast: of the base.
-            candidates: their forecasts.
+            differences: as `differences` returns them, newest first.
         """
-        parts = [(states - self.mean) / self.std, (forecast - states[:1]) / self.step, errors / self.error]
-        if candidates is not None:
-            parts.append(jnp.einsum("mr,md->rd", self.modes, candidates - forecast) / self.spread)
-        return jnp.concatenate(parts)
+        return jnp.concatenate(
+            [
+                (states - self.mean) / self.std,
+                (forecast - states[:1]) / self.step,
+                errors / self.error,
+                differences.reshape(-1, len(self.mean)),
+            ]
+        )
+
+    def differences(
+        self, forecast: Float[Array, " dim"], candidates: Float[Array, "model dim"] | None
+    ) -> Float[Array, "mode dim"]:
+        """Computes how the candidates differ from the base, in patterns of size one.
+
+        Args:
+            forecast: of the base.
+            candidates: theirs.
+        """
+        if candidates is None:
+            return jnp.zeros((0, *forecast.shape), forecast.dtype)
+        return jnp.einsum("mr,md->rd", self.modes, candidates - forecast) / self.spread
 
 
 def no_channels() -> Channels:

@@ -46,6 +46,7 @@ def fit_hybrid(
     regressor: Regressor = PolynomialRegressor(),  # noqa: B008 (it is frozen)
     num_delays: int = 2,
     num_errors: int = 2,
+    candidate_errors: bool = False,
     stencil: Any = None,
     penalties: Sequence[float | int] = tuple(10.0**n for n in range(-12, 1)),
     validation_share: float = 0.25,
@@ -71,6 +72,7 @@ def fit_hybrid(
             `KernelRegressor`, `ReservoirRegressor`, `NetworkRegressor`, or your own.
         num_delays: past states that the residual sees.
         num_errors: last errors of the base that it sees.
+        candidate_errors: whether it sees the candidates' last errors, too.
         stencil: None for one residual of the whole state; for a field on a ring the number of
             neighbours on either side that each site sees; or a table of neighbours, as
             `ring_stencil` makes it. All sites share the weights.
@@ -109,6 +111,7 @@ def fit_hybrid(
         base=base,
         num_delays=num_delays,
         num_errors=num_errors,
+        candidate_errors=candidate_errors,
         regressor=regressor,
         stencil=as_stencil(stencil, trajectory.states.shape[1]),
         key=jax.random.key(0) if key is None else key,
@@ -157,6 +160,7 @@ def _fit(
     regressor: Regressor,
     num_delays: int,
     num_errors: int,
+    candidate_errors: bool,
     stencil: Stencil,
     penalties: Sequence[float | int],
     key: Key[Array, ""],
@@ -172,6 +176,7 @@ def _fit(
         forecast_map,
         num_delays,
         num_errors,
+        candidate_errors,
     )
     num_discarded = max(cell.own_warmup, regressor.num_discarded)
     if len(states) < (needed := cell.base_warmup + num_discarded + 3):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.checks import Checked, check_floats, check_model, check_whole, sizes_of
+from jaxcast.checks import Checked, check_flag, check_floats, check_model, check_whole, sizes_of
 from jaxcast.dynamics.candidate_cell import CandidateCell
 from jaxcast.dynamics.candidates import ForecastMap, candidate_shapes
 from jaxcast.errors import InputError
@@ -27,12 +27,14 @@ class HybridMemory(NamedTuple):
     Args:
         states: newest first.
         errors: of the base, newest first.
+        differences: of the candidates from the base, newest first.
         pending: the base's forecast of the next value.
         features: the state of the feature map.
     """
 
     states: Float[Array, "lag dim"]
     errors: Float[Array, "error_lag dim"]
+    differences: Float[Array, "difference_lag mode dim"]
     pending: Float[Array, " dim"]
     features: Any
 
@@ -56,7 +58,8 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
         g = features of [z_n, ..., z_(n-k+1); y_n - u_n; F_n - y_n; y_(n-1) - u_n, ...]
 
     z are the standardised states, y the forecasts of the base and F those of the candidates, which
-    are seen through the principal components of their differences. Each site of a field sees these
+    are seen through the principal components of their differences. The candidates' errors are the
+    base's and these differences one step earlier. Each site of a field sees these
     at its neighbours, and all sites share W, b and the feature map. `info` is the base's, with
     "correction", (dim,), added. `fit_hybrid` returns it.
 
@@ -69,6 +72,7 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
         forecast_map: the candidates, for the base too.
         num_delays: k.
         num_errors: last errors of the base that the residual sees.
+        candidate_errors: whether it sees those of the candidates, too.
 
     Raises:
         InputError: when saved or loaded, for arrays that do not match or settings out of range.
@@ -95,6 +99,7 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
     forecast_map: ForecastMap | None = None
     num_delays: int = static(default=1)
     num_errors: int = static(default=0)
+    candidate_errors: bool = static(default=False)
 
     def check(self) -> None:
         """Raises InputError for settings or arrays out of range."""
@@ -103,6 +108,7 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
         check_floats(self.readout)
         check_whole("num_delays", self.num_delays)
         check_whole("num_errors", self.num_errors, least=0)
+        check_flag("candidate_errors", self.candidate_errors)
         sizes = sizes_of(self.readout, {".weights": "feature component", ".bias": "component"})
         num_sites, _, num_components = self.stencil.table.shape
         if sizes["component"] != num_components or len(self.channels.mean) != num_sites * num_components:
@@ -117,7 +123,8 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
     def num_features(self) -> int:
         """Features of a site."""
         num_sites, num_neighbours, num_components = self.stencil.table.shape
-        num_channels = self.num_delays + 1 + self.num_errors + self.channels.modes.shape[1]
+        num_modes = self._num_differences * self.channels.modes.shape[1]
+        num_channels = self.num_delays + 1 + self.num_errors + num_modes
         seen = jnp.zeros((num_sites, num_channels * num_neighbours * num_components), self.channels.mean.dtype)
         _, features = jax.eval_shape(self.features, self.features.init(num_sites), seen)
         return int(features.shape[-1])
@@ -135,6 +142,11 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
     def own_warmup(self) -> int:
         """Steps before the residual's memory is full."""
         return max(self.num_delays - 1, self.num_errors)
+
+    @property
+    def _num_differences(self) -> int:
+        """Steps of which the candidates' differences from the base are seen."""
+        return 1 + self.num_errors * self.candidate_errors
 
     @property
     def _base(self) -> Any:
@@ -165,7 +177,8 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
         none = jnp.zeros_like(value)
         states = jnp.broadcast_to(none, (self.num_delays, *value.shape))
         errors = jnp.broadcast_to(none, (self.num_errors, *value.shape))
-        return HybridMemory(states, errors, none, self.features.init(self.stencil.table.shape[0]))
+        differences = jnp.broadcast_to(none, (self._num_differences, self.channels.modes.shape[1], *value.shape))
+        return HybridMemory(states, errors, differences, none, self.features.init(self.stencil.table.shape[0]))
 
     def see(
         self,
@@ -187,8 +200,10 @@ class HybridForecaster(CandidateCell, Checked, FrozenPytree, name="hybrid"):
         """
         states = jnp.concatenate([value[None], memory.states])[: self.num_delays]
         errors = jnp.concatenate([(memory.pending - value)[None], memory.errors])[: self.num_errors]
-        seen = self.stencil.gather(self.channels(states, errors, forecast, candidates))
-        return HybridMemory(states, errors, forecast, memory.features), seen
+        newest = self.channels.differences(forecast, candidates)[None]
+        differences = jnp.concatenate([newest, memory.differences])[: self._num_differences]
+        seen = self.stencil.gather(self.channels(states, errors, forecast, differences))
+        return HybridMemory(states, errors, differences, forecast, memory.features), seen
 
     def observe(
         self, memory: HybridMemory, value: Array, forecast: Array, candidates: Any
