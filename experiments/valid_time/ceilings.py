@@ -30,7 +30,7 @@ def perfect_model(task: Task) -> np.ndarray:
     if case.observation_noise or case.seen is not None:
         raise jaxcast.InputError("its start is not known where observations are noisy")
     num_windows = len(task.windows.truth)
-    _, valid = clean_trajectories(dataclasses.replace(case, dim=None), task.seed, 1, num_windows)
+    _, valid = clean_trajectories(dataclasses.replace(case, dim=None), task.seed, num_windows)
     first = case.history_size - 1 + case.samples_per_window * np.arange(num_windows)
     starts = hidden_off(task, valid.states[first], valid.states)
     truth = (case.windows_truth or case.truth)(task.seed)

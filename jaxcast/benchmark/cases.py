@@ -214,7 +214,7 @@ def _catalogued(name: str) -> Case:
         threshold=float(f"{0.35 * np.mean(entry.scale**2):.3g}"),
         num_leads=int(np.clip(round(9 / exponent / dt), 50, 300)),
         num_train=2000,
-        transient=20 * dt,
+        transient=round(100 * entry.period / dt) * dt,
         start=tuple(entry.start.tolist()),
         group="catalogue",
     )

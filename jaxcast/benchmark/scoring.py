@@ -163,14 +163,13 @@ def compare_scores(first: Score, second: Score) -> PairedTest:
     )
 
 
-def read_forecasts(case: Case, path: Path, *, num_truths: int | None = None) -> np.ndarray:
+def read_forecasts(case: Case, path: Path) -> np.ndarray:
     """Reads the forecasts that a tool hands in.
 
     Args:
         case: the case.
         path: a .npz with one array of four axes, (truth, window, lead, dim), or of three for a
             single truth, or a .npy; of several arrays the one called forecasts.
-        num_truths: truths that are expected; by default any.
 
     Returns:
         The forecasts, (truth, window, lead, dim).
@@ -182,7 +181,7 @@ def read_forecasts(case: Case, path: Path, *, num_truths: int | None = None) -> 
     if path.suffix not in (".npz", ".npy"):
         raise InputError(f"expected forecasts in a .npz or .npy, got {shown(path)}")
     archive = read_archive(path)
-    name = archive.chosen("forecasts" if "forecasts" in archive.arrays else None, (), (3, 4))
+    name = archive.chosen(None, ("forecasts",), (3, 4))
     array = archive.named(name).astype(float)
     array = array[None] if array.ndim == 3 else array
     check_forecasts(case, array.shape, shown(path))

@@ -73,22 +73,21 @@ def make_task(case: Case, *, seed: int = SEED, num_windows: int | None = None, n
         if value is not None:
             check_whole(name, value)
     size = case.num_train if num_train is None else min(num_train, case.num_train)
-    train, valid = clean_trajectories(case, seed, size, num_windows or case.num_windows)
+    whole, valid = clean_trajectories(case, seed, num_windows or case.num_windows)
     windows: Any = windows_of(case, valid)
-    scale = train.states.std(0)
-    rng = np.random.default_rng([seed, 1])
-    train = train._replace(states=observed(case, train.states, scale, rng))
-    windows = windows._replace(history=observed(case, windows.history, scale, rng))
+    scale = whole.states.std(0)  # of all samples, and with noise of its own: fewer samples are the first of these
+    states = observed(case, whole.states[:size], scale, np.random.default_rng([seed, 1]))
+    train = Trajectory(whole.times[:size], states)
+    windows = windows._replace(history=observed(case, windows.history, scale, np.random.default_rng([seed, 2])))
     return Task(case, seed, train, windows, candidates_of(case), scale)
 
 
-def clean_trajectories(case: Case, seed: int, num_train: int, num_windows: int) -> tuple[Trajectory, Trajectory]:
+def clean_trajectories(case: Case, seed: int, num_windows: int) -> tuple[Trajectory, Trajectory]:
     """Simulates the truth's training trajectory and that of the windows, without observation noise.
 
     Args:
         case: the case.
         seed: of the truth.
-        num_train: training samples.
         num_windows: windows that the second must hold.
 
     Returns:
@@ -107,7 +106,7 @@ def clean_trajectories(case: Case, seed: int, num_train: int, num_windows: int) 
             starts -= starts.mean(1, keepdims=True)
         num_valid = num_windows * case.samples_per_window
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-        train = _simulated(case, truth, starts[0], num_train, 0.0, keys[0])
+        train = _simulated(case, truth, starts[0], case.num_train, 0.0, keys[0])
         return train, _simulated(case, later, starts[1], num_valid, case.windows_start, keys[1])
 
 
@@ -196,7 +195,7 @@ def ground_truth_time(case: Case, *, seed: int = 0, num_windows: int = 30, divis
     """
     truth = case.truth(seed)
     whole = dataclasses.replace(case, dim=None, seen=None)
-    _, valid = clean_trajectories(whole, seed, 1, num_windows)
+    _, valid = clean_trajectories(whole, seed, num_windows)
     found = []
     with jax.enable_x64(True):
         for number in range(num_windows):

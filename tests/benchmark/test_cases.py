@@ -171,7 +171,7 @@ def test_twins_agree_with_finer_steps_for_longer_than_they_are_reported():
 
 def test_no_history_shows_the_truth_of_another_window():
     for name in ("paper", "noise_10"):
-        times = make_task(find_case(name), seed=1, num_windows=3, num_train=10).windows.times
+        times = make_task(small(name), seed=1, num_windows=3, num_train=50).windows.times
         assert (np.diff(times.ravel()) > 0).all()
 
 
@@ -197,3 +197,24 @@ def test_systems_of_the_catalogue_stay_on_their_attractors():
         task = make_task(case, seed=2, num_windows=2, num_train=500)
         assert 0.3 < 0.35 * (task.scale**2).mean() / case.threshold < 3, name
         assert len(case.candidate_systems()) == 4
+
+
+def test_fewer_samples_and_windows_are_the_first_of_all():
+    few = make_task(small("noise_10"), seed=1, num_windows=2, num_train=20)
+    more = make_task(small("noise_10"), seed=1, num_windows=3, num_train=40)
+    np.testing.assert_array_equal(few.train.states, more.train.states[:20])
+    np.testing.assert_array_equal(few.windows.history, more.windows.history[:2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in case_names() if name.startswith("catalogue")])
+def test_truths_of_a_case_part_before_the_first_sample(name):
+    """Training, windows and other truths begin close to each other, and are not to follow one another."""
+    case = find_case(name)
+    tasks = [make_task(case, seed=seed, num_windows=1) for seed in (1, 2)]
+    size = min(case.num_leads, case.num_train - case.history_size)
+    later = slice(case.history_size, case.history_size + size)
+    one, other = (task.windows.truth[0, :size] for task in tasks)
+    for states in (tasks[0].train.states[later], other):
+        errors = ((states - one) ** 2).mean(-1)
+        assert (errors < case.threshold).mean() < 0.9
