@@ -31,8 +31,7 @@ def problem(num_members=6, dim=4, num_observed=3, seed=0):
     return prior, prior[:, :num_observed] / noise, jnp.asarray(rng.normal(size=num_observed) / noise)
 
 
-@pytest.mark.parametrize(("num_members", "num_observed"), [(6, 3), (3, 4)])
-@pytest.mark.parametrize("is_finite_size", [False, True])
+@pytest.mark.parametrize(("num_members", "num_observed", "is_finite_size"), [(6, 3, True), (3, 4, False)])
 def test_a_local_analysis_that_reaches_everywhere_is_the_global_one(num_members, num_observed, is_finite_size):
     prior, observed, values = problem(num_members, num_observed=num_observed)
     everywhere = Localisation(np.ones((4, num_observed)), np.ones((num_observed, num_observed)))
@@ -56,13 +55,13 @@ def test_a_local_analysis_sees_near_observations_alone():
 
 
 def test_perturbed_observations_are_the_kalman_filter_in_a_large_ensemble():
-    prior, observed, values = problem(200_000)
+    prior, observed, values = problem(50_000)
     posterior = np.asarray(PerturbedObservations().analyse(prior, observed, values, KEY))
     noise = np.asarray(prior[0, :3] / observed[0])
     cov, mean = np.cov(np.asarray(prior).T), np.asarray(prior.mean(0))
     gain = cov[:, :3] @ np.linalg.inv(cov[:3, :3] + np.diag(noise**2))
     np.testing.assert_allclose(posterior.mean(0), mean + gain @ (values * noise - mean[:3]), atol=1e-9)
-    np.testing.assert_allclose(np.cov(posterior.T), cov - gain @ cov[:3], atol=0.02)
+    np.testing.assert_allclose(np.cov(posterior.T), cov - gain @ cov[:3], atol=0.04)
 
 
 def test_tapers_of_covariances_act_by_components():
@@ -92,7 +91,7 @@ def test_the_finite_size_inflation_is_the_minimum_of_its_cost():
         assert float(ours) == pytest.approx(np.exp(best.x / 2), rel=1e-5)
 
 
-@pytest.mark.parametrize(("num_members", "num_observed"), [(6, 3), (3, 4)])
+@pytest.mark.parametrize(("num_members", "num_observed"), [pytest.param(6, 3, marks=pytest.mark.slow), (3, 4)])
 def test_gradients_are_those_of_differences_also_where_nothing_is_observed(num_members, num_observed):
     prior, observed, values = problem(num_members, num_observed=num_observed)
     mask = jnp.asarray([1.0, 1.0, 0.0, 0.0][:num_observed])
@@ -143,6 +142,7 @@ def test_weights_are_zero_where_nothing_is_known():
     np.testing.assert_array_equal(weights_of(True, value, jnp.asarray([0.5, 1.0, 0.25])), [2.0, 0.0, 4.0])
 
 
+@pytest.mark.slow
 def test_an_operator_sees_what_a_mask_leaves():
     """x alone by operator, by matrix, by function and by NaN: the same analyses."""
     system = jaxcast.Lorenz63()

@@ -37,6 +37,7 @@ def test_the_pool_sees_analyses_and_then_its_own_forecasts():
     np.testing.assert_allclose(ahead.info["weights"], np.tile([0.25, 0.75], (3, 1)))
 
 
+@pytest.mark.slow
 def test_a_gap_in_a_rollout_is_the_cells_own_forecast_and_the_filter_goes_on():
     values = jnp.nan_to_num(jnp.asarray(record(8)), nan=0.5)
     known = np.asarray([True] * 4 + [False] * 2 + [True] * 2)

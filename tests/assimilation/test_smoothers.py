@@ -28,7 +28,7 @@ def members(num_members=6, ensemble=ENSEMBLE):
     return SETTINGS | dict(num_members=num_members, initial_ensemble=ensemble)
 
 
-@pytest.mark.parametrize("lag", [1, 3])
+@pytest.mark.parametrize("lag", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_ensemble_smoother_of_a_linear_model_is_the_kalman_smoother(lag):
     cell = IterativeEnsembleSmoother(step, lag=lag, num_iterations=2, **members())
     outputs = jaxcast.open_loop(cell, jnp.asarray(VALUES))
@@ -42,7 +42,7 @@ def test_the_ensemble_smoother_of_a_linear_model_is_the_kalman_smoother(lag):
         np.testing.assert_allclose(outputs.info["reanalysis_spread"][n], deviations(covariances)[n - lag], rtol=1e-6)
 
 
-@pytest.mark.parametrize("lag", [2, 20])
+@pytest.mark.parametrize("lag", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_variational_analyses_of_a_linear_model_are_the_kalman_smoother(lag):
     cell = VariationalFilter(step, NOISE, MEAN, COV, operator=ObservationMatrix(SEEN), lag=lag, num_iterations=2)
     outputs = jaxcast.open_loop(cell, jnp.asarray(VALUES))
@@ -72,7 +72,7 @@ def test_a_reanalysis_of_a_linear_model_is_the_kalman_smoother():
         reanalyse(EnsembleKalmanFilter(step, **members()), VALUES, known=np.ones(3, bool))
 
 
-@pytest.mark.parametrize("share", [0.5, 1.0])
+@pytest.mark.parametrize("share", [0.5, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_particle_filter_of_a_linear_model_is_the_kalman_filter(share):
     rng, number = np.random.default_rng(5), 40_000
     ensemble = rng.multivariate_normal(MEAN, COV, number)
@@ -137,6 +137,7 @@ def test_gradients_are_finite_and_a_gap_is_a_free_forecast(name, trajectory):
     np.testing.assert_allclose(ahead.forecast, outputs.forecast[7:11], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_variational_filter_finds_a_constant_parameter_as_the_kalman_filter():
     """A constant drive of a linear model, unknown: the state with it is linear too."""
     drive, values = np.asarray([0.5, 0.1, -0.2]), np.nan_to_num(VALUES, nan=0.3)
