@@ -143,7 +143,7 @@ def methods_of(name: str, config: Config) -> tuple[str, ...]:
 def _all_methods_of(name: str, config: Config) -> tuple[str, ...]:
     methods = (*CORE, *TOLD_NOTHING) if name in ("paper", "lorenz96") or CASES[name].noise else CORE
     if CASES[name].noise:
-        methods = (*methods, "ensemble_kalman_filter")
+        methods = (*methods, "ensemble_kalman_filter", "harmonic_ensemble_kalman_filter")
     if config.rivals and name == "switching":
         methods = (*methods, "fixed_share", "interacting_models")
     if config.rivals and name == "paper":

@@ -27,6 +27,9 @@ FILTER = {
     "inflation": [1.0, 1.03, 1.1, 1.3],
 }
 """Observation noise is in deviations of the values, parameter noise in ranges of the candidates."""
+HARMONIC_FILTER = FILTER | {"parameter_noise": [0.0, 1 / 800, 1 / 200, 1 / 50], "inflation": [1.0, 1.03]}
+PERIODS = (5.0, 100.0)
+"""Shortest and longest period at the start, in samples."""
 
 
 def fixed_share(task: SkillTask, case: Case, key: Any) -> Trained:
@@ -92,9 +95,42 @@ def ensemble_kalman_filter(task: SkillTask, case: Case, key: Any) -> Trained:
     return single(cell, **notes)
 
 
+def harmonic_ensemble_kalman_filter(task: SkillTask, case: Case, key: Any) -> Trained:
+    """Fits that filter with a parameter that oscillates, whose period, amplitude and phase it estimates."""
+    found = jaxcast.dynamics.candidate_coordinates(task.ensemble)
+    assert found is not None
+    name, values = found
+    low, high = min(values), max(values)
+    quarter = (high - low) / 4
+    model = jaxcast.assimilation.parameter_map(task.ensemble[0], [name], dt=case.dt, h=case.h)
+    deviation = np.asarray(task.train.states).std(0)
+
+    def make(_: Any, observation_noise: float, parameter_noise: float, inflation: float) -> Any:
+        parameter = jaxcast.assimilation.HarmonicParameter(
+            low + quarter, high - quarter, 2 * quarter, *PERIODS, parameter_noise * (high - low)
+        )
+        return jaxcast.assimilation.EnsembleKalmanFilter(
+            model,
+            observation_noise=observation_noise * deviation,
+            parameters=[parameter],
+            analysis=jaxcast.assimilation.EnsembleTransform(inflation=inflation),
+            key=key,
+        )
+
+    cell, notes = search(make, HARMONIC_FILTER, task, case)
+    return single(cell, **notes)
+
+
 RIVALS: dict[str, Callable[[SkillTask, Case, Any], Trained]] = {
     function.__name__: function
-    for function in (fixed_share, interacting_models, nvar, reservoir, ensemble_kalman_filter)
+    for function in (
+        fixed_share,
+        interacting_models,
+        nvar,
+        reservoir,
+        ensemble_kalman_filter,
+        harmonic_ensemble_kalman_filter,
+    )
 }
 
 
