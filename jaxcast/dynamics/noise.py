@@ -181,5 +181,12 @@ def with_noise(system: System, noise: Noise | None, key: Any) -> AnySystem:
             "noise needs a key, and a key noise: give both, such as noise=jaxcast.dynamics.AdditiveNoise(0.5), "
             "key=jax.random.key(0)"
         )
-    words = jnp.vectorize(lambda key: jax.random.bits(key, (2,), jnp.uint32), signature="()->(n)")(key)
-    return NoisySystem(system, noise, (words[..., 0], words[..., 1]))
+    return NoisySystem(system, noise, _words(key))
+
+
+@jax.jit
+def _words(key: Any) -> tuple[Any, Any]:
+    """Draws two words of each key."""
+    typed = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+    words = jax.vmap(lambda one: jax.random.bits(one, (2,), jnp.uint32))(typed.reshape(-1))
+    return words[:, 0].reshape(typed.shape), words[:, 1].reshape(typed.shape)
