@@ -89,8 +89,11 @@ class Case:
 
     @property
     def samples_per_window(self) -> int:
-        """Samples of a history and a window."""
-        return self.history_size + self.num_leads
+        """Samples of a history, its window, and half a window that nobody sees.
+
+        Without it, the next history would show where a window ends.
+        """
+        return self.history_size + self.num_leads + self.num_leads // 2
 
     @property
     def window(self) -> float:

@@ -40,7 +40,7 @@ def _twins() -> Iterable[Case]:
         yield _twin(f"period_{period:g}", f"rho with a period of {period:g}", _period(period))
     cosines = "sum_of_cosines(mean=38, amplitudes=[-6, 4], periods=[1.577132, 2.551853], phases=[0, 1])"
     yield _twin("two_cosines", "rho is a sum of two incommensurate cosines", f"lorenz63(rho={cosines})")
-    ramp = "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=2680))"
+    ramp = "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=3960))"
     yield _twin("ramp", "rho rises slowly, from 28 to 31 in training and from 28 to 48 in the windows", ramp)
     sigma = PAPER_TRUTH.replace("(rho", "(sigma=11, rho")
     yield _twin("sigma_11", "the truth also has another sigma, 11 for the candidates' 10", sigma)
@@ -179,8 +179,8 @@ def _beyond() -> Iterable[Case]:
     )
     yield _twin(
         "drift",
-        "rho rises from 28 to 29.6 in training and from there to 48 in the windows; 100 true samples",
-        "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=4960))",
+        "rho rises from 28 to 29.3 in training and from there to 48 in the windows; 100 true samples",
+        "lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=6240))",
         windows_start=400.0,
         history_size=100,
         group="beyond",

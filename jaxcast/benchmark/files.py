@@ -59,11 +59,16 @@ def case_arrays(
         "train_states": np.stack([task.train.states for task in tasks]),
         "history": np.stack([task.windows.history for task in tasks]),
         "history_times": np.asarray(first.windows.times)[:, : case.history_size],
-        "scale": np.stack([task.scale for task in tasks]),
+        "scale": np.stack([_seen_scale(task) for task in tasks]),
     }
     if first.forecast_map is not None and case.seen is None:
         arrays["candidate_forecasts"] = np.stack([_forecasts(task) for task in tasks])
     return arrays
+
+
+def _seen_scale(task: Task) -> np.ndarray:
+    seen = task.case.seen
+    return task.scale if seen is None else np.where(np.isin(np.arange(len(task.scale)), seen), task.scale, np.nan)
 
 
 def _forecasts(task: Task) -> np.ndarray:
@@ -78,7 +83,7 @@ def described_case(case: Case, arrays: dict[str, Float[Any, "..."]], *, seed: in
     Args:
         case: the case.
         arrays: as `case_arrays` makes them.
-        seed: of the first truth.
+        seed: of the first truth; only the public one is told.
 
     Returns:
         The convention of the valid time, the meaning and shape of every array, the candidates and
@@ -97,7 +102,7 @@ def described_case(case: Case, arrays: dict[str, Float[Any, "..."]], *, seed: in
     return {
         "case": case.name,
         "about": case.about,
-        "seed": seed,
+        "seed": seed if seed == SEED else None,
         "dt": case.dt,
         "num_leads": case.num_leads,
         "threshold": case.threshold,
@@ -166,7 +171,7 @@ ABOUT = {
     "train_states": "training trajectories, as observed: with noise where there is some, NaN where nothing is seen",
     "history": "the last samples before each window, oldest first, as observed",
     "history_times": "their times",
-    "scale": "standard deviation of each component of the truth",
+    "scale": "standard deviation of each component of the truth, NaN where nothing is seen",
     "candidate_forecasts": "one-step forecasts by each candidate from each training state; "
     "compare those from train_states[k] with train_states[k + 1]",
 }
@@ -181,7 +186,8 @@ def readme(record: dict[str, Any]) -> str:
     """
     lines = [f"- `{name}` ({', '.join(one['axes'])}), {one['shape']}: {one['about']}" for name, one in _arrays(record)]
     candidates = [f"- candidate {number}: `{text}`" for number, text in enumerate(record["candidates"])]
-    given = f"--seed {record['seed']}" if record["seed"] != SEED else ""
+    command = f"    jaxcast benchmark score {record['case']} forecasts.npz"
+    how = ["Then:", "", command] if record["seed"] == SEED else ["Hand it to whoever made these files."]
     return "\n".join(
         [
             f"# Case {record['case']}",
@@ -193,9 +199,8 @@ def readme(record: dict[str, Any]) -> str:
             *lines,
             "",
             f"Forecast every window by {record['num_leads']} leads of {record['dt']:g} and write one array of shape "
-            f"{record['forecasts']['shape']} (truth, window, lead, dim) into a `.npz`. Then:",
-            "",
-            f"    jaxcast benchmark score {record['case']} forecasts.npz {given}".rstrip(),
+            f"{record['forecasts']['shape']} (truth, window, lead, dim) into a `.npz`. {how[0]}",
+            *how[1:],
             "",
             record["valid_time"],
             "",

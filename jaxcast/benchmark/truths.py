@@ -122,8 +122,8 @@ def switching(seed: int) -> System:
         seed: of the values and times.
     """
     rng = np.random.default_rng(seed)
-    holds = SHORTEST_HOLD + rng.exponential(MEAN_HOLD - SHORTEST_HOLD, 400)
-    return _stepwise(np.cumsum(holds).round(2), rng.uniform(28, 48, 401).round(2))
+    holds = SHORTEST_HOLD + rng.exponential(MEAN_HOLD - SHORTEST_HOLD, 700)
+    return _stepwise(np.cumsum(holds).round(2), rng.uniform(28, 48, 701).round(2))
 
 
 def square_wave(seed: int) -> System:
@@ -132,7 +132,7 @@ def square_wave(seed: int) -> System:
     Args:
         seed: not used.
     """
-    return _stepwise((0.8 * np.arange(1, 6001)).round(2), np.resize([31.0, 45.0], 6001))
+    return _stepwise((0.8 * np.arange(1, 7501)).round(2), np.resize([31.0, 45.0], 7501))
 
 
 def _stepwise(times: np.ndarray, values: np.ndarray) -> System:

@@ -58,7 +58,8 @@ class ExportCase:
     out: Path
     """Folder for the files."""
     seed: int = SEED
-    """Random seed of the first truth; the other truths have the next seeds."""
+    """Random seed of the first truth; the other truths have the next seeds. One that is not public
+    stands in the folder's config.json alone: leave that out when you pass the folder on."""
     num_truths: int | None = None
     """Truths to write; by default those of the case."""
     num_windows: int | None = None
