@@ -105,6 +105,8 @@ def fit_hybrid(
     check_sampling(trajectory.times, forecast_map)
     _check_settings(num_delays, num_errors, penalties, validation_share)
     num_fit = round(len(trajectory.states) * (1 - validation_share))
+    if num_leads is not None:
+        check_whole("num_leads", num_leads, most=len(trajectory.states) - num_fit)
     fit_one = partial(
         _fit,
         forecast_map=as_forecast_map(forecast_map),
