@@ -107,8 +107,8 @@ def test_a_candidate_of_the_catalogue_is_saved_and_loaded(tmp_path):
 def test_random_starts_lie_near_the_attractor():
     entry = catalogue_entry("HyperQi")
     starts = jaxcast.dynamics.random_starts(entry.system, 400, key=jax.random.key(0))
-    np.testing.assert_allclose((starts.mean(0) - entry.start) / entry.scale, 0, atol=0.03)
-    np.testing.assert_allclose(starts.std(0) / entry.scale, 0.1, rtol=0.15)
+    np.testing.assert_allclose((starts.mean(0) - entry.start) / entry.scale, 0, atol=0.003)
+    np.testing.assert_allclose(starts.std(0) / entry.scale, 0.01, rtol=0.15)
 
 
 @pytest.mark.parametrize("name", ["aizawa", "Lorentz", "nothing like it"])

@@ -94,7 +94,7 @@ def class_of(name: str) -> type[System] | None:
             "__module__": __name__,
             "components": FIELDS[name].components,
             "center": tuple(found["start"]),
-            "spread": tuple(0.1 * scale for scale in found["scale"]),
+            "spread": tuple(0.01 * scale for scale in found["scale"]),
             "shapes": {key: np.shape(value) for key, value in found["parameters"].items()},
             **defaults,
         }
