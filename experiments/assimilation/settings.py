@@ -124,7 +124,7 @@ def _four_d_var(lag: int, inflation: float) -> Callable[..., Any]:
 
 def _smoother(at: Setting, _: Any, key: Any) -> Any:
     start = ensemble_of(at, 10, key)
-    return IterativeEnsembleSmoother(at.model, at.noise, key, num_members=10, initial_ensemble=start, inflation=1.02)
+    return IterativeEnsembleSmoother(at.model, at.noise, key, num_members=10, initial_ensemble=start)
 
 
 def _particles(at: Setting, _: Any, key: Any) -> Any:
@@ -168,6 +168,6 @@ METHODS = (
     _kalman("EnKF, firm finite size", "lorenz96", 24, FIRM, 0.18),
     _kalman("EnKF, firm finite size", "lorenz96", 40, FIRM),
     _kalman("LETKF", "lorenz96", 7, partial(_local, 1.04), 0.22),
-    _kalman("LETKF", "lorenz96", 10, partial(_local, 1.04)),
+    _kalman("LETKF", "lorenz96", 10, partial(_local, 1.02)),
     _kalman("LETKF, finite size", "lorenz96", 7, partial(_local, is_finite_size=True)),
 )
