@@ -19,10 +19,9 @@ from jaxcast.benchmark.scoring import score_against
 from jaxcast.benchmark.task import Task
 from jaxcast.io.reading import Arrays
 from jaxcast.io.run_folder import RunFolder
+from jaxcast.selection.comparison import Comparison
 from jaxcast.selection.fit import num_models_of
-from jaxcast.selection.methods import METHODS
-from jaxcast.selection.methods import Task as Data
-from jaxcast.selection.race import Race
+from jaxcast.selection.methods import METHODS, PoolData
 
 OTHERS: dict[str, Callable[[Task], np.ndarray]] = {
     "perfect_model": perfect_model,
@@ -81,8 +80,8 @@ class Methods:
         data = self.data()
         if data.num_models * data.dim > MOST_WORK.get(name, 10**9):
             raise jaxcast.InputError("it would take too long on one core")
-        race = Race(data, threshold=self.case.threshold, num_windows=self.config.num_trials)
-        found = race.best_setting(name)
+        comparison = Comparison(data, threshold=self.case.threshold, num_windows=self.config.num_trials)
+        found = comparison.best_setting(name)
         cell = METHODS[name].fit(data, **found.setting)
         return self.scored(self.forecasts(cell)) | {
             "trial_mean": np.asarray(found.times.times.mean()),
@@ -90,13 +89,13 @@ class Methods:
             "setting": np.asarray(json.dumps(found.setting)),
         }
 
-    def data(self) -> Data:
+    def data(self) -> PoolData:
         """Returns what methods are fitted to: the components that are seen, with candidates where all are."""
         task, part = self.task, self.part
         train = jaxcast.Trajectory(jnp.asarray(task.train.times), jnp.asarray(task.train.states[:, part]))
         forecast_map = task.forecast_map if self.case.seen is None else None
         number = num_models_of(forecast_map, train)
-        return Data(train, forecast_map, number, self.case.history_size, self.config.seed)
+        return PoolData(train, forecast_map, number, self.case.history_size, self.config.seed)
 
     @property
     def part(self) -> Any:

@@ -13,9 +13,9 @@ from jaxcast.errors import InputError, shown
 from jaxcast.progress import doing
 from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
-from jaxcast.selection.methods import METHODS, Task
-from jaxcast.selection.race import Race
-from jaxcast.selection.trials import Trial, trial_of
+from jaxcast.selection.comparison import Comparison
+from jaxcast.selection.methods import METHODS, PoolData
+from jaxcast.selection.trials import Trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PoolChoice:
         cell: of the chosen method, fitted to the whole trajectory.
         method: its name.
         setting: its setting.
-        trials: of all methods, best first; those that could not be tried come last.
+        trials: of all methods, best first; those that were left out come last.
         num_windows: held-out windows that they forecast.
         window: duration of a window; longer valid times are not known.
         threshold: of the mean squared error.
@@ -64,7 +64,7 @@ def _called(method: str, setting: Mapping[str, Any]) -> str:
 
 def _line(trial: Trial) -> str:
     if trial.reason:
-        return f"  {trial.method:<24} not tried: {trial.reason}"
+        return f"  {trial.method:<24} left out: {trial.reason}"
     return (
         f"  {trial.method:<24} median {trial.median:<8.4g} mean {trial.mean:<8.4g} difference {trial.difference:<8.3g} "
         f"p {trial.p:<8.2g} {trial.seconds:.1f} s"
@@ -89,15 +89,15 @@ def fit_pool(
 
     Every method is fitted to the first part of the trajectory and forecasts windows of the last
     part in closed loop, from histories of `history_size` samples. The method with the longest mean
-    valid time is fitted again, to the whole trajectory. Methods with several settings are tried
-    with each. Once all forecasts of a method stay valid to the end of their windows, no further one
+    valid time is fitted again, to the whole trajectory; if that fails, the next best. Methods with
+    several settings are tried with each that can be fitted. Once all forecasts of a method stay valid to the end of their windows, no further one
     is tried.
 
     The methods, in this order: persistence, the mean of the candidates, the best single one, ridge
     regression of their forecasts, NVAR on the truth alone, interpolation between the candidates
     with a kernel correction, the regime forecaster, an ensemble Kalman filter of state and
-    parameter, attention with weights for each component, a
-    reservoir on the truth alone, and hybrids.
+    parameter, attention with weights for each component, a reservoir on the truth alone, and
+    hybrids.
 
     Args:
         trajectory: of the truth, possibly observed with noise.
@@ -106,7 +106,8 @@ def fit_pool(
         history_size: samples that will be known before each forecast; it decides which method is
             best. By default 100, or a tenth of the trajectory if that is less.
         num_leads: leads of a held-out window; by default a third of the last part, at most 200.
-        num_windows: the most windows that are held out. They overlap.
+        num_windows: the most windows that are held out. They overlap, so that p-values of their
+            comparison are too small.
         validation_share: share of the trajectory, its end, that is held out.
         threshold: a forecast is valid while its mean squared error is below it; by default 0.175
             times the squared error of two states drawn at random.
@@ -117,8 +118,8 @@ def fit_pool(
         The chosen cell and what was compared.
 
     Raises:
-        InputError: for a trajectory that is not finite, not evenly sampled or too short, an unknown
-            method, numbers out of range, or where no method can be tried.
+        InputError: for a trajectory that is not finite, constant, not evenly sampled or too short, no
+            methods or an unknown one, numbers out of range, or where no method can be tried.
 
     Source:
         Own design, studied in experiments/valid_time/README.md.
@@ -131,46 +132,57 @@ def fit_pool(
         >>> choice.method
         'ridge'
     """
-    check_trajectory(trajectory)
-    check_sampling(trajectory.times, forecast_map)
+    names = check_names("method", METHODS if methods is None else methods, METHODS)
+    if not names:
+        raise InputError(f"expected methods to try, got none; leave methods out to try {len(METHODS)} of them")
+    data = _checked_data(trajectory, forecast_map, history_size, seed)
     check_number("validation_share", validation_share, above=0, most=0.9)
     check_whole("num_windows", num_windows)
-    check_seed(seed)
-    names = check_names("method", METHODS if methods is None else methods, METHODS)
-    history_size = max(1, min(100, len(trajectory.states) // 10)) if history_size is None else history_size
-    check_whole("history_size", history_size)
     if num_leads is not None:
         check_whole("num_leads", num_leads)
     if threshold is not None:
         check_number("threshold", threshold, above=0)
-    task = Task(trajectory, forecast_map, num_models_of(forecast_map, trajectory), history_size, seed)
-    race = Race(
-        task,
+    if budget is not None:
+        check_number("budget", budget, least=0)
+    comparison = Comparison(
+        data,
         num_leads=num_leads,
         num_windows=num_windows,
         validation_share=validation_share,
-        threshold=None if threshold is None else float(threshold),
+        threshold=threshold,
         budget=budget,
     )
     for name in names:
-        race.enter(name)
-    if not race.found:
-        reasons = "; ".join(f"{name}: {trial.reason}" for name, trial in race.left_out.items())
-        raise InputError(f"expected a method that can be tried, got none of {shown(names)} ({shown(reasons)})")
-    ranked = sorted(race.found, key=lambda name: race.found[name].times.rank, reverse=True)
-    return _refitted(race, ranked, task)
+        comparison.try_method(name)
+    return _fitted(comparison, data)
 
 
-def _refitted(race: Race, ranked: list[str], task: Task) -> PoolChoice:
+def _checked_data(
+    trajectory: Trajectory, forecast_map: ForecastMap | None, history_size: int | None, seed: int
+) -> PoolData:
+    check_trajectory(trajectory)
+    check_sampling(trajectory.times, forecast_map)
+    check_seed(seed)
+    history_size = max(1, min(100, len(trajectory.states) // 10)) if history_size is None else history_size
+    check_whole("history_size", history_size)
+    return PoolData(trajectory, forecast_map, num_models_of(forecast_map, trajectory), history_size, seed)
+
+
+def _fitted(comparison: Comparison, data: PoolData) -> PoolChoice:
     """Fits the best method that can be fitted to the whole trajectory."""
-    best = race.found[ranked[0]]
-    compared = [(name, race.found[name]) for name in ranked]
-    trials = [trial_of(name, one.setting, one.times, best.times, one.seconds) for name, one in compared]
-    doing(f"fitting {ranked[0]} to the whole trajectory")
-    cell = METHODS[ranked[0]].fit(task, **best.setting)
-    window = race.dt * race.windows.truth.shape[1]
-    number = len(race.windows.truth)
-    return PoolChoice(cell, ranked[0], best.setting, (*trials, *race.left_out.values()), number, window, race.threshold)
+    for name in comparison.ranked():
+        doing(f"fitting {name} to the whole trajectory")
+        setting, _, seconds = comparison.best[name]
+        try:
+            cell = METHODS[name].fit(data, **setting)
+        except InputError as error:
+            comparison.leave_out(name, f"it cannot be fitted to the whole trajectory: {error}", seconds)
+            continue
+        num_windows, num_leads = comparison.windows.truth.shape[:2]
+        window = comparison.dt * num_leads
+        return PoolChoice(cell, name, setting, comparison.trials(), num_windows, window, comparison.threshold)
+    reasons = "; ".join(f"{name}: {trial.reason}" for name, trial in comparison.left_out.items())
+    raise InputError(f"expected a method that can be tried, got none ({shown(reasons)})")
 
 
 def num_models_of(forecast_map: ForecastMap | None, trajectory: Trajectory) -> int:

@@ -44,7 +44,7 @@ MANY_COMPONENTS = 16
 """States of more components are taken for fields on a ring by the methods that can."""
 
 
-class Task(NamedTuple):
+class PoolData(NamedTuple):
     """What a method is fitted to.
 
     Args:
@@ -76,114 +76,114 @@ class Method(NamedTuple):
     """A method of forecasting.
 
     Args:
-        fit: (task, **setting) -> cell.
-        settings: task -> settings to try.
+        fit: (data, **setting) -> cell.
+        settings: data -> settings to try.
         with_candidates: whether it needs candidates.
     """
 
     fit: Callable[..., Cell]
-    settings: Callable[[Task], Sequence[dict[str, Any]]]
+    settings: Callable[[PoolData], Sequence[dict[str, Any]]]
     with_candidates: bool = True
 
 
-def _once(task: Task) -> Sequence[dict[str, Any]]:
+def _once(data: PoolData) -> Sequence[dict[str, Any]]:
     return ({},)
 
 
-def _persistence(task: Task) -> Cell:
+def _persistence(data: PoolData) -> Cell:
     return Forecaster(Persistence())
 
 
-def _equal(task: Task) -> Cell:
-    return Forecaster(equal_weights(task.num_models), task.forecast_map)
+def _equal(data: PoolData) -> Cell:
+    return Forecaster(equal_weights(data.num_models), data.forecast_map)
 
 
-def _single(task: Task, *, candidate: int) -> Cell:
-    return Forecaster(single_candidate(candidate, task.num_models), task.forecast_map)
+def _single(data: PoolData, *, candidate: int) -> Cell:
+    return Forecaster(single_candidate(candidate, data.num_models), data.forecast_map)
 
 
-def _ridge(task: Task, *, penalty: float) -> Cell:
-    samples = one_step_samples(task.trajectory, 1, task.forecast_map)
+def _ridge(data: PoolData, *, penalty: float) -> Cell:
+    samples = one_step_samples(data.trajectory, 1, data.forecast_map)
     scale = samples.targets.var() * len(samples.targets)
     pool = fit_ridge(samples.forecasts, samples.targets, penalty=penalty * scale)
-    return Forecaster(pool, task.forecast_map)
+    return Forecaster(pool, data.forecast_map)
 
 
-def _nvar(task: Task, *, num_delays: int, degree: int, penalty: float) -> Cell:
-    return fit_nvar(task.trajectory.states, num_delays=num_delays, degree=degree, penalty=penalty)
+def _nvar(data: PoolData, *, num_delays: int, degree: int, penalty: float) -> Cell:
+    return fit_nvar(data.trajectory.states, num_delays=num_delays, degree=degree, penalty=penalty)
 
 
-def _nvar_settings(task: Task) -> Sequence[dict[str, Any]]:
-    shapes = ((2, 2), (4, 2), (2, 3)) if task.dim <= 4 else ((1, 2), (2, 2)) if task.dim <= 12 else ((2, 1),)
+def _nvar_settings(data: PoolData) -> Sequence[dict[str, Any]]:
+    shapes = ((2, 2), (4, 2), (2, 3)) if data.dim <= 4 else ((1, 2), (2, 2)) if data.dim <= 12 else ((2, 1),)
     return [
         {"num_delays": delays, "degree": degree, "penalty": penalty}
         for delays, degree in shapes
-        if delays <= task.history_size
+        if delays <= data.history_size
         for penalty in (1e-6, 1e-3, 1.0)
     ]
 
 
-def _reservoir(task: Task, *, input_scale: float, penalty: float) -> Cell:
+def _reservoir(data: PoolData, *, input_scale: float, penalty: float) -> Cell:
     return fit_reservoir(
-        task.trajectory.states,
-        key=jax.random.key(task.seed),
+        data.trajectory.states,
+        key=jax.random.key(data.seed),
         num_nodes=300,
         input_scale=input_scale,
         penalty=penalty,
-        num_discarded=min(100, len(task.trajectory.states) // 4),
+        num_discarded=min(100, len(data.trajectory.states) // 4),
     )
 
 
-def _reservoir_settings(task: Task) -> Sequence[dict[str, Any]]:
+def _reservoir_settings(data: PoolData) -> Sequence[dict[str, Any]]:
     return [{"input_scale": scale, "penalty": penalty} for scale in (0.1, 0.5) for penalty in (1e-6,)]
 
 
-def _corrected(task: Task) -> Cell:
-    samples = one_step_samples(task.trajectory, task.num_delays, task.forecast_map)
+def _corrected(data: PoolData) -> Cell:
+    samples = one_step_samples(data.trajectory, data.num_delays, data.forecast_map)
     pool = fit_correction(samples, pool=fit_regime_interpolation(samples))
-    return Forecaster(pool, task.forecast_map)
+    return Forecaster(pool, data.forecast_map)
 
 
-def _hybrid(task: Task, *, base: Any, regressor: str, stencil: int | None) -> Cell:
+def _hybrid(data: PoolData, *, base: Any, regressor: str, stencil: int | None) -> Cell:
     remembered = 2 if stencil is None else 4  # sites that share their weights have samples for more
-    num_errors = max(0, min(remembered, task.history_size - (2 if base == "interpolation" else 1)))
+    num_errors = max(0, min(remembered, data.history_size - (2 if base == "interpolation" else 1)))
     return fit_hybrid(
-        task.trajectory,
-        task.forecast_map,
+        data.trajectory,
+        data.forecast_map,
         base=base,
         regressor=REGRESSORS[regressor],
         num_delays=max(1, min(2 if regressor == "polynomial" else remembered, num_errors)),
         num_errors=num_errors,
         stencil=stencil,
         penalties=HYBRID_PENALTIES,
-        key=jax.random.key(task.seed),
+        key=jax.random.key(data.seed),
     )
 
 
-def _hybrid_settings(task: Task) -> Sequence[dict[str, Any]]:
+def _hybrid_settings(data: PoolData) -> Sequence[dict[str, Any]]:
     kinds: list[tuple[str, str, int | None]]
-    if task.dim > MANY_COMPONENTS:
+    if data.dim > MANY_COMPONENTS:
         kinds = [(base, "polynomial", 3) for base in ("equal", "ridge", "interpolation")]
         kinds.append(("interpolation", "network", 2))
     else:
         kinds = [(base, kind, None) for kind in ("polynomial", "kernel") for base in ("equal", "interpolation")]
         kinds[0] = ("ridge", "polynomial", None)
-        if task.dim >= FEW_SITES:  # perhaps sites of a ring that are alike
+        if data.dim >= FEW_SITES:  # perhaps sites of a ring that are alike
             kinds.append(("equal", "network", 2))
     return [{"base": base, "regressor": regressor, "stencil": stencil} for base, regressor, stencil in kinds]
 
 
-def _regime(task: Task) -> Cell:
-    assert task.forecast_map is not None
-    found = coordinates_of(task.forecast_map)
-    return fit_regime(task.trajectory, forecast_map=task.forecast_map, coordinates=None if found is None else found[1])
+def _regime(data: PoolData) -> Cell:
+    assert data.forecast_map is not None
+    found = coordinates_of(data.forecast_map)
+    return fit_regime(data.trajectory, forecast_map=data.forecast_map, coordinates=None if found is None else found[1])
 
 
-def _attention(task: Task, *, num_epochs: int) -> Cell:
-    samples = one_step_samples(task.trajectory, task.num_delays, task.forecast_map)
-    assert task.forecast_map is not None
-    scales = input_scales(task.trajectory, task.forecast_map)
-    dim, num_models, num_delays = task.dim, task.num_models, task.num_delays
+def _attention(data: PoolData, *, num_epochs: int) -> Cell:
+    samples = one_step_samples(data.trajectory, data.num_delays, data.forecast_map)
+    assert data.forecast_map is not None
+    scales = input_scales(data.trajectory, data.forecast_map)
+    dim, num_models, num_delays = data.dim, data.num_models, data.num_delays
 
     def init(key: Any) -> Any:
         return ComponentAttention(dim=dim, num_models=num_models, num_delays=num_delays, scales=scales, key=key)
@@ -194,19 +194,19 @@ def _attention(task: Task, *, num_epochs: int) -> Cell:
         jax.tree.map(lambda a: a.astype(jnp.float32), samples),
         init=init,
         loss=mean_squared_error,
-        keys=jax.random.split(jax.random.key(task.seed), 1),
+        keys=jax.random.split(jax.random.key(data.seed), 1),
         optimizer=make_optimizer(3e-3, schedule="cosine", num_optimizer_steps=num_steps),
         num_epochs=num_epochs,
         batch_size=batch_size,
     )
-    return Forecaster(jax.tree.map(lambda a: a[0], trained.models), task.forecast_map)
+    return Forecaster(jax.tree.map(lambda a: a[0], trained.models), data.forecast_map)
 
 
-def _filter(task: Task, *, observation_noise: float, deviation: float, is_harmonic: bool) -> Cell:
-    found = coordinates_of(task.forecast_map)
-    if found is None or not isinstance(task.forecast_map, FlowMap):
+def _filter(data: PoolData, *, observation_noise: float, deviation: float, is_harmonic: bool) -> Cell:
+    found = coordinates_of(data.forecast_map)
+    if found is None or not isinstance(data.forecast_map, FlowMap):
         raise InputError("the candidates do not differ in one parameter alone")
-    (name, values), flow = found, task.forecast_map
+    (name, values), flow = found, data.forecast_map
     dt, low, high = float(flow.dt), float(min(values)), float(max(values))
     model = parameter_map(unstack_systems(flow.system)[0], [name], dt=dt, h=dt / flow.num_substeps)
     step = deviation * (high - low)
@@ -216,16 +216,16 @@ def _filter(task: Task, *, observation_noise: float, deviation: float, is_harmon
         parameter = HarmonicParameter(low + quarter, high - quarter, 2 * quarter, 5.0, 60.0, step / 10)
     return EnsembleKalmanFilter(
         model,
-        observation_noise=observation_noise * task.trajectory.states.std(0),
-        key=jax.random.key(task.seed),
+        observation_noise=observation_noise * data.trajectory.states.std(0),
+        key=jax.random.key(data.seed),
         parameters=[parameter],
         num_members=30,
         analysis=EnsembleTransform(inflation=1.02),
     )
 
 
-def _filter_settings(task: Task) -> Sequence[dict[str, Any]]:
-    if task.dim > MANY_COMPONENTS:  # thirty members are too few
+def _filter_settings(data: PoolData) -> Sequence[dict[str, Any]]:
+    if data.dim > MANY_COMPONENTS:  # thirty members are too few
         return []
     return [
         {"observation_noise": noise, "deviation": deviation, "is_harmonic": is_harmonic}
@@ -237,13 +237,13 @@ def _filter_settings(task: Task) -> Sequence[dict[str, Any]]:
 METHODS: dict[str, Method] = {
     "persistence": Method(_persistence, _once, with_candidates=False),
     "equal_weights": Method(_equal, _once),
-    "best_single": Method(_single, lambda task: [{"candidate": number} for number in range(task.num_models)]),
-    "ridge": Method(_ridge, lambda task: [{"penalty": penalty} for penalty in (1e-12, 1e-9, 1e-6, 1e-3)]),
+    "best_single": Method(_single, lambda data: [{"candidate": number} for number in range(data.num_models)]),
+    "ridge": Method(_ridge, lambda data: [{"penalty": penalty} for penalty in (1e-12, 1e-9, 1e-6, 1e-3)]),
     "nvar": Method(_nvar, _nvar_settings, with_candidates=False),
     "corrected_interpolation": Method(_corrected, _once),
     "regime": Method(_regime, _once),
     "ensemble_kalman_filter": Method(_filter, _filter_settings),
-    "attention": Method(_attention, lambda task: [{"num_epochs": 100}]),
+    "attention": Method(_attention, lambda data: [{"num_epochs": 100}]),
     "reservoir": Method(_reservoir, _reservoir_settings, with_candidates=False),
     "hybrid": Method(_hybrid, _hybrid_settings),
 }

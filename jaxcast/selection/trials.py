@@ -24,9 +24,11 @@ class Trial(NamedTuple):
         mean: mean valid time, by which methods are ranked.
         median: median valid time.
         difference: its median minus that of the chosen method.
-        p: two-sided p-value of Wilcoxon's signed-rank test against the chosen method.
+        p: two-sided p-value of Wilcoxon's signed-rank test against the chosen method. The test
+            takes the windows for independent. They overlap, and the method was chosen on them, so
+            the p-value is too small: it ranks differences, and proves none.
         seconds: that fitting and forecasting took, compilation included.
-        reason: why it could not be tried; empty if it was.
+        reason: why it was left out; empty if it was not.
     """
 
     method: str
@@ -72,15 +74,21 @@ def held_out(trajectory: Trajectory, num_fit: int, *, history_size: int, num_lea
         The windows.
 
     Raises:
-        InputError: for an end that is shorter than a window.
+        InputError: for an end that is shorter than a window, or a history that is too long.
     """
-    first, last = max(0, num_fit - history_size), len(trajectory.states) - history_size - num_leads
-    if last < first:
+    size = len(trajectory.states)
+    first, last = max(0, num_fit - history_size), size - history_size - num_leads
+    if size - num_fit < num_leads:
         raise InputError(
-            f"expected at least {num_leads} samples after the first {num_fit} to try methods on, got "
-            f"{len(trajectory.states) - num_fit}; give a longer trajectory or fewer num_leads"
+            f"expected at least {num_leads} samples after the first {num_fit} to try methods on, got {size - num_fit}; "
+            "give a longer trajectory or fewer num_leads"
         )
-    starts = np.unique(np.linspace(first, last, num_windows).astype(int))
+    if last < 0:
+        raise InputError(
+            f"history_size must be at most {size - num_leads}, as windows need {num_leads} of the {size} samples for "
+            f"their leads, got {history_size}"
+        )
+    starts = np.unique(np.linspace(first, last, min(num_windows, last - first + 1)).astype(int))
     return windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)
 
 
@@ -142,13 +150,13 @@ def trial_of(method: str, setting: dict[str, Any], own: Times, best: Times, seco
     )
 
 
-def not_tried(method: str, reason: str, seconds: float = 0.0) -> Trial:
-    """Returns the trial of a method that could not be tried.
+def left_out(method: str, reason: str, seconds: float = 0.0) -> Trial:
+    """Returns the trial of a method that is not compared.
 
     Args:
         method: its name.
         reason: why not.
-        seconds: spent on finding out.
+        seconds: spent on it.
     """
     nothing = float("nan")
     return Trial(method, {}, nothing, nothing, nothing, nothing, seconds, reason)

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 import jaxcast
+from jaxcast.selection.methods import METHODS, Method
 from jaxcast.selection.trials import Times, held_out, threshold_of, trial_of, valid_times
 
 CHEAP = ("persistence", "equal_weights", "best_single", "ridge")
@@ -56,6 +57,9 @@ def test_windows_that_decide_begin_after_all_that_was_fitted():
     np.testing.assert_array_equal(windows.history[..., -1, 0] + 1, windows.truth[:, 0, 0])
     with pytest.raises(jaxcast.InputError, match="expected at least 30 samples after the first 75"):
         held_out(truth, 75, history_size=10, num_leads=30, num_windows=8)
+    with pytest.raises(jaxcast.InputError, match="history_size must be at most 95"):
+        held_out(truth, 75, history_size=1000, num_leads=5, num_windows=8)
+    assert len(held_out(truth, 75, history_size=10, num_leads=5, num_windows=10**12).truth) == 21
 
 
 def test_a_trial_is_the_paired_test_of_scipy():
@@ -87,12 +91,54 @@ def test_methods_that_cannot_be_tried_say_why():
     assert next(trial.reason for trial in choice.trials if trial.method == "ridge") == "it needs candidates"
     choice = jaxcast.fit_pool(truth, CANDIDATES, methods=("equal_weights", "persistence", "ridge"), budget=0, **SIZES)
     assert [trial.reason for trial in choice.trials[1:]] == ["the budget of 0 s was spent"] * 2
-    with pytest.raises(jaxcast.InputError, match="expected a method that can be tried, got none of"):
+    with pytest.raises(jaxcast.InputError, match="expected a method that can be tried, got none .ridge: it needs"):
         jaxcast.fit_pool(truth, methods=("ridge",))
+    with pytest.raises(jaxcast.InputError, match="expected methods to try, got none"):
+        jaxcast.fit_pool(truth, methods=())
+    with pytest.raises(jaxcast.InputError, match="budget must be a finite number and at least 0"):
+        jaxcast.fit_pool(truth, budget=-1)
+    with pytest.raises(jaxcast.InputError, match="expected a trajectory that varies"):
+        jaxcast.fit_pool(truth._replace(states=jnp.full_like(truth.states, 0.1)), methods=("persistence",), **SIZES)
     with pytest.raises(jaxcast.InputError, match="unknown method 'nvr'; did you mean nvar"):
         jaxcast.fit_pool(truth, methods=("nvr",))
     with pytest.raises(jaxcast.InputError, match="history_size must be at least 1"):
         jaxcast.fit_pool(truth, CANDIDATES, history_size=0)
+
+
+def test_a_setting_that_cannot_be_fitted_leaves_the_others(monkeypatch):
+    def picky(data, *, most):
+        if len(data.trajectory.states) > most:
+            raise jaxcast.InputError("too large")
+        return jaxcast.Forecaster(jaxcast.pooling.single_candidate(1, 3), CANDIDATES)
+
+    settings = [{"most": 10}, {"most": 250}, {"most": 20}]  # 225 of the 300 samples are for fitting
+    monkeypatch.setitem(METHODS, "picky", Method(picky, lambda data: settings))
+    truth = trajectory_of(28.0)
+    choice = jaxcast.fit_pool(truth, CANDIDATES, methods=("persistence", "equal_weights", "picky"), **SIZES)
+    assert choice.method == "equal_weights"  # the best of those that can be fitted to everything
+    assert choice.trials[0].difference == 0
+    assert [trial.method for trial in choice.trials] == ["equal_weights", "persistence", "picky"]
+    assert choice.trials[2].reason == "it cannot be fitted to the whole trajectory: too large"
+    settings[1] = {"most": 300}
+    choice = jaxcast.fit_pool(truth, CANDIDATES, methods=("persistence", "equal_weights", "picky"), **SIZES)
+    assert (choice.method, choice.setting) == ("picky", {"most": 300})
+
+
+def test_the_choice_is_not_below_the_best_by_more_than_noise_on_later_windows():
+    later = trajectory_of(jaxcast.Cosine(mean=30.0, amplitude=3.0, period=1.6), 720)
+    train = jax.tree.map(lambda a: a[:300], later)
+    rest = jax.tree.map(lambda a: a[300:], later)
+    windows = jaxcast.cut_windows(rest, num_windows=20, num_leads=20, history_size=4)
+    times = {}
+    for methods in (CHEAP, *((name,) for name in CHEAP)):
+        choice = jaxcast.fit_pool(train, CANDIDATES, methods=methods, **SIZES)
+        own = valid_times(choice.cell, windows, dt=0.1, threshold=choice.threshold).times
+        times["choice" if methods == CHEAP else choice.method] = own
+    means = {name: own.mean() for name, own in times.items()}
+    assert means["ridge"] > 2 * means["persistence"]  # so that there is something to choose
+    for name in CHEAP:
+        difference = times["choice"] - times[name]
+        assert difference.mean() > -2 * difference.std() / np.sqrt(len(difference)) - 1e-9
 
 
 @pytest.mark.slow
