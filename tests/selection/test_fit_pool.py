@@ -91,7 +91,7 @@ def test_methods_that_cannot_be_tried_say_why():
     assert next(trial.reason for trial in choice.trials if trial.method == "ridge") == "it needs candidates"
     choice = jaxcast.fit_pool(truth, CANDIDATES, methods=("equal_weights", "persistence", "ridge"), budget=0, **SIZES)
     assert [trial.reason for trial in choice.trials[1:]] == ["the budget of 0 s was spent"] * 2
-    with pytest.raises(jaxcast.InputError, match="expected a method that can be tried, got none .ridge: it needs"):
+    with pytest.raises(jaxcast.InputError, match="expected a method that can be tried, got none"):
         jaxcast.fit_pool(truth, methods=("ridge",))
     with pytest.raises(jaxcast.InputError, match="expected methods to try, got none"):
         jaxcast.fit_pool(truth, methods=())
