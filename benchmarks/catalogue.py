@@ -7,6 +7,7 @@ below 1e-5 standard deviations.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -54,9 +55,9 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
     for name in list(FIELDS)[: 1 if quick else None]:
         entry = catalogue_entry(name)
         starts = random_starts(entry.system, num, key=jax.random.key(0))
-        functions = {
-            frame.OURS: lambda entry=entry, starts=starts: ours(entry, starts, num_samples),
-            PEER: lambda entry=entry: peer(entry, num_samples),
+        functions: frame.Functions = {
+            frame.OURS: partial(ours, entry, starts, num_samples),
+            PEER: partial(peer, entry, num_samples),
         }
         check(entry)
         medians, compile_s = frame.in_turn(functions, repeats=3, quick=quick)
