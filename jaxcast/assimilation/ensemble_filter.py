@@ -46,8 +46,8 @@ class EnsembleFilter(Cell, FrozenPytree):
         analysis   members and weights <- analyse(members, weights, y)
         forecast   p <- p one step later,   u <- model(u, p) + noise,   forecast = mean of u
 
-    Components that are unknown or NaN are not observed, and where none is known there is no
-    analysis and no noise.
+    Components that are unknown or NaN are not observed, and where none is there is no analysis.
+    The model noise acts at every step, observed or not, and in closed loop too.
     """
 
     model: Callable[..., Any]
@@ -135,8 +135,7 @@ class EnsembleFilter(Cell, FrozenPytree):
         shares = self.shares(analysed.log_weights)
         members = jnp.concatenate([analysed.states, analysed.parameters], 1)
         info["analysis"], info["analysis_spread"] = moments(analysed.states, shares)
-        seen = (weights_of(x.known, x.value, self.observation_noise) > 0).any()
-        later = self.member_model.disturbed_step(members, x.exogenous, seen, self._keys(carry)[2])
+        later = self.member_model.disturbed_step(members, x.exogenous, jnp.any(x.known), self._keys(carry)[2])
         forecast, info["spread"] = moments(later[:, :dim], shares)
         info |= self.member_model.report(later, shares)
         carry = EnsembleCarry(later[:, :dim], later[:, dim:], analysed.log_weights, carry.num_seen + 1, carry.key)

@@ -16,9 +16,12 @@ class EnsembleKalmanFilter(EnsembleFilter):
         forecast   p <- p one step later while the truth is known
                    u <- model(u, p) + noise,    forecast = mean of u
 
-    Components that are unknown or NaN are not observed, and where none is known there is no
-    analysis. So observations may be partial, sparse and irregular on the grid of steps. In closed
-    loop there is no noise: each member keeps a random walk where it is.
+    Components that are unknown or NaN are not observed, and where none is there is no analysis. So
+    observations may be partial, sparse and irregular on the grid of steps. NaN is a gap of the
+    history; the mask `known` of a rollout says where the closed loop begins. The model noise acts
+    at every step, observed or not, so that the spread is that of the forecast's errors at all
+    leads; it has the mean zero over the members. A random walk of parameters acts in the history
+    alone: in closed loop each member keeps its own where it is.
 
     `info` holds "spread", that of the forecast, (dim,); "regime" and "regime_deviation", mean and
     standard deviation of the parameters, (parameter,); and "analysis" and "analysis_spread",
@@ -36,8 +39,7 @@ class EnsembleKalmanFilter(EnsembleFilter):
             `HarmonicParameter`, or your own `ParameterDynamics`.
         operator: what of a state is observed: `ObservedComponents`, `ObservationMatrix` or any
             function u -> (observation,); None for the whole state.
-        model_noise: standard deviation of the model error at each observed step, a number or
-            (dim,).
+        model_noise: standard deviation of the model error at each step, a number or (dim,).
         num_members: M.
         initial_ensemble: (member, dim), states of the members just before the first value, which is
             then assimilated like any other. Without it the ensemble starts around the first value,

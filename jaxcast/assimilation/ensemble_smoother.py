@@ -29,12 +29,14 @@ class SmootherCarry(NamedTuple):
 
     Args:
         members: of the ensemble at the start of the window.
+        ahead: the same members now, as they were forecast.
         exogenous: of the steps of the window, oldest first.
         num_seen: number of values so far.
         key: random key of all steps.
     """
 
     members: Float[Array, "member number"]
+    ahead: Float[Array, "member number"]
     exogenous: Any
     num_seen: Int[Array, ""]
     key: Key[Array, ""]
@@ -49,8 +51,9 @@ class IterativeEnsembleSmoother(Cell, FrozenPytree):
     u_now is the model over the whole window, linearised anew at each of the Gauss-Newton steps. The
     window then moves on by one step. The nonlinearity of the model is met where it matters: for
     sparse observations of a chaotic system the error is about half that of an
-    `EnsembleKalmanFilter`. The model must be differentiable, and counts as free of errors within a
-    window.
+    `EnsembleKalmanFilter`. The model must be differentiable. While observations come it counts as
+    free of errors within a window; without, the ensemble goes on from its last forecast, with the
+    model noise of every step.
 
     `info` holds what `EnsembleKalmanFilter` reports, and "reanalysis" and "reanalysis_spread", mean
     and standard deviation of the state at the start of the window, lag steps before the newest
@@ -63,7 +66,7 @@ class IterativeEnsembleSmoother(Cell, FrozenPytree):
         key: random key of the initial ensemble, of all noise and of the rotations.
         parameters: the dynamics of each unknown parameter.
         operator: what of a state is observed; None for the whole state.
-        model_noise: standard deviation of the model error at each observed step.
+        model_noise: standard deviation of the model error at each step.
         num_members: M.
         initial_ensemble: (member, dim), states of the members just before the first value; without
             it the ensemble starts around the first value.
@@ -128,7 +131,7 @@ class IterativeEnsembleSmoother(Cell, FrozenPytree):
             self.member_model, self.initial_ensemble, self.operator, value, exogenous, self.num_members, self.key
         )
         members = jnp.concatenate([states, variables], 1)
-        return SmootherCarry(members, empty_window(exogenous, self.lag), jnp.asarray(0), self.key)
+        return SmootherCarry(members, members, empty_window(exogenous, self.lag), jnp.asarray(0), self.key)
 
     def check_first(self, value: Float[Any, " observation"], known: Bool[Any, "..."]) -> None:
         """Refuses a first value that is not known in whole where there is no initial ensemble.
@@ -161,14 +164,17 @@ class IterativeEnsembleSmoother(Cell, FrozenPytree):
         if self.initial_ensemble is None:
             around = around_value(x.value, self.observation_noise, self.num_members, keys[1])
             around = jnp.concatenate([around, carry.members[:, dim:]], 1)
-            members = jnp.where(carry.num_seen == 0, around, members)
-        now = jax.vmap(until_now)(members)
-        later = self.member_model.disturbed_step(now, x.exogenous, seen, keys[2])
+            is_first = carry.num_seen == 0
+            members, seen = jnp.where(is_first, around, members), seen | is_first
+        # Without an observation nothing corrects the noise of the steps of the window.
+        now = jnp.where(seen, jax.vmap(until_now)(members), carry.ahead)
+        in_history = jnp.any(x.known)
+        later = self.member_model.disturbed_step(now, x.exogenous, in_history, keys[2])
         info, forecast = self._report(members[:, :dim], now[:, :dim], later, dim)
         oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
-        moved = self.member_model.disturbed_step(members, oldest, seen, keys[2])
+        moved = self.member_model.disturbed_step(members, oldest, in_history, keys[2])
         members = jnp.where(carry.num_seen >= self.lag, moved, members)
-        carry = SmootherCarry(members, push(carry.exogenous, x.exogenous), carry.num_seen + 1, carry.key)
+        carry = SmootherCarry(members, later, push(carry.exogenous, x.exogenous), carry.num_seen + 1, carry.key)
         return carry, Output(forecast, info)
 
     def feedback(self, output: Output, key: Any) -> Array:

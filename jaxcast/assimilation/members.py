@@ -66,10 +66,27 @@ class MemberModel(FrozenPytree):
         return self._step(member, exogenous, jnp.zeros_like(member))
 
     def disturbed_step(
-        self, members: Float[Array, "member number"], exogenous: Any, seen: Bool[Array, ""], key: Key[Array, ""]
+        self, members: Float[Array, "member number"], exogenous: Any, in_history: Bool[Array, ""], key: Key[Array, ""]
     ) -> Float[Array, "member number"]:
-        """Returns all members one step later, with noise where something is observed."""
-        noise = jnp.where(seen, jax.random.normal(key, members.shape, members.dtype), 0)
+        """Returns all members one step later, each with noise of its own.
+
+        The noise of all members has the mean zero, so that it does not move the forecast. States
+        have it at every step, as the truth does; parameters only while the history lasts.
+
+        Args:
+            members: before the step.
+            exogenous: what else the model gets.
+            in_history: whether the step belongs to the history, observed or not; False in closed
+                loop.
+            key: of the noise.
+
+        Returns:
+            The members.
+        """
+        noise = jax.random.normal(key, members.shape, members.dtype)
+        noise = noise - noise.mean(0)
+        is_of_state = jnp.arange(members.shape[1]) < members.shape[1] - self.num_variables
+        noise = jnp.where(in_history | is_of_state, noise, 0)
         return jax.vmap(self._step, (0, None, 0))(members, exogenous, noise)
 
     def _step(self, member: Array, exogenous: Any, noise: Array) -> Array:

@@ -63,7 +63,7 @@ class ParameterDynamics(ABC):
 
 
 class RandomWalk(FrozenPytree, ParameterDynamics):
-    """A parameter that takes a random step after each observation, p <- p + deviation * noise.
+    """A parameter that takes a random step at each step of the history, p <- p + deviation * noise.
 
     Args:
         low: lower end of the range from which each member's parameter is drawn at the start.

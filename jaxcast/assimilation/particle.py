@@ -31,7 +31,7 @@ class ParticleFilter(EnsembleFilter):
         key: random key of the initial ensemble and of all steps.
         parameters: the dynamics of each unknown parameter.
         operator: what of a state is observed; None for the whole state.
-        model_noise: standard deviation of the model error at each observed step.
+        model_noise: standard deviation of the model error at each step.
         num_members: M.
         initial_ensemble: (member, dim), states of the members just before the first value.
         resampling_share: of the members; a smaller effective size calls for resampling.

@@ -92,7 +92,10 @@ def reanalyse(
     check_arrays(
         f"{len(values)} steps of {cell.num_members} members", (2 * len(values), cell.num_members, len(values[0]))
     )
-    return _reanalyse(with_all_digits(cell), Input(values, jnp.asarray(mask), exact_times(exogenous, cell)))
+    # Every step belongs to the history: what is not observed is a gap in it.
+    gaps = jnp.where(mask if mask.ndim == values.ndim else mask[:, None], values, jnp.nan)
+    steps = Input(gaps, jnp.ones(len(values), bool), exact_times(exogenous, cell))
+    return _reanalyse(with_all_digits(cell), steps)
 
 
 @jax.jit

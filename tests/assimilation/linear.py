@@ -24,8 +24,9 @@ def record(num_steps=12, seed=0):
     return values
 
 
-def kalman(mean, cov, values):
+def kalman(mean, cov, values, model_noise=0.0):
     """Means and covariances before and after each analysis, and those of the smoother."""
+    disturbance = np.diag(np.broadcast_to(model_noise, 3) ** 2)
     before, after = [], []
     for value in values:
         before.append((mean, cov))
@@ -36,7 +37,7 @@ def kalman(mean, cov, values):
             mean = mean + gain @ (value[known] - operator @ mean)
             cov = cov - gain @ operator @ cov
         after.append((mean, cov))
-        mean, cov = STEP @ mean, STEP @ cov @ STEP.T
+        mean, cov = STEP @ mean, STEP @ cov @ STEP.T + disturbance
     smooth = [after[-1]]
     for (prior, prior_cov), (now, now_cov) in zip(before[:0:-1], after[-2::-1], strict=True):
         gain = now_cov @ STEP.T @ np.linalg.inv(prior_cov)
