@@ -27,6 +27,8 @@ from jaxcast.regime.readings import LearnedMotion, Learner, exact_profile, learn
 from jaxcast.regime.trials import late_windows, losses_of, num_late
 from jaxcast.windows import Windows
 
+CLEARLY, NEGLIGIBLE = 1.05, 1e-3
+"""Loss of the trial that a learned motion must take off: a share, and what is too small to see."""
 AnyRegimeForecaster: TypeAlias = RegimeForecaster | LearnedRegimeForecaster
 
 
@@ -174,7 +176,10 @@ def _read(
     learned = _learned(readings, steps, _origin(trajectory))
     cells += [make_of(of, motion, is_corrected or of.is_exact) for of, is_corrected, _, _, motion in learned]
     windows = late_windows(trajectory)
-    number = int(np.argmin(losses_of(cells, windows)))
+    losses = np.asarray(losses_of(cells, windows))
+    # What was learned must forecast clearly better than what is simpler.
+    losses[len(readings) :] = CLEARLY * losses[len(readings) :] + NEGLIGIBLE
+    number = int(np.argmin(losses))
     trial = Trial(cells[number], len(trajectory.states) - num_late(trajectory), windows)
     if number < len(readings):
         best = readings[number]
