@@ -10,13 +10,8 @@ from jaxtyping import Array
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError
 
-ADAPTIVE = {
-    "tsit5": "Tsit5",
-    "dopri5": "Dopri5",
-    "dopri8": "Dopri8",
-    "kvaerno5": "Kvaerno5",
-}
-"""The name in diffrax of each solver; the last one is implicit, for stiff systems."""
+ADAPTIVE = ("tsit5", "dopri5", "dopri8", "kvaerno5")
+"""The solvers; the last one is implicit, for stiff systems."""
 
 
 def adaptive_states(
@@ -41,7 +36,7 @@ def adaptive_states(
         max_steps: the most steps to take.
 
     Returns:
-        The states at the times.
+        The states at the times; NaN from where the solution diverges or needs more steps.
 
     Raises:
         InputError: for a stack of systems.
@@ -59,10 +54,10 @@ def adaptive_states(
         controller = diffrax.ClipStepSizeController(
             controller, jump_ts=jnp.sort(jnp.concatenate(jumps)).astype(state.dtype)
         )
-    method: Any = getattr(diffrax, ADAPTIVE[solver])()
+    methods = (diffrax.Tsit5, diffrax.Dopri5, diffrax.Dopri8, diffrax.Kvaerno5)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_stacked_field),
-        method,
+        dict(zip(ADAPTIVE, methods, strict=True))[solver](),
         t0=times[0],
         t1=times[-1],
         dt0=None,
@@ -72,9 +67,11 @@ def adaptive_states(
         saveat=diffrax.SaveAt(ts=times),
         stepsize_controller=controller,
         max_steps=max_steps,
+        throw=False,
     )
-    states: Array = solution.ys
-    return states
+    states = jnp.asarray(solution.ys)
+    # Where the solver gave up, what it had not reached is infinite.
+    return jnp.where(jnp.isfinite(states).all(-1, keepdims=True), states, jnp.nan)
 
 
 def _stacked_field(t: Any, u: Array, system: System) -> Array:

@@ -36,7 +36,7 @@ def reference_solution(
         max_steps: the most steps to take.
 
     Returns:
-        The states at the times.
+        The states at the times; NaN from where the solution diverges or needs more steps.
 
     Raises:
         InputError: for a state of the wrong length, or a stack of systems.

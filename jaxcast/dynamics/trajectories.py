@@ -166,7 +166,8 @@ def simulate(
         atol: its absolute tolerance, with the same default.
 
     Returns:
-        The trajectory.
+        The trajectory; NaN from where it diverges, or an adaptive solver needs more than a million
+        steps.
 
     Raises:
         InputError: for a state or vector field of the wrong length, for dt, transient or a

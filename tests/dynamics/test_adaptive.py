@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 
 import jaxcast
 from jaxcast.cli.simulate import Simulate
+from jaxcast.dynamics.adaptive import adaptive_states
 
 START = np.asarray([1.0, 1.0, 20.0])
 JUMPING = jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant(times=[1.0333], values=[28.0, 38.0]))
@@ -67,6 +68,34 @@ def test_bad_choices_are_refused():
         jaxcast.simulate(jaxcast.stack_systems([JUMPING] * 2), START, num_samples=2, solver="tsit5")
     with pytest.raises(jaxcast.InputError, match="must be one of rk4, got 'tsit5'"):
         jaxcast.final_states(jaxcast.Lorenz63(), START[None], duration=0.1, solver="tsit5")
+
+
+class Explosion(jaxcast.System):
+    components = ("x",)
+
+    def vector_field(self, t, u):
+        return (u[0] ** 2,)
+
+
+def test_divergence_is_nan_from_there_on():
+    """The solution 1 / (1 - t) has a pole at 1."""
+    ts = jnp.asarray([0.0, 0.5, 0.9, 1.2, 1.5])
+    states = adaptive_states(Explosion(), jnp.asarray([1.0]), ts, "dopri5", rtol=1e-6, atol=1e-6, max_steps=2000)
+    np.testing.assert_allclose(states[:3, 0], [1, 2, 10], rtol=1e-4)
+    assert np.isnan(states[3:]).all()
+    both = jax.vmap(
+        lambda u: adaptive_states(Explosion(), u, ts, "dopri5", rtol=1e-6, atol=1e-6, max_steps=2000),
+    )(jnp.asarray([[1.0], [0.5]]))
+    np.testing.assert_array_equal(np.isnan(both[..., 0]), [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]])
+
+
+def test_the_command_says_that_an_adaptive_solver_gave_up(tmp_path, capsys):
+    file = tmp_path / "a.npz"
+    command = Simulate(out=file, num_samples=3, dt=0.123, transient=0.0, solver="tsit5", start=(1e150, 1.0, 1.0))
+    with pytest.raises(jaxcast.InputError, match="lorenz63 diverges or needs too many steps of tsit5; choose another"):
+        command.run()  # dt is no multiple of h, which is ignored
+    assert "as many steps as tsit5 needs" in capsys.readouterr().err
+    assert not file.exists()
 
 
 @pytest.mark.slow
