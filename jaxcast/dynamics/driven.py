@@ -1,6 +1,7 @@
 """A system with a parameter that another system moves: a regime with dynamics of its own."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
@@ -67,7 +68,13 @@ class DrivenSystem(System, Checked, name="driven"):
 
     @property
     def components(self) -> tuple[str, ...]:
-        return self.system.components + tuple(f"driver_{name}" for name in self.driver.components)
+        own = self.system.components
+        for number in itertools.count(1):  # another one where the system is a driven one itself
+            prefix = "driver" if number == 1 else f"driver{number}"
+            driving = tuple(f"{prefix}_{name}" for name in self.driver.components)
+            if not set(own) & set(driving):
+                break
+        return own + driving
 
     def vector_field(self, t: Scalar, u: Components) -> Components:
         own, driving = u[: self.system.dim], u[self.system.dim :]

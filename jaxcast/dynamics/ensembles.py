@@ -138,7 +138,7 @@ def final_states(
 
 
 def _check_memory(system: System, u0: Any, num_samples: int) -> None:
-    num, dtype = np.shape(u0)[0] if np.ndim(u0) else 1, getattr(u0, "dtype", float)
+    num, dtype = np.shape(u0)[0] if np.ndim(u0) else 1, u0.dtype if isinstance(u0, jax.Array | np.ndarray) else float
     check_arrays(
         f"{num} x {num_samples} samples of {system.dim} components", (num, num_samples, system.dim), dtype=dtype
     )

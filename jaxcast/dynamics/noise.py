@@ -12,8 +12,9 @@ import numpy as np
 
 from jaxcast.conversion import as_parameter
 from jaxcast.dynamics.systems import Components, System
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree
+from jaxcast.tracing import is_traced
 
 
 class Noise(FrozenPytree):
@@ -63,6 +64,9 @@ class AdditiveNoise(Noise, name="additive"):
         scale: the standard deviation per square root of a time unit: one for all components, or one
             for each.
 
+    Raises:
+        InputError: for a scale that is negative or not finite.
+
     Example:
         >>> import jax, jaxcast
         >>> times, states = jaxcast.simulate(
@@ -91,6 +95,9 @@ class MultiplicativeNoise(Noise, name="multiplicative"):
         scale: the relative standard deviation per square root of a time unit: one for all
             components, or one for each.
 
+    Raises:
+        InputError: for a scale that is negative or not finite.
+
     Example:
         >>> import jaxcast
         >>> noise = jaxcast.dynamics.MultiplicativeNoise([0.5, 0.0])
@@ -112,6 +119,8 @@ def _numbers(scale: Any) -> Any:
     scale = as_parameter("scale", scale)
     if np.ndim(scale) > 1:
         raise InputError(f"scale must be one number, or one for each component, got shape {np.shape(scale)}")
+    if not is_traced(scale) and not (np.isfinite(scale) & (np.asarray(scale) >= 0)).all():
+        raise InputError(f"scale of the noise must be finite and at least 0, got {shown(np.asarray(scale).tolist())}")
     if isinstance(scale, np.ndarray):
         scale = scale.tolist()
     return tuple(scale) if np.ndim(scale) else scale
@@ -182,6 +191,19 @@ def with_noise(system: System, noise: Noise | None, key: Any) -> AnySystem:
             "key=jax.random.key(0)"
         )
     return NoisySystem(system, noise, _words(key))
+
+
+def check_one_key(key: Any) -> None:
+    """Refuses several keys where one trajectory is simulated.
+
+    Args:
+        key: for the noise, or None.
+
+    Raises:
+        InputError: with their number.
+    """
+    if key is not None and np.ndim(key) != (0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
+        raise InputError(f"expected one key for one trajectory, got {len(key)}; simulate_ensemble takes several")
 
 
 @jax.jit

@@ -1,4 +1,4 @@
-"""A schedule through given values, such as the course of another system."""
+"""A schedule through given values, such as those of another system."""
 
 from typing import Any
 
@@ -58,8 +58,8 @@ class SampledSchedule(SmoothSchedule, name="sampled"):
 def sampled_schedule(times: Shaped[ArrayLike, " time"], values: Shaped[ArrayLike, " time"]) -> SampledSchedule:
     """Makes a schedule of the cubic spline through values.
 
-    So a parameter can follow measured values, or the course of another system: a hidden regime that
-    is chaotic itself. A `DrivenSystem` has the same without interpolation, in one state with its
+    So a parameter can follow measured values, or a component of another system: a hidden regime
+    that is chaotic itself. A `DrivenSystem` has the same without interpolation, in one state with its
     driver.
 
     Args:
@@ -70,7 +70,8 @@ def sampled_schedule(times: Shaped[ArrayLike, " time"], values: Shaped[ArrayLike
         The schedule.
 
     Raises:
-        InputError: for times that are not evenly spaced, and for fewer than four.
+        InputError: for times that are not evenly spaced, for fewer than four, and for numbers that are
+            not finite.
 
     Source:
         de Boor, A Practical Guide to Splines (1978), chapter 4.
@@ -88,6 +89,8 @@ def sampled_schedule(times: Shaped[ArrayLike, " time"], values: Shaped[ArrayLike
     t, x = np.asarray(times, np.float64), np.asarray(values, np.float64)
     if len(t) < 4 or len(t) != len(x):
         raise InputError(f"expected at least four times and as many values, got {len(t)} and {len(x)}")
+    if not (np.isfinite(t).all() and np.isfinite(x).all()):
+        raise InputError("the times and values of a sampled schedule must be finite; fill the gaps first")
     step = (t[-1] - t[0]) / (len(t) - 1)
     if not step > 0 or np.abs(np.diff(t) - step).max() > 1e-4 * step:
         raise InputError("the times of a sampled schedule must be evenly spaced and rise; interpolate the values first")

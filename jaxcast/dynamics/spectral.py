@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxcast.checks import Checked
-from jaxcast.dynamics.schedules import Parameter
+from jaxcast.checks import Checked, check_positive
+from jaxcast.dynamics.schedules import Parameter, Schedule
 from jaxcast.dynamics.semilinear import SplitSystem
 from jaxcast.errors import InputError
 from jaxcast.pytrees import static
+from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
@@ -161,7 +162,7 @@ class KuramotoSivashinsky(SpectralSystem, Checked, name="kuramoto_sivashinsky"):
         num_points: an even number of at least 8.
 
     Raises:
-        InputError: for fewer points, or an odd number.
+        InputError: for fewer points, an odd number, and a length or viscosity that is not positive.
 
     Source:
         Kuramoto, Progress of Theoretical Physics Supplement 64, 346-367 (1978); Sivashinsky, Acta
@@ -184,6 +185,9 @@ class KuramotoSivashinsky(SpectralSystem, Checked, name="kuramoto_sivashinsky"):
     def check(self) -> None:
         if self.num_points < 8 or self.num_points % 2:
             raise InputError(f"num_points must be an even number of at least 8, got {self.num_points}")
+        for name, value in (("length", self.length), ("viscosity", self.viscosity)):
+            if not isinstance(value, Schedule) and not is_traced(value):
+                check_positive(**{name: value})
 
     def linear_part(self, wavenumbers: Array) -> Array:
         squares = wavenumbers**2

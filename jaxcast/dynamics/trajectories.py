@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from jaxcast.arguments import checked
 from jaxcast.clock import HasStep, Instant, is_narrow, split
 from jaxcast.dynamics.adaptive import ADAPTIVE, adaptive_states
-from jaxcast.dynamics.noise import AnySystem, Noise, with_noise
+from jaxcast.dynamics.noise import AnySystem, Noise, check_one_key, with_noise
 from jaxcast.dynamics.plan import SolvePlan
 from jaxcast.dynamics.solve import solve
 from jaxcast.dynamics.solvers import check_solver, check_tolerances
@@ -131,7 +131,7 @@ def simulate(
     t0: float = 0.0,
     transient: float = 0.0,
     noise: Noise | None = None,
-    key: Key[Array, ""] | None = None,
+    key: Key[Array, "..."] | None = None,
     solver: str | None = None,
     rtol: float | None = None,
     atol: float | None = None,
@@ -154,7 +154,7 @@ def simulate(
         t0: the time of the first sample.
         transient: time before t0 in which nothing is recorded, a whole multiple of h.
         noise: makes the system a stochastic one; with the same key the numbers are the same.
-        key: for the noise. All models of a stack have the same path of it.
+        key: one, for the noise. All models of a stack have the same path of it.
         solver: the method of a step. "rk4" is the default; "etdrk4" that of a `SpectralSystem` or
             `SemilinearSystem`, which also have "imex", an implicit-explicit method of order three.
             With noise there are "euler_maruyama", "milstein" and, for additive noise, "sra", of
@@ -171,8 +171,8 @@ def simulate(
 
     Raises:
         InputError: for a state or vector field of the wrong length, for dt, transient or a
-            schedule's jumps off the grid of steps, for no samples, for noise without a key, or a
-            solver that the system does not have.
+            schedule's jumps off the grid of steps, for no samples, for noise without one key, or
+            a solver that the system does not have.
 
     Example:
         >>> import jaxcast
@@ -185,6 +185,7 @@ def simulate(
     state = check_state(system, u0)
     check_solver(solver, system, noise, is_adaptive=True)
     check_tolerances(solver, rtol, atol)
+    check_one_key(key)
     if solver in ADAPTIVE:
         check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
         return _adaptive(system, state, int(num_samples), dt, t0, transient, solver, rtol, atol)

@@ -67,12 +67,13 @@ class Archive(NamedTuple):
         """
         fits = [name for name, a in self.arrays.items() if a.ndim in num_axes and a.dtype.kind in "biuf"]
         named = [name for name in usual if name in self.arrays or name in self.pickled]
-        found = [key] if key is not None else named[:1] or fits
+        only = list(self.arrays) if len(self.arrays) == 1 else []  # `named` says what is wrong with it
+        found = [key] if key is not None else named[:1] or fits or only
         axes = " or ".join(map(str, num_axes))
         if len(found) != 1:
             raise InputError(
                 f"{shown(self.path)}: expected one array of {axes} axes called {', '.join(usual)}, found "
-                f"{shown(self.listing)}; name it with key="
+                f"{shown(self.listing)}; call it {usual[0]}, or name it with key="
             )
         if self.named(found[0]).ndim not in num_axes:
             raise InputError(

@@ -103,8 +103,8 @@ class RegimeForecaster(RegimeCell, Checked, FrozenPytree, name="regime"):
         check_whole("num_substeps", self.emulator.num_substeps, most=MOST_SUBSTEPS)
         check_flag("is_corrected", self.is_corrected)
         check_positive(dt=self.emulator.dt, unit=self.emulator.unit, scale=self.emulator.system.scale)
-        for name in ("value_noise", "model_noise"):
-            check_number(name, float(getattr(self, name).min()), least=0)
+        for name, noise in (("value_noise", self.value_noise), ("model_noise", self.model_noise)):
+            check_number(name, float(noise.min()), least=0)
         check_number("error", float(self.emulator.error), least=0)
 
     def _sizes(self) -> dict[str, int]:

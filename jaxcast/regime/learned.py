@@ -98,8 +98,12 @@ class LearnedRegimeForecaster(RegimeCell, Checked, FrozenPytree, name="learned_r
         check_whole("interpolation_degree", self.interpolation_degree)
         check_flag("is_corrected", self.is_corrected)
         check_positive(dt=self.emulator.dt, unit=self.emulator.unit, scale=self.emulator.system.scale)
-        for name in ("value_noise", "model_noise", "wander"):
-            check_number(name, float(getattr(self, name).min()), least=0)
+        for name, noise in (
+            ("value_noise", self.value_noise),
+            ("model_noise", self.model_noise),
+            ("wander", self.wander),
+        ):
+            check_number(name, float(noise.min()), least=0)
         moved = jax.eval_shape(self.motion.later, self.starts.mean[0])
         if moved.shape != (size,):
             raise InputError(f"the motion must keep {size} numbers, got {moved.shape}")

@@ -48,7 +48,8 @@ def climate_scores(
 
     Returns:
         Four distances. They are not zero between two true series of finite length: compare them
-        with those of another part of the truth.
+        with those of another part of the truth. NaN where a component of the truth is constant or not
+        finite.
 
     Raises:
         InputError: for series of different shapes.
@@ -89,7 +90,8 @@ def histogram_distance(
         num_bins: how many bins span the truth.
 
     Returns:
-        For each component a number from 0 (equal) to 1 (disjoint).
+        For each component a number from 0 (equal) to 1 (disjoint); NaN for a truth that is constant or
+        not finite.
 
     Raises:
         InputError: for series of other shapes, or fewer bins than one.
@@ -111,7 +113,7 @@ def histogram_distance(
 
     def distance(forecast: Array, truth: Array) -> Array:
         edges = jnp.linspace(truth.min(), truth.max(), num_bins + 1)
-        return _hellinger(shares(forecast, edges), shares(truth, edges))
+        return jnp.where(_varies(truth), _hellinger(shares(forecast, edges), shares(truth, edges)), jnp.nan)
 
     return jax.vmap(distance, in_axes=1)(forecast, truth)
 
@@ -132,7 +134,7 @@ def spectrum_distance(
 
     Returns:
         For each component a number from 0 (equal) to 1 (disjoint); 1 for a forecast that is
-        constant or not finite.
+        constant or not finite, NaN for such a truth.
 
     Raises:
         InputError: for series of different shapes, or a smoothing below zero.
@@ -160,7 +162,13 @@ def spectrum_distance(
         smooth = jax.vmap(lambda one: jnp.convolve(one, kernel, mode="same"), in_axes=1)(power)
         return smooth / smooth.sum(1, keepdims=True)
 
-    return jax.vmap(_hellinger)(shares(forecast), shares(truth))
+    distances = jax.vmap(_hellinger)(shares(forecast), shares(truth))
+    return jnp.where(_varies(truth), distances, jnp.nan)
+
+
+def _varies(truth: Array) -> Array:
+    """Returns whether a truth, or each of its components, is finite and not constant."""
+    return truth.max(0) - truth.min(0) > 0
 
 
 def _hellinger(p: Array, q: Array) -> Array:
@@ -190,7 +198,7 @@ def attractor_divergence(
         num_draws: how many; the error of the estimate falls with their root.
 
     Returns:
-        The divergence in nats; infinite for a forecast that is not finite.
+        The divergence in nats; infinite for a forecast that is not finite, NaN for such a truth.
 
     Raises:
         InputError: for series of other shapes, or a width or number of draws that is not positive.
@@ -217,7 +225,7 @@ def attractor_divergence(
 
     # One draw at a time against all states: memory holds no matrix of both.
     ratios = jax.lax.map(lambda x: log_density(x, truth) - log_density(x, forecast), draws, batch_size=16)
-    return jnp.where(jnp.isfinite(forecast).all(), ratios.mean(), jnp.inf)
+    return _of_finite(ratios.mean(), forecast, truth)
 
 
 @checked
@@ -236,7 +244,8 @@ def wasserstein_distance(
         truth: true states, of any number.
 
     Returns:
-        The distance of each component, in its unit; infinite for a forecast that is not finite.
+        The distance of each component, in its unit; infinite for a forecast that is not finite, NaN for
+        such a truth.
 
     Raises:
         InputError: for series of other shapes.
@@ -269,7 +278,7 @@ def sliced_wasserstein_distance(
         num_directions: how many.
 
     Returns:
-        The distance; infinite for a forecast that is not finite.
+        The distance; infinite for a forecast that is not finite, NaN for such a truth.
 
     Raises:
         InputError: for series of other shapes, or no directions.
@@ -297,4 +306,9 @@ def _distance(forecast: Array, truth: Array) -> Array:
         return jnp.searchsorted(jnp.sort(one), values[:-1], side="right").astype(values.dtype) / len(one)
 
     distance = (jnp.abs(share_below(forecast) - share_below(truth)) * jnp.diff(values)).sum()
-    return jnp.where(jnp.isfinite(forecast).all(), distance, jnp.inf)
+    return _of_finite(distance, forecast, truth)
+
+
+def _of_finite(distance: Array, forecast: Array, truth: Array) -> Array:
+    distance = jnp.where(jnp.isfinite(forecast).all(), distance, jnp.inf)
+    return jnp.where(jnp.isfinite(truth).all(), distance, jnp.nan)

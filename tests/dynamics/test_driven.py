@@ -92,3 +92,12 @@ def test_driven_systems_are_written_and_read():
             jaxcast.dynamics.parse_system(bad)
     with pytest.raises(jaxcast.InputError, match="evenly spaced"):
         jaxcast.dynamics.sampled_schedule([0.0, 1.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0])
+    for times, values in (([0.0, 1.0, np.nan, 3.0], np.ones(4)), (np.arange(4.0), [1.0, np.nan, 1.0, 1.0])):
+        with pytest.raises(jaxcast.InputError, match="must be finite"):
+            jaxcast.dynamics.sampled_schedule(times, values)
+
+
+def test_nested_drivers_have_names_of_their_own():
+    twice = jaxcast.dynamics.DrivenSystem(HIDDEN, jaxcast.Lorenz63(), parameter="gain")
+    assert len(set(twice.components)) == twice.dim == 9
+    assert twice.components[6:] == ("driver2_u1", "driver2_u2", "driver2_u3")

@@ -51,6 +51,9 @@ def test_a_stack_of_fields_is_each_of_them_and_bounded():
 
 @pytest.mark.parametrize("num_points", [6, 9])
 def test_bad_grids_are_refused(num_points):
+    for sizes in ({"length": -22.0}, {"viscosity": 0.0}, {"length": float("nan")}):
+        with pytest.raises(jaxcast.InputError, match=f"{next(iter(sizes))} must be positive"):
+            jaxcast.KuramotoSivashinsky(**sizes)
     with pytest.raises(jaxcast.InputError, match="even number of at least 8"):
         jaxcast.KuramotoSivashinsky(num_points=num_points)
     with pytest.raises(jaxcast.InputError, match="at least 4 slow variables"):

@@ -264,6 +264,17 @@ def test_gradients_follow_the_path():
 
 def test_bad_input_is_refused():
     start = [1.0, 1.0, 20.0]
+    for bad in (-0.5, float("nan"), [0.1, -0.1, 0.2]):
+        with pytest.raises(jaxcast.InputError, match="scale of the noise must be finite and at least 0"):
+            jaxcast.dynamics.AdditiveNoise(bad)
+    with pytest.raises(jaxcast.InputError, match="expected one key for one trajectory, got 2"):
+        jaxcast.simulate(
+            jaxcast.Lorenz63(),
+            [1.0, 1.0, 20.0],
+            num_samples=2,
+            noise=jaxcast.dynamics.AdditiveNoise(0.5),
+            key=jax.random.split(jax.random.key(0), 2),
+        )
     with pytest.raises(jaxcast.InputError, match="noise needs a key"):
         jaxcast.simulate(PAPER, start, num_samples=2, noise=AdditiveNoise(0.5))
     with pytest.raises(jaxcast.InputError, match="one of rk4, got 'milstein'"):

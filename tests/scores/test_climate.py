@@ -70,6 +70,15 @@ def test_a_forecast_that_diverges_is_as_far_as_can_be():
     assert np.isinf([float(found.divergence), float(found.wasserstein)]).all()
 
 
+@pytest.mark.parametrize("value", [3.0, jnp.nan])
+def test_a_truth_that_is_constant_or_not_finite_has_no_climate(value):
+    truth = TRUTH.at[:, 1].set(value)
+    for forecast in (FORECAST[:45], truth):
+        assert np.isnan(scores.climate_scores(forecast, truth, key=KEY)).all()
+    assert np.isnan(scores.histogram_distance(FORECAST, truth)).tolist() == [False, True, False]
+    assert np.isnan(scores.spectrum_distance(FORECAST[:45], truth)).tolist() == [False, True, False]
+
+
 def test_the_climate_is_in_units_of_the_truth():
     found = scores.climate_scores(FORECAST[:45], TRUTH, key=KEY)
     units = jnp.asarray([1.0, 100.0, 0.01])

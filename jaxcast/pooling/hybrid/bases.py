@@ -30,7 +30,9 @@ def base_cell(base: Any, trajectory: Trajectory, forecast_map: ForecastMap | Non
         InputError: for a base that needs candidates, without any.
     """
     if isinstance(base, CandidateCell):
-        return dataclasses.replace(base, forecast_map=None)  # type: ignore[type-var]
+        cell: Any = base  # of no dataclass that mypy knows
+        bare: CandidateCell = dataclasses.replace(cell, forecast_map=None)
+        return bare
     if isinstance(base, Pool):
         return Forecaster(base)
     if base == "none":
