@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from jaxcast.checks import check_whole
 from jaxcast.dynamics.candidates import forecasts_along
 from jaxcast.dynamics.spectral import SpectralSystem
 from jaxcast.dynamics.systems import System
+from jaxcast.errors import InputError, shown
+from jaxcast.io.archives import check_is_file, read_archive
 
 
 @checked
@@ -64,6 +67,29 @@ def case_arrays(
     if first.forecast_map is not None and case.seen is None:
         arrays["candidate_forecasts"] = np.stack([_forecasts(task) for task in tasks])
     return arrays
+
+
+def check_exported(case: Case, folder: Path, *, seed: int) -> None:
+    """Refuses an export whose histories are not those that this machine makes.
+
+    Args:
+        case: the case.
+        folder: as `jaxcast benchmark export` writes it.
+        seed: of the first truth.
+
+    Raises:
+        InputError: for other histories, or a folder without data.npz.
+    """
+    path = folder / "data.npz"
+    check_is_file(path, "a folder that jaxcast benchmark export wrote")
+    told = read_archive(path).named("history")
+    for number, histories in enumerate(told):
+        made = make_task(case, seed=seed + number, num_windows=len(histories)).windows.history
+        if made.shape != histories.shape or not np.allclose(made, histories, rtol=1e-6, atol=1e-6, equal_nan=True):
+            raise InputError(
+                f"the histories in {shown(path)} are not those of {case.name} with seed {seed} on this machine: give "
+                "the seed of the export, or export and score with one version of jax on one kind of processor"
+            )
 
 
 def _seen_scale(task: Task) -> np.ndarray:

@@ -24,12 +24,15 @@ def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys):
     np.savez(tmp_path / "zero.npz", 0 * held)
     files = [str(tmp_path / name) for name in ("held.npz", "zero.npz")]
     out = tmp_path / "scores"
-    parse(["benchmark", "score", "paper", files[0], "--against", files[1], "--seed", "5", "--out", str(out)]).run()
+    command = ["benchmark", "score", "paper", files[0], "--against", files[1], "--seed", "5", "--out", str(out)]
+    parse([*command, "--exported", str(tmp_path / "data")]).run()
     rows = json.loads((out / "results.json").read_text())["rows"]
     score = score_forecasts(find_case("paper"), held, seed=5)
     assert rows[0]["valid_time_median"] == score.median
     assert rows[1]["first_minus_this"]["difference"] == rows[0]["valid_time_median"] - rows[1]["valid_time_median"]
     assert f"{score.median:.2f}" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"the histories in .* are not those of paper with seed 6 on this machine"):
+        parse(["benchmark", "score", "paper", files[0], "--seed", "6", "--exported", str(tmp_path / "data")]).run()
     np.savez(tmp_path / "fewer.npz", held[:, :1])
     with pytest.raises(InputError, match="expected forecasts of the same windows in all files"):
         parse(["benchmark", "score", "paper", files[0], "--against", str(tmp_path / "fewer.npz")]).run()

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from jaxcast.benchmark.case import Case
 from jaxcast.benchmark.cases import all_cases, find_case
-from jaxcast.benchmark.files import case_arrays, described_case, readme
+from jaxcast.benchmark.files import case_arrays, check_exported, described_case, readme
 from jaxcast.benchmark.scoring import Score, compare_scores, read_forecasts, score_forecasts
 from jaxcast.benchmark.task import SEED
 from jaxcast.checks import check_seed, check_whole
@@ -111,6 +111,9 @@ class ScoreCase:
     against: tuple[Path, ...] = ()
     """Files with forecasts of other methods of the same windows, to compare with by paired
     tests."""
+    exported: Path | None = None
+    """Folder of the export, to make sure that the truths made here are those that it is of. Chaos
+    amplifies the last digit, in which processors and versions of jax differ."""
     seed: int = SEED
     """Random seed of the first truth, as in the export."""
     out: Path | None = None
@@ -134,7 +137,9 @@ class ScoreCase:
         folder = None
         if self.out is not None:
             facts = {"data": {str(path): fingerprint(array) for path, array in forecasts.items()}}
-            folder = RunFolder.of(self, reads=("forecasts", "against"), facts=facts)
+            folder = RunFolder.of(self, reads=("forecasts", "against", "exported"), facts=facts)
+        if self.exported is not None:
+            check_exported(case, self.exported, seed=self.seed)
         doing(f"making the truths of {case.name}")
         scores = {path: score_forecasts(case, array, seed=self.seed) for path, array in forecasts.items()}
         tests = {path: compare_scores(scores[self.forecasts], scores[path]) for path in self.against}
