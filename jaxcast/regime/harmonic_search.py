@@ -200,7 +200,12 @@ class Search:
         return bool(np.sqrt(tried.tail.mean()) < 1e5 * np.finfo(tried.tail.dtype).eps)
 
     def is_gain(self, before: Candidate, tried: Candidate) -> bool:
-        """Returns whether the tail is forecast better, by three standard errors of its blocks."""
+        """Returns whether the tail is forecast better, by three standard errors of its blocks.
+
+        Residuals that fall to rounding are no matter of chance, however much the blocks differ.
+        """
+        if self.is_exact(tried):
+            return not self.is_exact(before)
         blocks = np.array([block.mean() for block in np.array_split(before.tail - tried.tail, NUM_BLOCKS)])
         error = blocks.std(ddof=1) / np.sqrt(NUM_BLOCKS)
         return bool(blocks.mean() > max(3 * error, 0.01 * before.tail.mean()))

@@ -169,6 +169,10 @@ def test_a_gain_is_more_than_three_standard_errors_of_twenty_blocks_and_a_hundre
         assert search.is_gain(tried(np.full(60, 5.0)), tried(5.0 - np.repeat(by_block, 3))) == is_gain
     assert search.is_gain(tried(np.full(60, 5.0)), tried(np.full(60, 4.94)))
     assert not search.is_gain(tried(np.full(60, 5.0)), tried(np.full(60, 4.96)))
+    # Rounding alone is left: a gain, though one block makes up all that was wrong before.
+    wrong, right = tried(np.repeat(np.eye(20)[3], 3)), tried(np.full(60, 1e-29))
+    assert search.is_gain(wrong, right)
+    assert not search.is_gain(right, tried(np.full(60, 1e-30)))
 
 
 @pytest.fixture(scope="module")
