@@ -21,6 +21,8 @@ POWERS = (0.5, 1.0)
 LENGTHS = (1.0, 3.0)
 PENALTIES = (1e-9, 1e-6, 1e-3, 1.0)
 MOST_CENTRES = 600
+RIDGE = 1e-10
+"""Added to the diagonal of the kernel, so that it has a root where centres nearly coincide."""
 MARGIN = 0.25
 SIMILAR = 3.0
 """A shorter memory is preferred as long as its errors are at most this many times those of the best."""
@@ -145,7 +147,7 @@ def fit_delays(
     centres = z[np.random.default_rng(0).permutation(len(z))[: min(MOST_CENTRES, len(z) // 2)]]
     linear = np.concatenate([np.ones((len(z), 1)), z], 1)
     rows = np.concatenate([linear, np.exp(-squared_distances(z, centres) / 2)], 1)
-    gram = np.exp(-squared_distances(centres, centres) / 2) + 1e-10 * np.eye(len(centres))
+    gram = np.exp(-squared_distances(centres, centres) / 2) + RIDGE * np.eye(len(centres))
     root = np.linalg.cholesky(gram).T
     span = np.ptp(values, axis=0)
     found = {}
