@@ -7,9 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxcast.assimilation.checks import check_all
 from jaxcast.assimilation.localisation import Localisation
 from jaxcast.assimilation.transforms import product, rotate, transform
 from jaxcast.pytrees import FrozenPytree, static
+
+
+def _check(inflation: Any, certainty: Any = 1.0) -> None:
+    check_all("inflation", inflation, least=1)
+    check_all("certainty", certainty, above=0)
 
 
 class EnsembleAnalysis(ABC):
@@ -55,6 +61,9 @@ class EnsembleTransform(FrozenPytree, EnsembleAnalysis):
             less to the surprises of single steps.
         is_rotated: whether the anomalies are rotated.
 
+    Raises:
+        InputError: for an inflation below 1, or a certainty that is not positive.
+
     Source:
         Hunt, Kostelich and Szunyogh, Physica D 230, 112-126 (2007), section 2.3, for the
         transform; Sakov and Oke, Mon. Wea. Rev. 136, 1042-1053 (2008), and Livings, Dance and
@@ -73,6 +82,9 @@ class EnsembleTransform(FrozenPytree, EnsembleAnalysis):
     is_finite_size: bool = static(default=False)
     certainty: Any = 1.0
     is_rotated: bool = static(default=True)
+
+    def __post_init__(self) -> None:
+        _check(self.inflation, self.certainty)
 
     def analyse(
         self,
@@ -107,6 +119,9 @@ class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
         certainty: as in `EnsembleTransform`.
         is_rotated: whether the anomalies are rotated, all components by the same rotation.
 
+    Raises:
+        InputError: as `EnsembleTransform` does; when called, for tapers of another size.
+
     Source:
         Hunt, Kostelich and Szunyogh, Physica D 230, 112-126 (2007).
 
@@ -123,6 +138,9 @@ class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
     is_finite_size: bool = static(default=False)
     certainty: Any = 1.0
     is_rotated: bool = static(default=True)
+
+    def __post_init__(self) -> None:
+        _check(self.inflation, self.certainty)
 
     def analyse(
         self,
@@ -146,7 +164,7 @@ class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
             )
             return own[:, 0]
 
-        tapers = self.localisation.of_members(prior.shape[1], prior.dtype)
+        tapers = self.localisation.of_members(prior.shape[1], len(values), prior.dtype)
         posterior = jax.vmap(local, (1, 0), 1)(prior, tapers)
         return rotate(posterior, key) if self.is_rotated else posterior
 
@@ -163,6 +181,9 @@ class PerturbedObservations(FrozenPytree, EnsembleAnalysis):
         inflation: factor, at least 1, of the anomalies before each analysis.
         localisation: the tapers; None for none.
 
+    Raises:
+        InputError: for an inflation below 1; when called, for tapers of another size.
+
     Source:
         Burgers, van Leeuwen and Evensen, Mon. Wea. Rev. 126, 1719-1724 (1998); Houtekamer and
         Mitchell, Mon. Wea. Rev. 129, 123-137 (2001), for the tapers.
@@ -178,6 +199,9 @@ class PerturbedObservations(FrozenPytree, EnsembleAnalysis):
     inflation: Any = 1.0
     localisation: Localisation | None = None
 
+    def __post_init__(self) -> None:
+        _check(self.inflation)
+
     def analyse(
         self,
         prior: Float[Array, "member variable"],
@@ -190,7 +214,7 @@ class PerturbedObservations(FrozenPytree, EnsembleAnalysis):
         anomalies, seen = self.inflation * (prior - mean), self.inflation * (observed - center)
         across, among = product(anomalies.T, seen) / k, product(seen.T, seen) / k
         if self.localisation is not None:
-            across = across * self.localisation.of_members(prior.shape[1], prior.dtype)
+            across = across * self.localisation.of_members(prior.shape[1], len(values), prior.dtype)
             among = among * jnp.asarray(self.localisation.among, prior.dtype)
         noise = jax.random.normal(key, observed.shape, observed.dtype)
         surprise = values + noise - noise.mean(0) - (center + seen)

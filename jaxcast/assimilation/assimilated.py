@@ -69,7 +69,9 @@ class AssimilatedCell(Cell, FrozenPytree):
 
     def __post_init__(self) -> None:
         for cell in (self.assimilation, self.forecaster):
-            if isinstance(cell, Cell) and cell.reads_tokens:
+            if not isinstance(cell, Cell):
+                raise InputError(f"expected two cells, a filter and a forecaster, got {type(cell).__name__}")
+            if cell.reads_tokens:
                 raise InputError(f"expected cells of real numbers, got a {type(cell).__name__}, which reads tokens")
 
     @property

@@ -16,7 +16,7 @@ from jaxcast.assimilation.members import (
     moments,
 )
 from jaxcast.assimilation.observation import as_operator, weights_of
-from jaxcast.assimilation.start import around_value, check_known, check_start, start_members
+from jaxcast.assimilation.start import around_value, check_known, check_settings, start_members
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
 from jaxcast.types import Info
@@ -95,12 +95,21 @@ class EnsembleFilter(Cell, FrozenPytree):
             Shares that sum to 1.
         """
 
+    @abstractmethod
+    def check_analysis(self) -> None:
+        """Refuses settings of the analysis that it cannot have.
+
+        Raises:
+            InputError: with what is wrong.
+        """
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial_ensemble", checked_ensemble(self.initial_ensemble, self.num_members))
         object.__setattr__(self, "parameters", checked_parameters(self.parameters))
         object.__setattr__(self, "operator", as_operator(self.operator))
         object.__setattr__(self, "model", checked_model(self.model))
-        check_start(self.initial_ensemble, self.operator)
+        check_settings(self.initial_ensemble, self.operator, self.observation_noise, self.model_noise)
+        self.check_analysis()
 
     @property
     def member_model(self) -> MemberModel:
@@ -113,7 +122,14 @@ class EnsembleFilter(Cell, FrozenPytree):
 
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> EnsembleCarry:
         states, variables = start_members(
-            self.member_model, self.initial_ensemble, self.operator, value, exogenous, self.num_members, self.key
+            self.member_model,
+            self.initial_ensemble,
+            self.operator,
+            self.observation_noise,
+            value,
+            exogenous,
+            self.num_members,
+            self.key,
         )
         return EnsembleCarry(states, variables, jnp.zeros(self.num_members, value.dtype), jnp.asarray(0), self.key)
 

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxcast.assimilation.analyses import EnsembleAnalysis, EnsembleTransform
 from jaxcast.assimilation.ensemble_filter import EnsembleFilter
+from jaxcast.errors import InputError
 from jaxcast.types import Info
 
 
@@ -70,6 +71,14 @@ class EnsembleKalmanFilter(EnsembleFilter):
     """
 
     analysis: EnsembleAnalysis = EnsembleTransform()
+
+    def check_analysis(self) -> None:
+        """Raises InputError for something else than an analysis."""
+        if not isinstance(self.analysis, EnsembleAnalysis):
+            raise InputError(
+                f"expected an analysis, got {type(self.analysis).__name__}; EnsembleTransform, LocalEnsembleTransform "
+                "and PerturbedObservations are some"
+            )
 
     def analyse(
         self,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxcast.assimilation.checks import check_all
 from jaxcast.assimilation.members import (
     MemberModel,
     checked_ensemble,
@@ -15,7 +16,7 @@ from jaxcast.assimilation.members import (
     moments,
 )
 from jaxcast.assimilation.observation import as_operator, weights_of
-from jaxcast.assimilation.start import around_value, check_known, check_start, start_members
+from jaxcast.assimilation.start import around_value, check_known, check_settings, start_members
 from jaxcast.assimilation.transforms import product, rotate, transform
 from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
@@ -111,11 +112,12 @@ class IterativeEnsembleSmoother(Cell, FrozenPytree):
     def __post_init__(self) -> None:
         check_whole("lag", self.lag, least=1)
         check_whole("num_iterations", self.num_iterations, least=1)
+        check_all("inflation", self.inflation, least=1)
         object.__setattr__(self, "initial_ensemble", checked_ensemble(self.initial_ensemble, self.num_members))
         object.__setattr__(self, "parameters", checked_parameters(self.parameters))
         object.__setattr__(self, "operator", as_operator(self.operator))
         object.__setattr__(self, "model", checked_model(self.model))
-        check_start(self.initial_ensemble, self.operator)
+        check_settings(self.initial_ensemble, self.operator, self.observation_noise, self.model_noise)
 
     @property
     def member_model(self) -> MemberModel:
@@ -128,7 +130,14 @@ class IterativeEnsembleSmoother(Cell, FrozenPytree):
 
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> SmootherCarry:
         states, variables = start_members(
-            self.member_model, self.initial_ensemble, self.operator, value, exogenous, self.num_members, self.key
+            self.member_model,
+            self.initial_ensemble,
+            self.operator,
+            self.observation_noise,
+            value,
+            exogenous,
+            self.num_members,
+            self.key,
         )
         members = jnp.concatenate([states, variables], 1)
         return SmootherCarry(members, members, empty_window(exogenous, self.lag), jnp.asarray(0), self.key)

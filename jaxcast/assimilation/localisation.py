@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
+from jaxcast.assimilation.checks import check_all
+from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
 
@@ -27,7 +29,7 @@ def gaspari_cohn(distances: Float[Any, "*shape"], radius: float) -> Float[Array,
         The taper at each distance.
 
     Raises:
-        InputError: for a radius that is not positive.
+        InputError: for a radius that is not positive, or distances that are negative or NaN.
 
     Source:
         Gaspari and Cohn, Q. J. R. Meteorol. Soc. 125, 723-757 (1999), eq. 4.10.
@@ -39,6 +41,7 @@ def gaspari_cohn(distances: Float[Any, "*shape"], radius: float) -> Float[Array,
     """
     if not radius > 0:
         raise InputError(f"radius must be positive, got {radius}")
+    check_all("distances", distances, least=0)
     r = jnp.asarray(distances) / (np.sqrt(10 / 3) * radius)
     near = 1 - 5 / 3 * r**2 + 5 / 8 * r**3 + r**4 / 2 - r**5 / 4
     outer = jnp.clip(r, 1.0, 2.0)
@@ -56,7 +59,7 @@ class Localisation(FrozenPytree):
         among: (observation, observation), between observations.
 
     Raises:
-        InputError: for tapers that do not fit each other.
+        InputError: for tapers that do not fit each other, or are negative or not finite.
 
     Example:
         >>> import jaxcast
@@ -74,17 +77,29 @@ class Localisation(FrozenPytree):
             raise InputError(
                 f"expected tapers (dim, observation) and (observation, observation), got {first} and {second}"
             )
+        check_all("to_components", self.to_components, least=0)
+        check_all("among", self.among, least=0)
 
-    def of_members(self, num_variables: int, dtype: Any) -> Float[Array, "variable observation"]:
+    def of_members(self, num_variables: int, num_observations: int, dtype: Any) -> Float[Array, "variable observation"]:
         """Returns the tapers from observations to the variables of a member.
 
         Args:
             num_variables: the components of the state, and the variables of parameters after them.
+            num_observations: at a step.
             dtype: of the result.
 
         Returns:
             Those of the components, and ones.
+
+        Raises:
+            InputError: for tapers of another size.
         """
+        shape = jnp.shape(self.to_components)
+        if shape[0] > num_variables or shape[1] != num_observations:
+            raise InputError(
+                f"expected tapers of {num_observations} observations to the components of a state of at most "
+                f"{num_variables}, got {shape}"
+            )
         tapers = jnp.asarray(self.to_components, dtype)
         return jnp.concatenate([tapers, jnp.ones((num_variables - len(tapers), tapers.shape[1]), dtype)])
 
@@ -109,7 +124,8 @@ def localise(
         The tapers.
 
     Raises:
-        InputError: for positions with different numbers of axes, or a radius that is not positive.
+        InputError: for positions with different numbers of axes or that are not finite, and a
+            radius or a period that is not positive.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -121,6 +137,10 @@ def localise(
     own, observed = np.asarray(positions), np.asarray(observed_positions)
     if own.ndim != 2 or observed.ndim != 2 or own.shape[1] != observed.shape[1]:
         raise InputError(f"expected positions (number, axis) in one space, got {own.shape} and {observed.shape}")
+    check_all("positions", own)
+    check_all("observed_positions", observed)
+    if period is not None:
+        check_number("period", period, above=0)
 
     def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         apart = np.abs(a[:, None] - b)
@@ -147,13 +167,16 @@ def localise_ring(num_sites: int, *, radius: float, observed: Sequence[int] | No
         The tapers.
 
     Raises:
-        InputError: for a radius that is not positive.
+        InputError: for a radius that is not positive, or sites that the ring does not have.
 
     Example:
         >>> import jaxcast
         >>> jaxcast.assimilation.localise_ring(8, radius=1.0, observed=[0, 4]).to_components.shape
         (8, 2)
     """
+    check_whole("num_sites", num_sites)
+    for site in () if observed is None else observed:
+        check_whole("an observed site", site, least=0, most=num_sites - 1)
     sites = np.arange(float(num_sites))[:, None]
     seen = sites if observed is None else sites[list(observed)]
     return localise(sites, seen, radius=radius, period=float(num_sites))

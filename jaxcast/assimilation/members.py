@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
+from jaxcast.assimilation.checks import check_noise_fits
 from jaxcast.assimilation.parameters import ParameterDynamics
 from jaxcast.dynamics.candidates import as_forecast_map
 from jaxcast.errors import InputError, shown
@@ -101,7 +102,8 @@ class MemberModel(FrozenPytree):
         return jnp.concatenate([later, variables])
 
     def check_model(self, state: Float[Array, " dim"], exogenous: Any) -> None:
-        """Raises InputError unless the model returns a state."""
+        """Raises InputError unless the model returns a state, and its noise fits one."""
+        check_noise_fits("model_noise", self.model_noise, state)
         given = jnp.zeros(len(self.parameters), state.dtype) if self.parameters else exogenous
         returned = jax.eval_shape(self.model, state, given)
         found = returned.shape if isinstance(returned, jax.ShapeDtypeStruct) else returned
@@ -118,6 +120,9 @@ class MemberModel(FrozenPytree):
 def moments(members: Float[Array, "member number"], shares: Float[Array, " member"] | None) -> tuple[Array, Array]:
     """Computes mean and standard deviation over an ensemble.
 
+    With shares, members that are not finite have none, as those of a particle filter may leave the
+    range of the model.
+
     Args:
         members: the ensemble.
         shares: of the members in it; None for equal ones.
@@ -130,9 +135,27 @@ def moments(members: Float[Array, "member number"], shares: Float[Array, " membe
         # A root has no gradient at 0, where all members agree.
         variance = ((members - mean) ** 2).sum(0) / (count - 1)
     else:
+        members, shares = without_lost(members, shares)
         mean = shares @ members
         variance = shares @ (members - mean) ** 2
     return mean, jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+
+
+def without_lost(
+    members: Float[Array, "member number"], shares: Float[Array, " member"]
+) -> tuple[Float[Array, "member number"], Float[Array, " member"]]:
+    """Returns an ensemble in which members that are not finite have no share.
+
+    Args:
+        members: the ensemble.
+        shares: of the members.
+
+    Returns:
+        Members, with zeros in place of those, and shares that sum to 1; NaN where none is finite.
+    """
+    is_finite = jnp.isfinite(members).all(1)
+    shares = jnp.where(is_finite, shares, 0)
+    return jnp.where(is_finite[:, None], members, 0), shares / shares.sum()
 
 
 def checked_parameters(parameters: Sequence[ParameterDynamics]) -> tuple[ParameterDynamics, ...]:

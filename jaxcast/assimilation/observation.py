@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.assimilation.checks import check_all
+from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 
@@ -39,10 +41,10 @@ class ObservedComponents(FrozenPytree):
     """Some components are observed, y = u[components].
 
     Args:
-        components: their numbers.
+        components: their numbers, from 0.
 
     Raises:
-        InputError: for no components.
+        InputError: for no components, or numbers that a state does not have.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -53,9 +55,11 @@ class ObservedComponents(FrozenPytree):
     components: tuple[int, ...] = static()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "components", tuple(int(number) for number in self.components))
+        object.__setattr__(self, "components", tuple(self.components))
         if not self.components:
             raise InputError("expected the numbers of the components that are observed, got none")
+        for number in self.components:
+            check_whole("the number of an observed component", number, least=0)
 
     def __call__(self, state: Float[Array, "*batch dim"]) -> Float[Array, "*batch observation"]:
         """Returns the observed components.
@@ -66,6 +70,11 @@ class ObservedComponents(FrozenPytree):
         Returns:
             These components, in the order given.
         """
+        # JAX would take the last component for a number that is too large.
+        if max(self.components) >= state.shape[-1]:
+            raise InputError(
+                f"the observed components {self.components} are numbered from 0, got a state of {state.shape[-1]}"
+            )
         return state[..., jnp.asarray(self.components)]
 
 
@@ -75,6 +84,9 @@ class ObservationMatrix(FrozenPytree):
     Args:
         matrix: H, (observation, dim).
 
+    Raises:
+        InputError: for a matrix with NaN, or of another width than the state.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> jaxcast.assimilation.ObservationMatrix(jnp.asarray([[1.0, 1.0]]))(jnp.asarray([1.0, 2.0])).tolist()
@@ -82,6 +94,9 @@ class ObservationMatrix(FrozenPytree):
     """
 
     matrix: Float[Any, "observation dim"]
+
+    def __post_init__(self) -> None:
+        check_all("matrix", self.matrix)
 
     def __call__(self, state: Float[Array, "*batch dim"]) -> Float[Array, "*batch observation"]:
         """Returns the combinations.
@@ -92,6 +107,10 @@ class ObservationMatrix(FrozenPytree):
         Returns:
             H u.
         """
+        if self.matrix.shape[-1] != state.shape[-1]:
+            raise InputError(
+                f"expected an observation matrix (observation, {state.shape[-1]}) of the state, got {self.matrix.shape}"
+            )
         return jnp.matmul(state, jnp.asarray(self.matrix, state.dtype).T, precision="highest")
 
 

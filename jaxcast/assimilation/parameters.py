@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
+from jaxcast.assimilation.checks import check_all, check_range
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, flow_map
 from jaxcast.errors import InputError, shown
@@ -70,6 +71,9 @@ class RandomWalk(FrozenPytree, ParameterDynamics):
         high: the upper end.
         deviation: standard deviation of a step; 0 for a parameter that stays as it is.
 
+    Raises:
+        InputError: for a range whose ends are the wrong way round, or a negative deviation.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> walk = jaxcast.assimilation.RandomWalk(25.0, 40.0, deviation=0.5)
@@ -80,6 +84,10 @@ class RandomWalk(FrozenPytree, ParameterDynamics):
     low: Any
     high: Any
     deviation: Any
+
+    def __post_init__(self) -> None:
+        check_range("low", self.low, "high", self.high)
+        check_all("deviation", self.deviation, least=0)
 
     @property
     def num_variables(self) -> int:
@@ -102,6 +110,9 @@ class ConstantParameter(FrozenPytree, ParameterDynamics):
         low: lower end of the range from which each member's parameter is drawn at the start.
         high: the upper end.
 
+    Raises:
+        InputError: for a range whose ends are the wrong way round.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> constant = jaxcast.assimilation.ConstantParameter(25.0, 45.0)
@@ -111,6 +122,9 @@ class ConstantParameter(FrozenPytree, ParameterDynamics):
 
     low: Any
     high: Any
+
+    def __post_init__(self) -> None:
+        check_range("low", self.low, "high", self.high)
 
     @property
     def num_variables(self) -> int:
@@ -143,6 +157,10 @@ class HarmonicParameter(FrozenPytree, ParameterDynamics):
         deviation: standard deviation of the random steps.
         least_amplitude: smallest amplitude at the start.
 
+    Raises:
+        InputError: for ranges whose ends are the wrong way round, a period that is not positive, or
+            a negative amplitude or deviation.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp, numpy as np
         >>> harmonic = jaxcast.assimilation.HarmonicParameter(30.0, 46.0, 12.0, shortest=10.0, longest=30.0)
@@ -161,6 +179,14 @@ class HarmonicParameter(FrozenPytree, ParameterDynamics):
     longest: Any
     deviation: Any = 0.0
     least_amplitude: Any = 0.0
+
+    def __post_init__(self) -> None:
+        check_all("shortest", self.shortest, above=0)
+        check_all("least_amplitude", self.least_amplitude, least=0)
+        check_range("low", self.low, "high", self.high)
+        check_range("shortest", self.shortest, "longest", self.longest)
+        check_range("least_amplitude", self.least_amplitude, "amplitude", self.amplitude)
+        check_all("deviation", self.deviation, least=0)
 
     @property
     def num_variables(self) -> int:

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxcast.assimilation.checks import check_all
 from jaxcast.assimilation.ensemble_filter import EnsembleFilter
+from jaxcast.assimilation.members import without_lost
 from jaxcast.assimilation.transforms import product
 from jaxcast.types import Info
 
@@ -20,7 +22,8 @@ class ParticleFilter(EnsembleFilter):
     spaced quantiles of their weights, and each moves by a random step with the covariance of the
     ensemble times (jitter M^(-1 / (n + 4)))^2, for n numbers in a member. Nothing is assumed about
     the shape of the distribution, but the number of members must grow exponentially with what is
-    uncertain: a few components.
+    uncertain: a few components. A member that is not finite, as where it leaves the range of the
+    model, has no weight from then on.
 
     `info` holds "effective_size", and what `EnsembleKalmanFilter` reports.
 
@@ -39,7 +42,8 @@ class ParticleFilter(EnsembleFilter):
             members become copies.
 
     Raises:
-        InputError: as `EnsembleKalmanFilter` does.
+        InputError: as `EnsembleKalmanFilter` does, for a share outside of 0 to 1 or a negative
+            jitter.
 
     Source:
         Gordon, Salmond and Smith, IEE Proceedings F 140, 107-113 (1993); Musso, Oudjane and Le
@@ -59,6 +63,11 @@ class ParticleFilter(EnsembleFilter):
     resampling_share: Any = 0.5
     jitter: Any = 1.0
 
+    def check_analysis(self) -> None:
+        """Raises InputError for a share or a jitter that it cannot have."""
+        check_all("resampling_share", self.resampling_share, least=0, most=1)
+        check_all("jitter", self.jitter, least=0)
+
     def analyse(
         self,
         members: Float[Array, "member number"],
@@ -68,6 +77,9 @@ class ParticleFilter(EnsembleFilter):
         key: Key[Array, ""],
     ) -> tuple[Float[Array, "member number"], Float[Array, " member"], Info]:
         log_weights = log_weights - ((values - observed) ** 2).sum(1) / 2
+        # A member that left the range of the model has no weight.
+        is_finite = jnp.isfinite(members).all(1) & ~jnp.isnan(log_weights)
+        log_weights = jnp.where(is_finite, log_weights, -jnp.inf)
         log_weights = log_weights - log_weights.max()
         shares = jax.nn.softmax(log_weights)
         size = 1 / (shares**2).sum()
@@ -81,9 +93,12 @@ class ParticleFilter(EnsembleFilter):
 
     def _resample(self, members: Array, shares: Array, key: Key[Array, ""]) -> Array:
         num_members, num_numbers = members.shape
+        members, shares = without_lost(members, shares)
         first, second = jax.random.split(key)
         quantiles = (jnp.arange(num_members) + jax.random.uniform(first, dtype=shares.dtype)) / num_members
-        chosen = jnp.searchsorted(jnp.cumsum(shares), quantiles).clip(0, num_members - 1)
+        ends = jnp.cumsum(shares)
+        # From the right, so that a member without a share is never chosen.
+        chosen = jnp.searchsorted(ends, quantiles * ends[-1], side="right").clip(0, num_members - 1)
         mean = product(shares, members)
         anomalies = (members - mean) * jnp.sqrt(shares)[:, None]
         variances, vectors = jnp.linalg.eigh(product(anomalies.T, anomalies))

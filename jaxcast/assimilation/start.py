@@ -7,14 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from jaxcast.assimilation.checks import check_all, check_noise_fits
 from jaxcast.assimilation.members import MemberModel
 from jaxcast.assimilation.observation import WholeState
 from jaxcast.errors import InputError, shown
 from jaxcast.tracing import is_traced
 
 
-def check_start(initial_ensemble: Any, operator: Any) -> None:
-    """Raises InputError for a filter that cannot start from any first value."""
+def check_settings(initial_ensemble: Any, operator: Any, observation_noise: Any, model_noise: Any) -> None:
+    """Raises InputError for a filter that cannot start from any first value, and for noise that none can have.
+
+    Args:
+        initial_ensemble: states of the members; None for none.
+        operator: what of a state is observed.
+        observation_noise: standard deviations, above 0.
+        model_noise: standard deviations, at least 0.
+    """
+    check_all("observation_noise", observation_noise, above=0)
+    check_all("model_noise", model_noise, least=0)
     if initial_ensemble is None and not isinstance(operator, WholeState):
         raise InputError(
             "without an initial ensemble the filter starts from a state that is observed in whole; give "
@@ -23,7 +33,13 @@ def check_start(initial_ensemble: Any, operator: Any) -> None:
 
 
 def check_known(initial_ensemble: Any, value: Any, known: Any) -> None:
-    """Raises InputError for a first value that is not known in whole where there is no initial ensemble."""
+    """Raises InputError for a first value that is not known in whole where there is no initial ensemble.
+
+    Args:
+        initial_ensemble: states of the members; None for none.
+        value: the first value.
+        known: whether it is the truth, () or (observation,).
+    """
     if initial_ensemble is not None or is_traced(value, known):
         return
     unknown = np.flatnonzero(~np.broadcast_to(known, np.shape(value)) | np.isnan(value))
@@ -35,8 +51,16 @@ def check_known(initial_ensemble: Any, value: Any, known: Any) -> None:
         )
 
 
-def check_operator(operator: Any, state: Array, value: Array) -> None:
-    """Raises InputError unless the operator makes values like those given."""
+def check_operator(operator: Any, observation_noise: Any, state: Array, value: Array) -> None:
+    """Raises InputError unless the operator makes values like those given, and the noise fits them.
+
+    Args:
+        operator: what of a state is observed.
+        observation_noise: standard deviations of that.
+        state: any state.
+        value: any value.
+    """
+    check_noise_fits("observation_noise", observation_noise, value)
     returned = jax.eval_shape(operator, state)
     found = returned.shape if isinstance(returned, jax.ShapeDtypeStruct) else returned
     if found != value.shape:
@@ -49,12 +73,26 @@ def start_members(
     member_model: MemberModel,
     initial_ensemble: Any,
     operator: Any,
+    observation_noise: Any,
     value: Array,
     exogenous: Any,
     num_members: int,
     key: Key[Array, ""],
 ) -> tuple[Array, Array]:
     """Returns the members before any value, zeros without an initial ensemble, and their parameters' variables.
+
+    Args:
+        member_model: the model, with the dynamics of its parameters.
+        initial_ensemble: states of the members; None for none.
+        operator: what of a state is observed.
+        observation_noise: standard deviations of that.
+        value: the first value.
+        exogenous: what comes with it.
+        num_members: M.
+        key: of the parameters.
+
+    Returns:
+        States (member, dim), and variables (member, variable).
 
     Raises:
         InputError: for states, a model or an operator of another size.
@@ -68,11 +106,21 @@ def start_members(
     states = jnp.zeros((num_members, *value.shape)) if states is None else states
     states = states.astype(value.dtype)
     member_model.check_model(states[0], exogenous)
-    check_operator(operator, states[0], value)
+    check_operator(operator, observation_noise, states[0], value)
     return states, member_model.draw(key, num_members, value.dtype)
 
 
 def around_value(value: Array, noise: Any, num_members: int, key: Key[Array, ""]) -> Array:
-    """Draws states of members around a first value, which is all that is known of the state."""
+    """Draws states of members around a first value, which is all that is known of the state.
+
+    Args:
+        value: the first value.
+        noise: standard deviations of it.
+        num_members: M.
+        key: of the draws.
+
+    Returns:
+        States (member, dim).
+    """
     noise = jnp.broadcast_to(jnp.asarray(noise, value.dtype), value.shape)
     return value + noise * jax.random.normal(key, (num_members, *value.shape), value.dtype)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxcast.assimilation.checks import check_all, check_covariance
 from jaxcast.assimilation.gauss_newton import minimise
 from jaxcast.assimilation.members import MemberModel, checked_model, checked_parameters
 from jaxcast.assimilation.observation import as_operator, weights_of
@@ -14,7 +15,6 @@ from jaxcast.assimilation.start import check_operator
 from jaxcast.assimilation.transforms import product
 from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
-from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
 from jaxcast.types import Info
@@ -80,8 +80,8 @@ class VariationalFilter(Cell, FrozenPytree):
         num_iterations: Gauss-Newton steps of an analysis.
 
     Raises:
-        InputError: for covariances of another size, a lag or a number of iterations below 1, and a
-            model or an operator of another size.
+        InputError: for covariances of another size or without a root, noise that is not positive, a
+            lag or a number of iterations below 1, and a model or an operator of another size.
 
     Source:
         Courtier, Thepaut and Hollingsworth, Q. J. R. Meteorol. Soc. 120, 1367-1387 (1994); Pires,
@@ -117,12 +117,14 @@ class VariationalFilter(Cell, FrozenPytree):
     def __post_init__(self) -> None:
         check_whole("lag", self.lag, least=1)
         check_whole("num_iterations", self.num_iterations, least=1)
+        check_all("observation_noise", self.observation_noise, above=0)
+        check_all("inflation", self.inflation, least=1)
+        check_all("background", self.background)
         object.__setattr__(self, "parameters", checked_parameters(self.parameters))
         dim = jnp.size(self.background)
         whole = dim + MemberModel(None, self.parameters, 0.0).num_variables
-        for covariance, size in ((self.background_covariance, dim), (self.analysis_covariance, whole)):
-            if covariance is not None and jnp.shape(covariance) != (size, size):
-                raise InputError(f"expected a covariance ({size}, {size}), got {jnp.shape(covariance)}")
+        check_covariance("background_covariance", self.background_covariance, dim)
+        check_covariance("analysis_covariance", self.analysis_covariance, whole)
         object.__setattr__(self, "operator", as_operator(self.operator))
         object.__setattr__(self, "model", checked_model(self.model))
 
@@ -138,7 +140,7 @@ class VariationalFilter(Cell, FrozenPytree):
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> VariationalCarry:
         state = jnp.asarray(self.background, value.dtype)
         self.member_model.check_model(state, exogenous)
-        check_operator(self.operator, state, value)
+        check_operator(self.operator, self.observation_noise, state, value)
         background, root = self._prior(value.dtype)
         analyses, roots, values = empty_window((background, root, jnp.zeros_like(value)), self.lag + 1)
         exogenous = empty_window(exogenous, self.lag)

@@ -91,7 +91,7 @@ def test_a_particle_filter_of_a_linear_model_is_the_kalman_filter(share):
 def test_resampling_keeps_the_mean_and_widens_by_the_jitter():
     rng = np.random.default_rng(0)
     points, number = rng.normal(size=(20_000, 2)) * [1.0, 3.0], 20_000
-    cell = ParticleFilter(lambda u: u, 1.0, KEY, num_members=number, resampling_share=2.0, jitter=0.5)
+    cell = ParticleFilter(lambda u: u, 1.0, KEY, num_members=number, resampling_share=1.0, jitter=0.5)
     observed = jnp.asarray(points[:, :1])
     moved, log_weights, info = cell.analyse(jnp.asarray(points), jnp.zeros(number), observed, jnp.asarray([0.7]), KEY)
     shares = np.exp(-((0.7 - points[:, 0]) ** 2) / 2)
