@@ -24,6 +24,14 @@ _GRACE_S = 3.0
 """Process 0 ends last, because JAX then aborts the others before their last messages."""
 
 
+class OnOneDevice:
+    """Base of models that compute on one CPU device of a process, such as ensemble filters.
+
+    Each of their steps decomposes small matrices, and on several CPU devices at once these
+    decompositions can block each other for ever.
+    """
+
+
 def start_process(coordinator: str, num_processes: int, process_id: int) -> None:
     """Joins this process to the others of a run: `jax.distributed.initialize` with checks.
 
@@ -98,10 +106,18 @@ def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:
             about devices.
 
     Returns:
-        The mesh; by default all devices, or the first one for traced arguments.
+        The mesh; by default all devices, the first one for traced arguments, and on CPUs the first
+        one of each process for arguments that hold an `OnOneDevice`.
     """
     if mesh is None and is_traced(args):
         return Mesh(np.asarray(jax.devices()[:1]), ("device",))
+    if (
+        mesh is None
+        and jax.default_backend() == "cpu"
+        and any(map(_is_alone, jax.tree.leaves(args, is_leaf=_is_alone)))
+    ):
+        first = {device.process_index: device for device in reversed(jax.devices())}
+        return Mesh(np.asarray([first[number] for number in sorted(first)]), ("device",))
     return _flat(mesh)
 
 
@@ -265,6 +281,10 @@ def everywhere(a: Any) -> np.ndarray:
     if isinstance(a, jax.Array) and not a.is_fully_addressable:
         a = multihost_utils.process_allgather(a, tiled=True)
     return np.asarray(a)
+
+
+def _is_alone(node: Any) -> bool:
+    return isinstance(node, OnOneDevice)
 
 
 def _flat(mesh: Mesh | None) -> Mesh:

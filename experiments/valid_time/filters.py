@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 import jaxcast
 from jaxcast.assimilation import EnsembleKalmanFilter, EnsembleTransform, HarmonicParameter, RandomWalk, parameter_map
@@ -62,12 +61,7 @@ def forecasts(cell: EnsembleKalmanFilter, windows: jaxcast.Windows) -> np.ndarra
         cell: the filter.
         windows: to forecast.
     """
-    return np.asarray(jaxcast.forecast_windows(cell, windows, mesh=one_device()).forecast)
-
-
-def one_device() -> Mesh:
-    """Returns a mesh of one device; many eigenvalue problems on two at once can block each other."""
-    return Mesh(np.asarray(jax.devices()[:1]), ("device",))
+    return np.asarray(jaxcast.forecast_windows(cell, windows).forecast)
 
 
 def trial(cell: Any, windows: jaxcast.Windows, task: Task) -> float:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import jaxcast
 from experiments.valid_time.ceilings import perfect_model
-from experiments.valid_time.filters import ensemble_kalman_filter, one_device
+from experiments.valid_time.filters import ensemble_kalman_filter
 from jaxcast.benchmark import Case, Score, make_task
 from jaxcast.benchmark.scoring import score_against
 from jaxcast.benchmark.task import Task
@@ -108,7 +108,7 @@ class Methods:
         seen = windows._replace(history=windows.history[..., self.part], truth=windows.truth[..., self.part])
         seen = jax.tree.map(jnp.asarray, seen)
         forecasts = np.zeros_like(windows.truth)
-        forecasts[..., self.part] = jaxcast.forecast_windows(cell, seen, mesh=one_device()).forecast
+        forecasts[..., self.part] = jaxcast.forecast_windows(cell, seen).forecast
         return forecasts
 
     def scored(self, forecasts: np.ndarray) -> Arrays:

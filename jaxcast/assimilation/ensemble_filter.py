@@ -19,6 +19,7 @@ from jaxcast.assimilation.observation import as_operator, weights_of
 from jaxcast.assimilation.start import around_value, check_known, check_settings, start_members
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
+from jaxcast.sharding import OnOneDevice
 from jaxcast.types import Info
 
 
@@ -40,7 +41,7 @@ class EnsembleCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class EnsembleFilter(Cell, FrozenPytree):
+class EnsembleFilter(Cell, OnOneDevice, FrozenPytree):
     """Base of the filters that carry an ensemble, `EnsembleKalmanFilter` and `ParticleFilter`.
 
         analysis   members and weights <- analyse(members, weights, y)

@@ -22,6 +22,7 @@ from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
+from jaxcast.sharding import OnOneDevice
 from jaxcast.types import Info
 
 
@@ -43,7 +44,7 @@ class SmootherCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class IterativeEnsembleSmoother(Cell, FrozenPytree):
+class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree):
     """The iterative ensemble Kalman smoother (IEnKS): the newest value corrects the state lag steps ago.
 
         w* = argmin (M - 1) |w|^2 / 2 + |y - h(u_now(mean + w X))|_R^2 / 2

@@ -17,6 +17,7 @@ from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
+from jaxcast.sharding import OnOneDevice
 from jaxcast.types import Info
 
 NUM_DRAWS = 256
@@ -45,7 +46,7 @@ class VariationalCarry(NamedTuple):
     num_seen: Int[Array, ""]
 
 
-class VariationalFilter(Cell, FrozenPytree):
+class VariationalFilter(Cell, OnOneDevice, FrozenPytree):
     """Strong-constraint 4D-Var over a window that moves with the newest value.
 
         J(u) = |u - background|_B^2 / 2 + sum_k |y_k - h(model^k(u))|_R^2 / 2

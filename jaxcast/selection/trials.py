@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
@@ -104,9 +103,7 @@ def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) ->
     Returns:
         The times.
     """
-    # Two CPU devices at once can block each other in many small eigenvalue problems.
-    mesh = Mesh(np.asarray(jax.devices()[:1]), ("device",))
-    forecast = forecast_windows(cell, windows, mesh=mesh).forecast
+    forecast = forecast_windows(cell, windows).forecast
     times, censored, error = _times(forecast, windows.truth, dt, threshold)
     error = float(error)
     return Times(np.asarray(times, float), np.asarray(censored), error if np.isfinite(error) else np.inf)

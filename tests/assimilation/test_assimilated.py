@@ -7,6 +7,7 @@ import pytest
 
 import jaxcast
 from jaxcast.assimilation import AssimilatedCell, EnsembleKalmanFilter, ObservedComponents
+from jaxcast.sharding import devices_for, local_mesh
 from tests.assimilation.linear import NOISE, SEEN, record, step
 
 KEY = jax.random.key(0)
@@ -71,3 +72,13 @@ def test_attention_after_assimilation_forecasts_from_x_alone():
     windows = jaxcast.Windows(noisy[None, :50], truth[None, 50:], 0.1 * jnp.arange(60.0)[None])
     forecast = jaxcast.forecast_windows(cell, windows).forecast[0]
     assert np.sqrt(((forecast[:5] - truth[50:55]) ** 2).mean()) < 1.0
+
+
+def test_filters_stay_on_one_cpu_device_wherever_they_are():
+    """On several, their decompositions can block each other."""
+    assert len(jax.devices()) > 1
+    windows = jnp.ones((4, 3, 2))
+    for cell in (FILTER, AssimilatedCell(FILTER, forecaster())):
+        assert devices_for(None, cell, windows).size == 1
+        assert devices_for(local_mesh(), cell, windows).size == len(jax.devices())  # the user's choice
+    assert devices_for(None, forecaster(), windows).size == len(jax.devices())
