@@ -80,6 +80,17 @@ def valid_time() -> list[Row]:
     return [("Benchmark of valid time: the default that chooses", "", ours, "valid_time")] if rows else []
 
 
+def assimilation() -> Row:
+    """Returns the row of filters in the literature's settings."""
+    rows = load("assimilation/results.json")
+    names = ("EnKF, finite size, 10 members", "iterative smoother, 10 members")
+    found = [one(rows, setting="lorenz63", method=name) for name in names]
+    found.append(one(rows, setting="lorenz96", method="LETKF, 7 members"))
+    published = ", ".join(f"{row['published']:.2f}" for row in found)
+    ours = ", ".join(f"{row['rmse']:.2f}" for row in found)
+    return "Assimilation, Lorenz: EnKF, smoother, LETKF: RMSE", f"{published} (DAPPER)", ours, "assimilation"
+
+
 def hub() -> Row:
     """Returns the row of the adaptive pool beside the best of the paper's pools, run here."""
     rows = [row for row in load("hub/results-deaths.json") if (row["horizon"], row["num_levels"]) == (1, 21)]

@@ -12,6 +12,8 @@ from sources import ROOT
 sys.path.insert(0, str(ROOT))
 
 from experiments import summary
+from experiments.assimilation import page as assimilation_page
+from experiments.assimilation.settings import SETTINGS as ASSIMILATION
 from experiments.causal import page as causal_page
 from experiments.enso import page as enso_page
 from experiments.graphs import page as graphs_page
@@ -181,4 +183,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "causal_estimates": causal_page.estimates,
     "causal_city": causal_page.city,
     "neuro_classification": neuro_page.classification,
+    **{f"assimilation_{name}": partial(assimilation_page.filters, name) for name in ASSIMILATION},
+    "assimilation_pools": assimilation_page.pools,
 }
