@@ -184,5 +184,4 @@ TABLES: dict[str, Callable[[], str]] = {
     "causal_city": causal_page.city,
     "neuro_classification": neuro_page.classification,
     **{f"assimilation_{name}": partial(assimilation_page.filters, name) for name in ASSIMILATION},
-    "assimilation_pools": assimilation_page.pools,
 }

@@ -71,14 +71,9 @@ def filters(setting: str) -> str:
     return markdown(("method", *HEADS["filters"]), [(row["method"], *cells_of(row)) for row in own])
 
 
-def pools() -> str:
-    """Returns the table of valid times."""
-    return markdown(("case", "method", *HEADS["pools"]), lines_of(rows(), "pools"), 2)
-
-
 def main() -> None:
     """Brings the tables of README.md up to date."""
-    write_tables("assimilation", {**{name: filters(name) for name in SETTINGS}, "pools": pools()})
+    write_tables("assimilation", {name: filters(name) for name in SETTINGS})
 
 
 if __name__ == "__main__":
