@@ -12,6 +12,8 @@ from jaxcast.selection.methods import METHODS, PoolData
 from jaxcast.selection.trials import Times, Trial, held_out, left_out, threshold_of, trial_of, valid_times
 
 MOST_LEADS = 200
+NO_ERROR = 1e-4
+"""Below this error a method whose forecasts stay valid ends the comparison."""
 
 
 class BestSetting(NamedTuple):
@@ -79,7 +81,7 @@ class Comparison:
         if self.budget is not None and began - self.began > self.budget and self.best:
             self.leave_out(name, f"the budget of {self.budget:g} s was spent")
         elif (other := self.always_valid()) is not None:
-            self.leave_out(name, f"every forecast of {other} stays valid to the end of its window")
+            self.leave_out(name, f"{other} has next to no error to the end of every window")
         else:
             doing(f"trying {name}")
             try:
@@ -99,8 +101,9 @@ class Comparison:
         self.left_out[name] = left_out(name, reason, seconds)
 
     def always_valid(self) -> str | None:
-        """Returns a method that no other can beat on these windows, if there is one."""
-        return next((name for name, one in self.best.items() if one.times.censored.all()), None)
+        """Returns a method that no other can beat on these windows by much, if there is one."""
+        always = (name for name, one in self.best.items() if one.times.censored.all() and one.times.error < NO_ERROR)
+        return next(always, None)
 
     def ranked(self) -> list[str]:
         """Returns the methods that were tried, best first."""
@@ -141,7 +144,7 @@ class Comparison:
                 best = setting, times
         if best is None:
             raise refused
-        if not np.isfinite(best[1].error):
+        if best[1].error == 1:
             raise InputError("its forecasts are not finite")
         return BestSetting(*best, time.perf_counter() - began)
 

@@ -46,7 +46,8 @@ class Times(NamedTuple):
     Args:
         times: of each window.
         censored: whether each of them is only a lower bound.
-        error: mean squared error at lead 1, which decides between equal times.
+        error: mean of e^2 / (e^2 + threshold) over windows and leads, e^2 the mean squared error; it
+            decides between equal times, and is 1 where no forecast is finite.
     """
 
     times: np.ndarray
@@ -105,14 +106,14 @@ def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) ->
     """
     forecast = forecast_windows(cell, windows).forecast
     times, censored, error = _times(forecast, windows.truth, dt, threshold)
-    error = float(error)
-    return Times(np.asarray(times, float), np.asarray(censored), error if np.isfinite(error) else np.inf)
+    return Times(np.asarray(times, float), np.asarray(censored), float(error))
 
 
 @jax.jit
 def _times(forecast: Any, truth: Any, dt: Any, threshold: Any) -> Any:
     score = jax.vmap(lambda f, t: tuple(valid_time(f, t, dt=dt, threshold=threshold)))
-    return (*score(forecast, truth), ((forecast[:, 0] - truth[:, 0]) ** 2).mean())
+    squares = ((forecast - truth) ** 2).mean(-1)
+    return (*score(forecast, truth), jnp.where(jnp.isfinite(squares), squares / (squares + threshold), 1).mean())
 
 
 def trial_of(method: str, setting: dict[str, Any], own: Times, best: Times, seconds: float) -> Trial:
