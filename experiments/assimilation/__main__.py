@@ -23,7 +23,7 @@ from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.io.run_folder import RunFolder
 
-PARTS = ("filters", "pools")
+PARTS: tuple[Literal["filters", "pools"], ...] = ("filters", "pools")
 CASES = ("noise_5", "noise_10", "x_alone")
 POOLED = (
     "attention, raw values",

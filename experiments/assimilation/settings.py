@@ -104,12 +104,14 @@ def _kalman(
 
 
 def _optimal_interpolation(at: Setting, climatology: Any, _: Any) -> Any:
-    return StaticFilter(None, *climatology, at.noise)
+    return StaticFilter(model=None, background=climatology[0], covariance=climatology[1], noise=at.noise)
 
 
 def _three_d_var(share: float) -> Callable[..., Any]:
     def make(at: Setting, climatology: Any, _: Any) -> Any:
-        return StaticFilter(at.model, jnp.asarray(at.start), share * climatology[1], at.noise)
+        return StaticFilter(
+            model=at.model, background=jnp.asarray(at.start), covariance=share * climatology[1], noise=at.noise
+        )
 
     return make
 
@@ -134,7 +136,7 @@ def _particles(at: Setting, _: Any, key: Any) -> Any:
 
 
 def _climatology(at: Setting, climatology: Any, _: Any) -> Any:
-    return StaticFilter(None, *climatology, 1e6)
+    return StaticFilter(model=None, background=climatology[0], covariance=climatology[1], noise=1e6)
 
 
 def _local(inflation: float = 1.0, *, is_finite_size: bool = False) -> LocalEnsembleTransform:

@@ -129,9 +129,10 @@ class Methods:
 
     def _regime(self, coordinates: Any) -> Trained:
         cell = jaxcast.fit_regime(self.task.train, forecast_map=self.task.candidates, coordinates=coordinates)
+        frequencies = cell.schedule.frequencies if isinstance(cell, jaxcast.RegimeForecaster) else np.zeros(0)
         return single(
             cell,
-            periods=2 * np.pi / np.asarray(cell.schedule.frequencies),
+            periods=2 * np.pi / np.asarray(frequencies),
             emulator_error=np.asarray(cell.emulator.error),
             value_noise=np.asarray(cell.value_noise) / self.task.scale,
         )

@@ -59,8 +59,8 @@ def sampled_schedule(times: Shaped[ArrayLike, " time"], values: Shaped[ArrayLike
     """Makes a schedule of the cubic spline through values.
 
     So a parameter can follow measured values, or a component of another system: a hidden regime
-    that is chaotic itself. A `DrivenSystem` has the same without interpolation, in one state with its
-    driver.
+    that is chaotic itself. A `DrivenSystem` has the same without interpolation, in one state with
+    its driver.
 
     Args:
         times: evenly spaced, at least four.
@@ -70,8 +70,8 @@ def sampled_schedule(times: Shaped[ArrayLike, " time"], values: Shaped[ArrayLike
         The schedule.
 
     Raises:
-        InputError: for times that are not evenly spaced, for fewer than four, and for numbers that are
-            not finite.
+        InputError: for times that are not evenly spaced, for fewer than four, and for numbers that
+            are not finite.
 
     Source:
         de Boor, A Practical Guide to Splines (1978), chapter 4.

@@ -32,7 +32,7 @@ def emulated(forecast_map: ForecastMap, states: Array, **settings: Any) -> Emula
     if neighbourhoods == (None,):
         return fit_emulator(states, **settings)
     settings = {"num_pairs": NUM_FIELD_PAIRS} | settings
-    probe = {"degrees": DEGREES[:1], "num_substeps": SUBSTEPS[0]} | settings
+    probe: dict[str, Any] = {"degrees": DEGREES[:1], "num_substeps": SUBSTEPS[0]} | settings
     best = fit_emulator(states, **probe, neighbourhood=neighbourhoods[0])
     if not best.error < MOST_ERROR:
         raise InputError(

@@ -48,8 +48,8 @@ def climate_scores(
 
     Returns:
         Four distances. They are not zero between two true series of finite length: compare them
-        with those of another part of the truth. NaN where a component of the truth is constant or not
-        finite.
+        with those of another part of the truth. NaN where a component of the truth is constant or
+        not finite.
 
     Raises:
         InputError: for series of different shapes.
@@ -90,8 +90,8 @@ def histogram_distance(
         num_bins: how many bins span the truth.
 
     Returns:
-        For each component a number from 0 (equal) to 1 (disjoint); NaN for a truth that is constant or
-        not finite.
+        For each component a number from 0 (equal) to 1 (disjoint); NaN for a truth that is constant
+        or not finite.
 
     Raises:
         InputError: for series of other shapes, or fewer bins than one.
@@ -244,8 +244,8 @@ def wasserstein_distance(
         truth: true states, of any number.
 
     Returns:
-        The distance of each component, in its unit; infinite for a forecast that is not finite, NaN for
-        such a truth.
+        The distance of each component, in its unit; infinite for a forecast that is not finite, NaN
+        for such a truth.
 
     Raises:
         InputError: for series of other shapes.

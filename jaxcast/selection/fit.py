@@ -119,8 +119,8 @@ def fit_pool(
         The chosen cell and what was compared.
 
     Raises:
-        InputError: for a trajectory that is not finite, constant, not evenly sampled or too short, no
-            methods or an unknown one, numbers out of range, or where no method can be tried.
+        InputError: for a trajectory that is not finite, constant, not evenly sampled or too short,
+            no methods or an unknown one, numbers out of range, or where no method can be tried.
 
     Source:
         Own design, studied in experiments/valid_time/README.md.
