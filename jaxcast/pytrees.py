@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import AbstractArray, Key
 
 from jaxcast.arguments import checked_fields
-from jaxcast.registry import Saveable, described, is_described, rebuilt
+from jaxcast.errors import InputError
+from jaxcast.registry import Saveable, described, is_described, is_saved_alone, rebuilt
 
 Frozen = TypeVar("Frozen", bound="FrozenPytree")
 Class = TypeVar("Class", bound=type)
@@ -121,11 +124,20 @@ def _config_of(tree: Any) -> dict[str, Any]:
         value = vars(tree)[field.name]
         if field.metadata.get("static"):
             found[field.name] = value
+        elif is_saved_alone(value):
+            found[field.name] = described(value)
         elif _is_of_parts(hints[field.name]):
             if dataclasses.is_dataclass(value) and (inner := _config_of(value)):
                 found[field.name] = inner
         elif isinstance(value, Saveable):  # only the value knows its class
             found[field.name] = described(value)
+        elif isinstance(value, tuple) and value and all(isinstance(part, Saveable) for part in value):
+            found[field.name] = [described(part) for part in value]
+        elif isinstance(value, jax.tree_util.Partial):
+            raise InputError(
+                f"cannot save a {type(tree).__name__}: its {field.name} is a function, {value.func.__qualname__}, and "
+                "code is not saved; give a flow map, or an instance of class Mine(FrozenPytree, name='mine')"
+            )
     return found
 
 
@@ -140,11 +152,16 @@ def _made(cls: Any, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any
         if field.metadata.get("static"):
             values[field.name] = _as_tuples(config.pop(field.name))
         elif path in arrays:
-            values[field.name] = arrays.pop(path)
-        elif _is_of_parts(hints[field.name]):
-            values[field.name] = _made(hints[field.name], config.pop(field.name, {}), _within(path, arrays))
+            is_key = _is_of_keys(hints[field.name])
+            values[field.name] = jax.random.wrap_key_data(arrays.pop(path)) if is_key else arrays.pop(path)
         elif is_described(config.get(field.name)):
             values[field.name] = rebuilt(config.pop(field.name), _within(path, arrays))
+        elif isinstance(parts := config.get(field.name), list):
+            config.pop(field.name)
+            made = (rebuilt(part, _within(f"{path}[{n}]", arrays)) for n, part in enumerate(parts))
+            values[field.name] = tuple(made)
+        elif _is_of_parts(hints[field.name]):
+            values[field.name] = _made(hints[field.name], config.pop(field.name, {}), _within(path, arrays))
     if arrays or config:
         raise TypeError(f"{cls.__name__} has no {', '.join([*arrays, *config])}")
     return cls(**values)
@@ -161,6 +178,10 @@ def _is_of_parts(hint: Any) -> bool:
     return dataclasses.is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, tuple))
 
 
+def _is_of_keys(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, AbstractArray) and hint.dtype is Key
+
+
 def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
@@ -172,10 +193,15 @@ def named_leaves(tree: Any) -> dict[str, Any]:
         tree: any pytree.
 
     Returns:
-        Each leaf by its path, such as ".weights".
+        Each leaf by its path, such as ".weights"; of random keys, the numbers that they hold.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return {jax.tree_util.keystr(path): _without_key(leaf) for path, leaf in leaves}
+
+
+def _without_key(leaf: Any) -> Any:
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key else leaf
 
 
 def fingerprint(tree: Any) -> str:

@@ -20,6 +20,7 @@ _PARTS = {"class", "module", "arguments"}
 _CLASSES: dict[str, type] = {}
 _NAMES: dict[type, str] = {}
 _IMPORTED: dict[str, Path] = {}
+_WRITERS: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Mapping[str, Any]], Any]]] = {}
 _FINDERS: list[Callable[[str], type | None]] = []
 
 
@@ -107,6 +108,37 @@ def give_name(name: str, cls: type) -> None:
     _NAMES[cls] = name
 
 
+def save_by(
+    cls: type,
+    name: str,
+    *,
+    describe: Callable[[Any], dict[str, Any]],
+    make: Callable[[Mapping[str, Any]], Any],
+) -> None:
+    """Registers a class whose instances are saved as JSON values alone, with all digits.
+
+    Args:
+        cls: the class.
+        name: of it, unique.
+        describe: returns the JSON values of an instance.
+        make: makes an instance from them.
+    """
+    _register(name, cls)
+    _WRITERS[cls] = (describe, make)
+
+
+def is_saved_alone(value: Any) -> bool:
+    """Tells whether a value is of a class that `save_by` registered.
+
+    Args:
+        value: anything.
+
+    Returns:
+        Whether it is.
+    """
+    return type(value) in _WRITERS
+
+
 def class_named(name: str) -> type | None:
     """Returns the class of a name.
 
@@ -190,7 +222,8 @@ def described(model: Saveable) -> dict[str, Any]:
         raise InputError(
             f"cannot save a {cls.__name__}: its class has no name; define it as class {cls.__name__}(..., name='...')"
         )
-    return {"class": name, "module": module_of(cls), "arguments": model.config}
+    arguments = _WRITERS[cls][0](model) if cls in _WRITERS else model.config
+    return {"class": name, "module": module_of(cls), "arguments": arguments}
 
 
 def is_described(value: Any) -> bool:
@@ -221,6 +254,8 @@ def rebuilt(description: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
     cls = class_named(description["class"])
     if cls is None or not issubclass(cls, Saveable) or module_of(cls) != description["module"]:
         raise ValueError("class")
+    if cls in _WRITERS:
+        return _WRITERS[cls][1](description["arguments"])
     return cls.from_config(description["arguments"], arrays)
 
 

@@ -43,7 +43,7 @@ class EnsembleAnalysis(ABC):
         """
 
 
-class EnsembleTransform(FrozenPytree, EnsembleAnalysis):
+class EnsembleTransform(FrozenPytree, EnsembleAnalysis, name="ensemble_transform"):
     """The analysis of the ensemble transform Kalman filter, with random rotations.
 
         [u; p] <- mean + K (y - mean h(u)) + Q (anomalies) T,    T T' = (I + Y' R^-1 Y / (M - 1))^-1
@@ -105,7 +105,7 @@ class EnsembleTransform(FrozenPytree, EnsembleAnalysis):
         return rotate(posterior, key) if self.is_rotated else posterior
 
 
-class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
+class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis, name="local_ensemble_transform"):
     """The analysis of the local ensemble transform Kalman filter (LETKF).
 
     Each component has an analysis of its own, in which the inverse variance of each observation is
@@ -169,7 +169,7 @@ class LocalEnsembleTransform(FrozenPytree, EnsembleAnalysis):
         return rotate(posterior, key) if self.is_rotated else posterior
 
 
-class PerturbedObservations(FrozenPytree, EnsembleAnalysis):
+class PerturbedObservations(FrozenPytree, EnsembleAnalysis, name="perturbed_observations"):
     """The stochastic analysis: each member assimilates the observations with noise of its own.
 
         x_m <- x_m + (rho C_xy) (rho C_yy + R)^-1 (y + noise_m - h(x_m))
@@ -211,7 +211,8 @@ class PerturbedObservations(FrozenPytree, EnsembleAnalysis):
     ) -> Float[Array, "member variable"]:
         k = len(prior) - 1
         mean, center = prior.mean(0), observed.mean(0)
-        anomalies, seen = self.inflation * (prior - mean), self.inflation * (observed - center)
+        inflation = jnp.asarray(self.inflation, prior.dtype)
+        anomalies, seen = inflation * (prior - mean), inflation * (observed - center)
         across, among = product(anomalies.T, seen) / k, product(seen.T, seen) / k
         if self.localisation is not None:
             across = across * self.localisation.of_members(prior.shape[1], len(values), prior.dtype)

@@ -26,7 +26,7 @@ class AssimilatedCarry(NamedTuple):
     fed: Float[Array, " dim"]
 
 
-class AssimilatedCell(Cell, FrozenPytree):
+class AssimilatedCell(Cell, FrozenPytree, name="assimilated_cell"):
     """A cell whose history is assimilated: the analysis replaces the raw value that it sees.
 
     While values come, a filter or smoother makes an analysis of each, and the other cell, such as a

@@ -53,7 +53,7 @@ class EnsembleFilter(Cell, OnOneDevice, FrozenPytree):
 
     model: Callable[..., Any]
     observation_noise: Any
-    key: Any
+    key: Key[Any, "..."]
     parameters: Any = ()
     operator: Any = None
     model_noise: Any = 0.0

@@ -10,7 +10,7 @@ from jaxcast.errors import InputError
 from jaxcast.types import Info
 
 
-class EnsembleKalmanFilter(EnsembleFilter):
+class EnsembleKalmanFilter(EnsembleFilter, name="ensemble_kalman_filter"):
     """An ensemble Kalman filter of states and parameters, by any of several analyses.
 
         analysis   [u; p] <- analysis of the members, with weights by covariances

@@ -44,7 +44,7 @@ class SmootherCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree):
+class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree, name="iterative_ensemble_smoother"):
     """The iterative ensemble Kalman smoother (IEnKS): the newest value corrects the state lag steps ago.
 
         w* = argmin (M - 1) |w|^2 / 2 + |y - h(u_now(mean + w X))|_R^2 / 2
@@ -98,7 +98,7 @@ class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree):
 
     model: Callable[..., Any]
     observation_noise: Any
-    key: Any
+    key: Key[Any, "..."]
     parameters: Any = ()
     operator: Any = None
     model_noise: Any = 0.0
@@ -203,7 +203,7 @@ class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree):
     def _analyse(self, prior: Array, observed: Callable[[Array], Array], values: Array) -> Array:
         k = self.num_members - 1
         mean = prior.mean(0)
-        anomalies = self.inflation * (prior - mean)
+        anomalies = jnp.asarray(self.inflation, prior.dtype) * (prior - mean)
 
         def linearise(w: Array) -> tuple[Array, Array]:
             """Returns the observed anomalies at mean + w X, and the innovation seen from the mean."""

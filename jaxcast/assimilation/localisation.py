@@ -49,7 +49,7 @@ def gaspari_cohn(distances: Float[Any, "*shape"], radius: float) -> Float[Array,
     return jnp.where(r < 1, near, jnp.maximum(far, 0))
 
 
-class Localisation(FrozenPytree):
+class Localisation(FrozenPytree, name="localisation"):
     """Tapers between components of the state and observations.
 
     Unknown parameters are updated by all observations, as they belong to no place.

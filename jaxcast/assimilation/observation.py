@@ -16,7 +16,7 @@ ObservationOperator: TypeAlias = Callable[..., Any]
 """state (dim,) -> what is observed of it without noise, (observation,)."""
 
 
-class WholeState(FrozenPytree):
+class WholeState(FrozenPytree, name="whole_state"):
     """Every component is observed, y = u; NaN marks those that are not, at any step.
 
     Example:
@@ -37,7 +37,7 @@ class WholeState(FrozenPytree):
         return state
 
 
-class ObservedComponents(FrozenPytree):
+class ObservedComponents(FrozenPytree, name="observed_components"):
     """Some components are observed, y = u[components].
 
     Args:
@@ -78,7 +78,7 @@ class ObservedComponents(FrozenPytree):
         return state[..., jnp.asarray(self.components)]
 
 
-class ObservationMatrix(FrozenPytree):
+class ObservationMatrix(FrozenPytree, name="observation_matrix"):
     """Linear combinations are observed, y = H u.
 
     Args:

@@ -63,7 +63,7 @@ class ParameterDynamics(ABC):
         """
 
 
-class RandomWalk(FrozenPytree, ParameterDynamics):
+class RandomWalk(FrozenPytree, ParameterDynamics, name="random_walk"):
     """A parameter that takes a random step at each step of the history, p <- p + deviation * noise.
 
     Args:
@@ -94,16 +94,16 @@ class RandomWalk(FrozenPytree, ParameterDynamics):
         return 1
 
     def initial(self, uniform: Float[Array, " variable"]) -> Float[Array, " variable"]:
-        return self.low + (self.high - self.low) * uniform
+        return _between(self.low, self.high, uniform)
 
     def value(self, variables: Float[Array, " variable"]) -> Float[Array, ""]:
         return variables[0]
 
     def step(self, variables: Float[Array, " variable"], noise: Float[Array, " variable"]) -> Float[Array, " variable"]:
-        return variables + self.deviation * noise
+        return variables + jnp.asarray(self.deviation, noise.dtype) * noise
 
 
-class ConstantParameter(FrozenPytree, ParameterDynamics):
+class ConstantParameter(FrozenPytree, ParameterDynamics, name="constant_parameter"):
     """A parameter that does not change.
 
     Args:
@@ -131,7 +131,7 @@ class ConstantParameter(FrozenPytree, ParameterDynamics):
         return 1
 
     def initial(self, uniform: Float[Array, " variable"]) -> Float[Array, " variable"]:
-        return self.low + (self.high - self.low) * uniform
+        return _between(self.low, self.high, uniform)
 
     def value(self, variables: Float[Array, " variable"]) -> Float[Array, ""]:
         return variables[0]
@@ -140,7 +140,7 @@ class ConstantParameter(FrozenPytree, ParameterDynamics):
         return variables
 
 
-class HarmonicParameter(FrozenPytree, ParameterDynamics):
+class HarmonicParameter(FrozenPytree, ParameterDynamics, name="harmonic_parameter"):
     """A parameter that oscillates about a mean with an unknown period, amplitude and phase.
 
         p = mean + c,    c + i s <- (c + i s) exp(i omega)
@@ -193,11 +193,12 @@ class HarmonicParameter(FrozenPytree, ParameterDynamics):
         return 4
 
     def initial(self, uniform: Float[Array, " variable"]) -> Float[Array, " variable"]:
-        mean = self.low + (self.high - self.low) * uniform[0]
-        size = self.least_amplitude + (self.amplitude - self.least_amplitude) * uniform[1]
+        mean = _between(self.low, self.high, uniform[0])
+        size = _between(self.least_amplitude, self.amplitude, uniform[1])
         phase = 2 * jnp.pi * uniform[2]
-        slow, fast = jnp.log(2 * jnp.pi / self.longest), jnp.log(2 * jnp.pi / self.shortest)
-        return jnp.stack([mean, size * jnp.cos(phase), size * jnp.sin(phase), slow + (fast - slow) * uniform[3]])
+        longest, shortest = (jnp.asarray(period, uniform.dtype) for period in (self.longest, self.shortest))
+        log_omega = _between(jnp.log(2 * jnp.pi / longest), jnp.log(2 * jnp.pi / shortest), uniform[3])
+        return jnp.stack([mean, size * jnp.cos(phase), size * jnp.sin(phase), log_omega])
 
     def value(self, variables: Float[Array, " variable"]) -> Float[Array, ""]:
         return variables[0] + variables[1]
@@ -206,10 +207,18 @@ class HarmonicParameter(FrozenPytree, ParameterDynamics):
         mean, c, s, log_omega = variables
         cosine, sine = jnp.cos(jnp.exp(log_omega)), jnp.sin(jnp.exp(log_omega))
         turned = jnp.stack([mean, cosine * c - sine * s, sine * c + cosine * s, log_omega])
-        return turned + self.deviation * noise * jnp.asarray([1.0, 1.0, 1.0, 0.0], noise.dtype)
+        return turned + jnp.asarray(self.deviation, noise.dtype) * noise * jnp.asarray(
+            [1.0, 1.0, 1.0, 0.0], noise.dtype
+        )
 
 
-class ParameterMap(FrozenPytree):
+def _between(low: Any, high: Any, share: Array) -> Array:
+    """Returns low + (high - low) share, in the precision of the share."""
+    low, high = jnp.asarray(low, share.dtype), jnp.asarray(high, share.dtype)
+    return low + (high - low) * share
+
+
+class ParameterMap(FrozenPytree, name="parameter_map"):
     """The flow map of a family of systems: (u, parameters) -> u after dt.
 
     `parameter_map` returns it.

@@ -13,7 +13,7 @@ from jaxcast.assimilation.transforms import product
 from jaxcast.types import Info
 
 
-class ParticleFilter(EnsembleFilter):
+class ParticleFilter(EnsembleFilter, name="particle_filter"):
     """A bootstrap particle filter: members weigh by how likely they make the observations.
 
         log w <- log w - |y - h(x)|^2 / (2 R),    effective size = 1 / sum w^2
@@ -84,7 +84,7 @@ class ParticleFilter(EnsembleFilter):
         shares = jax.nn.softmax(log_weights)
         size = 1 / (shares**2).sum()
         drawn = self._resample(members, shares, key)
-        is_due = size < self.resampling_share * len(members)
+        is_due = size < jnp.asarray(self.resampling_share, size.dtype) * len(members)
         members = jnp.where(is_due, drawn, members)
         return members, jnp.where(is_due, 0, log_weights), {"effective_size": size}
 
@@ -102,7 +102,7 @@ class ParticleFilter(EnsembleFilter):
         mean = product(shares, members)
         anomalies = (members - mean) * jnp.sqrt(shares)[:, None]
         variances, vectors = jnp.linalg.eigh(product(anomalies.T, anomalies))
-        width = self.jitter * num_members ** (-1 / (num_numbers + 4))
+        width = jnp.asarray(self.jitter, members.dtype) * num_members ** (-1 / (num_numbers + 4))
         root = vectors * jnp.sqrt(jnp.maximum(variances, 0)) * width
         noise = jax.random.normal(second, members.shape, members.dtype)
         return members[chosen] + product(noise, root.T)

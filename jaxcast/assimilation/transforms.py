@@ -138,6 +138,7 @@ def finite_size_inflation(
         Carrassi, Q. J. R. Meteorol. Soc. 145, 53-75 (2019), for the factor of the logarithm.
     """
     k = num_members - 1
+    certainty = jnp.asarray(certainty, sizes.dtype)
 
     def slope(log_square: Array) -> Array:
         """The derivative by log l^2, negative below the minimum and positive above."""

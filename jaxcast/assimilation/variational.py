@@ -46,7 +46,7 @@ class VariationalCarry(NamedTuple):
     num_seen: Int[Array, ""]
 
 
-class VariationalFilter(Cell, OnOneDevice, FrozenPytree):
+class VariationalFilter(Cell, OnOneDevice, FrozenPytree, name="variational_filter"):
     """Strong-constraint 4D-Var over a window that moves with the newest value.
 
         J(u) = |u - background|_B^2 / 2 + sum_k |y_k - h(model^k(u))|_R^2 / 2
@@ -234,7 +234,7 @@ class VariationalFilter(Cell, OnOneDevice, FrozenPytree):
         """Returns the root of the covariance of an analysis, as the background of a later window."""
         if self.analysis_covariance is not None:
             return jnp.linalg.cholesky(jnp.asarray(self.analysis_covariance, end_root.dtype))
-        return self.inflation * end_root
+        return jnp.asarray(self.inflation, end_root.dtype) * end_root
 
 
 def _tangents(function: Callable[[Array], Array], at: Array, root: Array) -> tuple[Array, Array]:

@@ -9,27 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_model, check_number
+from jaxcast.checks import check_model
 from jaxcast.dynamics.candidate_cell import CandidateCell
-from jaxcast.dynamics.candidates import ForecastMap, name_of_callable, stack_systems, unstack_systems
-from jaxcast.dynamics.parse import describe_system, parse_system
-from jaxcast.dynamics.systems import System
-from jaxcast.dynamics.trajectories import FlowMap, flow_map
+from jaxcast.dynamics.candidates import ForecastMap, name_of_callable, unstack_systems
+from jaxcast.dynamics.flow_texts import describe_flow, make_flow
+from jaxcast.dynamics.trajectories import FlowMap
 from jaxcast.errors import InputError, shown
 from jaxcast.io.files import check_name, write_arrays, write_json, writing
 from jaxcast.io.ownership import is_marked
 from jaxcast.io.reading import checksum_of, checksum_of_json, read_arrays, read_json
 from jaxcast.pooling.cell import Forecaster
 from jaxcast.pytrees import named_leaves
-from jaxcast.registry import Saveable, check_imported, described, module_of, name_of, rebuilt
+from jaxcast.registry import Saveable, check_imported, described, name_of, rebuilt
 from jaxcast.rollout import Cell, HasCell
 from jaxcast.saving.rebuilding import DO_NOT_FIT, as_json, check_described, check_loadable
 
 FORMAT = "jaxcast pool 3"
 PARTS = ("format", "class", "module", "arguments", "candidates", "attributes", "checksum", "arrays_checksum")
 AGAIN = "train and save it again"
-MOST_SUBSTEPS = 1_000_000
-"""Runge-Kutta steps between two samples."""
 
 
 class StoredModel(NamedTuple):
@@ -196,30 +193,16 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
     if forecast_map is None:
         return None
     if isinstance(forecast_map, FlowMap) and name_of(type(forecast_map.system)) is not None:
-        dt, system = float(forecast_map.dt), forecast_map.system
-        systems = [describe_system(one) for one in unstack_systems(system)]
-        return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps, "classes": _classes_of(system)}
+        unstack_systems(forecast_map.system)  # candidates are a stack
+        return describe_flow(forecast_map)
     if isinstance(forecast_map, FlowMap):
         return {"callable": type(forecast_map.system).__name__}
     return {"callable": name_of_callable(forecast_map)}
 
 
-def _classes_of(system: System) -> list[dict[str, Any]]:
-    """The user's own classes that the texts of a system name."""
-    kinds = dict.fromkeys(map(type, (system, *system.schedules.values())))
-    own = [(kind, module) for kind in kinds if name_of(kind) and (module := module_of(kind)) is not None]
-    return [{"class": name_of(kind), "module": module, "arguments": {}} for kind, module in own]
-
-
 def _rebuilt_candidates(stored: dict[str, Any], file: Path) -> FlowMap:
     try:
-        for name in ("dt", "h"):
-            check_number(name, stored[name], above=0)
-        if stored["dt"] > MOST_SUBSTEPS * stored["h"]:
-            raise InputError(f"dt={stored['dt']:g} is more than {MOST_SUBSTEPS} steps of h={stored['h']:g}")
-        return flow_map(
-            stack_systems([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"]
-        )
+        return make_flow(stored)
     except InputError as error:
         raise InputError(f"{shown(file)}, candidates: {shown(error, most=400)}; {AGAIN}") from None
 
