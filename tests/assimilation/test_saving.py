@@ -50,7 +50,11 @@ def cells():
     return filters | {"assimilated": da.AssimilatedCell(filters["finite"], pool)}
 
 
-@pytest.mark.parametrize("name", ["finite", "walk", "perturbed", "particles", "smoother", "variational", "assimilated"])
+@pytest.mark.parametrize(
+    "name",
+    ["finite", "walk", "perturbed", "particles", "assimilated"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("smoother", "variational")],
+)
 def test_a_saved_filter_has_the_same_bits(name, tmp_path):
     cell = cells()[name]
     jaxcast.save_model(tmp_path, cell)
