@@ -179,7 +179,10 @@ def _is_of_parts(hint: Any) -> bool:
 
 
 def _is_of_keys(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, AbstractArray) and hint.dtype is Key
+    if not (isinstance(hint, type) and issubclass(hint, AbstractArray)):
+        return False
+    dtype: Any = hint.dtype
+    return dtype is Key
 
 
 def _as_tuples(value: Any) -> Any:
