@@ -161,7 +161,7 @@ def broken(path):
     return {
         "no such file": (lambda: read_sensors(path / "nothing.npz"), "there is no file"),
         "cut off": (lambda: read_sensors(path / "whole.npz"), "not a whole .npz archive"),
-        "missing key": (lambda: read_sensors(archive(path, a=COUNTS, b=COUNTS)), r"a \(5, 3\), b \(5, 3\); name it"),
+        "missing key": (lambda: read_sensors(archive(path, a=COUNTS, b=COUNTS)), r"a \(5, 3\), b \(5, 3\); call it counts, or name it"),
         "wrong key": (lambda: read_sensors(archive(path, a=COUNTS), key="c"), r"no array 'c'; it holds a \(5, 3\)"),
         "four axes": (
             lambda: read_sensors(archive(path, data=np.ones((2, 2, 2, 2)))),
