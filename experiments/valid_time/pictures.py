@@ -16,6 +16,8 @@ SHOWN = {
     "equal_weights": ("0.4", "^"),
     "ridge": ("tab:brown", "s"),
     "nvar": ("tab:olive", "D"),
+    "reservoir": ("tab:olive", "s"),
+    "ensemble_kalman_filter": ("tab:cyan", "D"),
     "attention": ("tab:green", "o"),
     "corrected_interpolation": ("tab:orange", "o"),
     "hybrid": ("tab:purple", "o"),
@@ -54,7 +56,9 @@ def cases(rows: list[dict[str, Any]]) -> Figure:
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel("median valid time / longest that counts")
+    axes.set_xticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1], ["1 %", "2 %", "5 %", "10 %", "20 %", "50 %", "100 %"])
+    axes.minorticks_off()
+    axes.set_xlabel("median valid time, of the longest that counts")
     axes.grid(visible=True, axis="y", alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
