@@ -124,7 +124,7 @@ def delay_vectors(values: Float[np.ndarray, "time coordinate"], size: int, strid
 def fit_delays(
     values: Float[np.ndarray, "time coordinate"], *, num_delays: int, stride: int, power: float, length: float, dt: Any
 ) -> dict[float, tuple[DelayMotion, np.ndarray]]:
-    """Fits a `DelayMotion` to a course, for each penalty.
+    """Fits a `DelayMotion` to a regime's values, for each penalty.
 
     Args:
         values: of the regime at every sample.
@@ -200,14 +200,14 @@ def closed_loop_errors(motion: DelayMotion, starts: Array, truth: Array) -> Arra
 
 
 def choose_delays(values: Float[np.ndarray, "time coordinate"], dt: Any) -> dict[str, Any] | None:
-    """Chooses the settings that carry the last quarter of a course furthest in closed loop.
+    """Chooses the settings that carry the last quarter of the values furthest in closed loop.
 
     Args:
         values: of the regime at every sample.
         dt: interval between samples.
 
     Returns:
-        The settings of `fit_delays` and the penalty; None for a course that is too short.
+        The settings of `fit_delays` and the penalty; None for too few values.
     """
     num_late = len(values) // 4
     head = values[: len(values) - num_late]

@@ -14,6 +14,7 @@ from jaxcast.arguments import checked
 from jaxcast.dynamics.candidates import ForecastMap, forecasts_along
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.numerics.least_squares import levenberg_marquardt
+from jaxcast.regime.cells import make_forecaster, make_learned
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.fields import emulated
@@ -21,9 +22,8 @@ from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.harmonic_search import FittedHarmonics, find_schedules, improve_schedule
 from jaxcast.regime.harmonics import Allowed, HarmonicSchedule, Steps, misfit, steps_of
 from jaxcast.regime.learned import LearnedRegimeForecaster
-from jaxcast.regime.making import make_forecaster, make_learned
+from jaxcast.regime.learned_motions import LearnedMotion, MotionFitter, exact_profile, motion_fitters
 from jaxcast.regime.noise import Residuals, explanations
-from jaxcast.regime.readings import LearnedMotion, Learner, exact_profile, learners
 from jaxcast.regime.trials import late_windows, losses_of, num_late
 from jaxcast.windows import Windows
 
@@ -47,7 +47,7 @@ def fit_regime(
     the emulator's flow, and the noise to the residuals. No period, phase or shape of the schedule
     is given; only the coordinates, if any, say what varies. Residuals larger than rounding are
     explained in several ways: an oscillating schedule or a wandering level, a profile of any shape
-    that repeats itself, or a motion learned from the regime's inferred course; observation or model
+    that repeats itself, or a motion learned from the inferred regime; observation or model
     noise; and candidates with an error that no coordinate changes, which the truth then corrects in
     the emulator. Each explanation forecasts the last quarter of the trajectory in closed loop, and
     the best is selected.
@@ -94,7 +94,7 @@ def fit_regime(
     )[0]
 
 
-class Trial(NamedTuple):
+class RegimeTrial(NamedTuple):
     """The trial in which all explanations forecast the last quarter of a trajectory.
 
     Args:
@@ -115,7 +115,7 @@ def fit_and_trial(
     coordinates: Shaped[ArrayLike, "..."] | None = None,
     interpolation_degree: int = 3,
     **emulator_settings: Any,
-) -> tuple[AnyRegimeForecaster, Trial | None]:
+) -> tuple[AnyRegimeForecaster, RegimeTrial | None]:
     """Fits as `fit_regime` does, and returns the trial too.
 
     Args:
@@ -150,7 +150,7 @@ def _read(
     emulator: Emulator,
     make: Callable[..., RegimeForecaster],
     make_of: Callable[..., LearnedRegimeForecaster],
-) -> tuple[AnyRegimeForecaster, Trial | None]:
+) -> tuple[AnyRegimeForecaster, RegimeTrial | None]:
     """Returns the forecaster of the best explanation, and the trial that selected it."""
     steps = steps_of(emulator, trajectory.states)
     found = find_schedules(trajectory.states, emulator=emulator)
@@ -161,45 +161,45 @@ def _read(
     schedules = [(emulator, schedule) for schedule in found]
     if (corrected := _corrected(emulator, found[0].head, steps)) is not None:
         schedules.append((corrected, improve_schedule(corrected, steps, found[0])))
-    readings = [
-        _Reading(fitted, schedule, left, is_corrected=fitted is corrected)
+    fitted_schedules = [
+        _FittedSchedule(fitted, schedule, left, is_corrected=fitted is corrected)
         for fitted, schedule in schedules
         for left in explanations(fitted, schedule.head, steps)
     ]
     # One shape for all, so that one program runs them. Where the emulator is exact, the candidates
     # add nothing.
-    most = max(len(reading.schedule.head.trimmed().frequencies) for reading in readings)
+    most = max(len(one.schedule.head.trimmed().frequencies) for one in fitted_schedules)
     cells: list[AnyRegimeForecaster] = [
         make(fitted, schedule.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
-        for fitted, schedule, left, is_corrected in readings
+        for fitted, schedule, left, is_corrected in fitted_schedules
     ]
-    learned = _learned(readings, steps, _origin(trajectory))
+    learned = _learned(fitted_schedules, steps, _origin(trajectory))
     cells += [make_of(of, motion, is_corrected or of.is_exact) for of, is_corrected, _, _, motion in learned]
     windows = late_windows(trajectory)
     losses = np.asarray(losses_of(cells, windows))
     # What was learned must forecast clearly better than what is simpler.
-    losses[len(readings) :] = CLEARLY * losses[len(readings) :] + NEGLIGIBLE
+    losses[len(fitted_schedules) :] = CLEARLY * losses[len(fitted_schedules) :] + NEGLIGIBLE
     number = int(np.argmin(losses))
-    trial = Trial(cells[number], len(trajectory.states) - num_late(trajectory), windows)
-    if number < len(readings):
-        best = readings[number]
+    trial = RegimeTrial(cells[number], len(trajectory.states) - num_late(trajectory), windows)
+    if number < len(fitted_schedules):
+        best = fitted_schedules[number]
         return make(best.emulator, best.schedule.whole.trimmed(), best.left, best.is_corrected), trial
-    of, is_corrected, learner, kind, _ = learned[number - len(readings)]
+    of, is_corrected, fitter, kind, _ = learned[number - len(fitted_schedules)]
     everything = steps._replace(weight=jnp.ones_like(steps.weight))
-    return make_of(of, learner(everything)[kind], is_corrected), trial
+    return make_of(of, fitter(everything)[kind], is_corrected), trial
 
 
 def _learned(
-    readings: list["_Reading"], steps: Steps, origin: float
-) -> list[tuple[Emulator, bool, Learner, int, LearnedMotion]]:
+    fitted_schedules: list["_FittedSchedule"], steps: Steps, origin: float
+) -> list[tuple[Emulator, bool, MotionFitter, int, LearnedMotion]]:
     """Learns motions where the best schedules leave a regime that moves; none where they do not."""
     learned = []
     for is_corrected in (False, True):
-        own = [reading for reading in readings if reading.is_corrected is is_corrected]
+        own = [one for one in fitted_schedules if one.is_corrected is is_corrected]
         if own and np.any(np.asarray(own[0].left.wander) > 0):
             of = own[0].emulator
-            for learner in learners(of, own[0].schedule.head, steps, origin):
-                learned += [(of, is_corrected, learner, kind, motion) for kind, motion in enumerate(learner(steps))]
+            for fitter in motion_fitters(of, own[0].schedule.head, steps, origin):
+                learned += [(of, is_corrected, fitter, kind, motion) for kind, motion in enumerate(fitter(steps))]
     return learned
 
 
@@ -208,7 +208,7 @@ def _origin(trajectory: Trajectory) -> float:
     return float(trajectory.times[(len(trajectory.states) - 1) // 2])
 
 
-class _Reading(NamedTuple):
+class _FittedSchedule(NamedTuple):
     """One explanation of a trajectory."""
 
     emulator: Emulator

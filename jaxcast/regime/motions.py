@@ -1,4 +1,4 @@
-"""How a hidden regime moves: what a filter must know of it, and its course over one step."""
+"""How a hidden regime moves: what a filter must know of it, and its path over one step."""
 
 import abc
 from typing import Any
@@ -12,7 +12,7 @@ from jaxcast.registry import Saveable
 from jaxcast.types import Scalar
 
 PAST_KNOTS = 3
-"""Values of the regime up to the start of a step that its course in the step passes through."""
+"""Values of the regime up to the start of a step that its path in the step passes through."""
 _NODES = np.arange(1 - PAST_KNOTS, 2.0)
 _TO_COEFFICIENTS = np.linalg.inv(_NODES[:, None] ** np.arange(PAST_KNOTS + 1))
 

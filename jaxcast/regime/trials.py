@@ -1,4 +1,4 @@
-"""Closed loops over the last quarter of a trajectory, by which readings of it are compared."""
+"""Closed loops over the last quarter of a trajectory, by which explanations of it are compared."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ import pytest
 import jaxcast
 from jaxcast.cli.pool import regime as regimes
 from jaxcast.cli.pool.regime import advice_from, compare_on_trial
-from jaxcast.regime.fit import Trial
+from jaxcast.regime.fit import RegimeTrial
 
 
 def tried(**changes):
@@ -54,7 +54,7 @@ def test_the_other_pool_knows_nothing_of_the_windows_that_judge(trajectory, cand
     index = np.arange(300, 380, 10)[:, None] + np.arange(18)
     states = trajectory.states[index]
     windows = jaxcast.Windows(states[:, :8], states[:, 8:], trajectory.times[index])
-    trial = Trial(jaxcast.Forecaster(jaxcast.equal_weights(11), candidates), num_samples, windows)
+    trial = RegimeTrial(jaxcast.Forecaster(jaxcast.equal_weights(11), candidates), num_samples, windows)
     found = compare_on_trial(trial, trajectory, candidates)
     before = jaxcast.Trajectory(trajectory.times[:num_samples], trajectory.states[:num_samples])
     samples = jaxcast.one_step_samples(before, 5, candidates)

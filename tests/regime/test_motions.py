@@ -1,4 +1,4 @@
-"""Motions of a regime that is no sum of oscillations: profiles, delays, the inferred course, and beliefs."""
+"""Motions of a regime that is no sum of oscillations: profiles, delays, the inferred regime, and beliefs."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ from scipy.stats import multivariate_normal
 
 import jaxcast
 from jaxcast.regime import Emulator, PolynomialSystem
-from jaxcast.regime.course import infer_course
 from jaxcast.regime.delays import RIDGE, DelayMotion, choose_delays, closed_loop_errors, delay_vectors, fit_delays
 from jaxcast.regime.filtering import Beliefs
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps
+from jaxcast.regime.inferred import infer_regime
 from jaxcast.regime.motions import path_through
 from jaxcast.regime.oscillations import Changes, Clock, HarmonicMotion
 from jaxcast.regime.profile import ProfileMotion, ProfilePath, find_period, fit_profile, starting_phases
@@ -61,7 +61,7 @@ def test_a_profile_is_read_in_the_middle_of_an_integrators_step():
 
 
 @pytest.mark.slow
-def test_the_course_of_a_regime_is_inferred_from_its_steps():
+def test_a_regime_is_inferred_from_its_steps():
     def regime(t):
         return np.sin(1.3 * t) + 0.5 * np.cos(2.1 * t)
 
@@ -76,9 +76,9 @@ def test_the_course_of_a_regime_is_inferred_from_its_steps():
 
     times = DT * np.arange(81)
     emulator, _, steps = driven([path(t) for t in times[:-1]])
-    course = infer_course(emulator, steps, np.zeros((80, 1)))
-    np.testing.assert_allclose(course.values[3:-3, 0], regime(times)[3:-3], atol=1e-3)
-    assert np.abs(course.misfits).max() < 1e-5
+    inferred = infer_regime(emulator, steps, np.zeros((80, 1)))
+    np.testing.assert_allclose(inferred.values[3:-3, 0], regime(times)[3:-3], atol=1e-3)
+    assert np.abs(inferred.misfits).max() < 1e-5
 
 
 def test_delays_are_fitted_as_the_penalised_normal_equations_say():

@@ -14,6 +14,7 @@ from jaxcast.numerics.least_squares import _normal_equations
 from jaxcast.numerics.polynomials import monomials
 from jaxcast.regime import fit as fitting
 from jaxcast.regime import trials
+from jaxcast.regime.cells import make_forecaster, make_learned
 from jaxcast.regime.harmonic_search import Candidate, FittedHarmonics, Search
 from jaxcast.regime.harmonics import (
     Allowed,
@@ -24,7 +25,6 @@ from jaxcast.regime.harmonics import (
     steps_of,
 )
 from jaxcast.regime.kalman import observe
-from jaxcast.regime.making import make_forecaster, make_learned
 from jaxcast.regime.noise import Residuals, explanations
 
 pytestmark = pytest.mark.slow
@@ -185,7 +185,7 @@ def blank(num_oscillations):
     return HarmonicSchedule(jnp.zeros(1), jnp.zeros(1), jnp.zeros(num_oscillations), zeros, zeros)
 
 
-def test_a_course_is_fitted_to_the_head_and_finished_on_all(emulator):
+def test_a_schedule_is_fitted_to_the_head_and_finished_on_all(emulator):
     """The level is 1 in the head and 2 in the tail: the head alone says 1, all of it 1.25, as every step tells as much."""
     states = [np.asarray([1.0, 2.0])]
     for n in range(80):
@@ -351,7 +351,7 @@ def test_weights_are_polynomials_with_no_more_terms_than_candidates(num_candidat
         np.testing.assert_allclose(found, np.arange(degree + 1) == power, atol=1e-9)
 
 
-def test_readings_are_judged_by_the_last_quarter_alone():
+def test_explanations_are_judged_by_the_last_quarter_alone():
     """And lost: e^2 / (e^2 + 0.35) of the error in deviations of the state; what is not finite counts as one."""
     states = simulated(schedule_of(0.3, 0.0, [0.0], [0.0]), 199)
     trajectory = jaxcast.Trajectory(DT * jnp.arange(200.0), states)

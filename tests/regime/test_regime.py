@@ -10,11 +10,11 @@ import pytest
 
 import jaxcast
 from jaxcast.regime import kalman
+from jaxcast.regime.cells import make_forecaster
 from jaxcast.regime.emulator import fit_emulator
 from jaxcast.regime.harmonic_search import find_schedules, fit_harmonics
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, steps_of
 from jaxcast.regime.kalman import GaussianState, observe, predict, root_of
-from jaxcast.regime.making import make_forecaster
 from jaxcast.regime.noise import Residuals, explanations
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
         pytest.param("linear_ramp(start=30, stop=46, begin=0, end=100)", [], 0.16, marks=pytest.mark.slow),
     ],
 )
-def test_course_is_found_without_its_shape_being_given(schedule, periods, slope):
+def test_schedule_is_found_without_its_shape_being_given(schedule, periods, slope):
     _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
     forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
     emulator = fit_emulator(train.states, forecasts=forecasts, dt=0.1, coordinates=RHO, num_substeps=10)
@@ -115,7 +115,7 @@ def test_course_is_found_without_its_shape_being_given(schedule, periods, slope)
 
 
 @pytest.mark.slow
-def test_course_that_nobody_can_foresee_is_a_level_that_wanders():
+def test_regime_that_nobody_can_foresee_is_a_level_that_wanders():
     times = np.cumsum(np.random.default_rng(0).integers(20, 60, 20)) / 10
     values = np.random.default_rng(1).uniform(28, 48, 21)
     schedule = f"piecewise_constant(times={times.tolist()}, values={values.tolist()})"
@@ -234,7 +234,7 @@ NOWHERE = Residuals(*np.zeros((2, 1)), *np.zeros((2, 3)))
 @pytest.mark.parametrize(
     ("slope", "waves"), [(0.02, []), (0.0, [(0.7, 0.4, 1.3)]), (-0.01, [(0.5, 0.0, 2.0), (0.2, 0.3, 3.1)])]
 )
-def test_the_belief_before_anything_is_seen_is_as_broad_as_the_course_is_along_the_training(slope, waves):
+def test_the_belief_before_anything_is_seen_is_as_broad_as_the_schedule_is_along_the_training(slope, waves):
     emulator, num_steps = fitted().emulator, 2000
     cosines, sines, frequencies = (np.asarray([wave[k] for wave in waves], float) for k in range(3))
     schedule = HarmonicSchedule(

@@ -17,7 +17,7 @@ from jaxcast.pooling.samples import one_step_samples
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import check_ensemble
 from jaxcast.regime.fields import tried
-from jaxcast.regime.fit import AnyRegimeForecaster, Trial, fit_and_trial
+from jaxcast.regime.fit import AnyRegimeForecaster, RegimeTrial, fit_and_trial
 from jaxcast.regime.learned import LearnedRegimeForecaster
 from jaxcast.rollout import Cell, open_loop
 from jaxcast.scores.valid_times import saturation_error, valid_time
@@ -55,7 +55,7 @@ def check_input(trajectory: Trajectory, candidates: FlowMap) -> None:
     )
 
 
-def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[AnyRegimeForecaster, Trial | None]:
+def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[AnyRegimeForecaster, RegimeTrial | None]:
     """Fits the regime forecaster, with the number in which the candidates differ, if there is one.
 
     Args:
@@ -78,7 +78,7 @@ def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[AnyRegimeForeca
     return cell, trial
 
 
-def compare_on_trial(trial: Trial, trajectory: Trajectory, candidates: FlowMap) -> dict[str, Any]:
+def compare_on_trial(trial: RegimeTrial, trajectory: Trajectory, candidates: FlowMap) -> dict[str, Any]:
     """Compares the regime with corrected interpolation by valid times in the trial's windows.
 
     Corrected interpolation is fitted to what comes before these windows.

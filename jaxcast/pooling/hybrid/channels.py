@@ -117,7 +117,7 @@ def measure_channels(
 
 
 def _modes(forecasts: Array, candidates: Any, std: Array) -> tuple[Array, Array]:
-    """Returns the principal components over models, and their course (time, mode, dim)."""
+    """Returns the principal components over models, and their coefficients at each time (time, mode, dim)."""
     if candidates is None:
         return jnp.zeros((0, 0), std.dtype), jnp.zeros((1, 0, len(std)), std.dtype)
     off = candidates - forecasts[:, None]

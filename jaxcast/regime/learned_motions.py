@@ -1,4 +1,4 @@
-"""Readings of a trajectory whose regime moves as neither oscillations nor a random walk do."""
+"""Motions learned from a trajectory whose regime moves as neither oscillations nor a random walk do."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.regime.course import infer_course
 from jaxcast.regime.delays import choose_delays, fit_delays, starting_beliefs
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, certain, revealed
+from jaxcast.regime.inferred import infer_regime
 from jaxcast.regime.kalman import GaussianState
 from jaxcast.regime.motions import Motion
 from jaxcast.regime.profile import find_period, fit_profile, misfits_of, starting_phases
@@ -38,11 +38,11 @@ class LearnedMotion(NamedTuple):
     model: np.ndarray
 
 
-Learner = Callable[[Steps], list[LearnedMotion]]
+MotionFitter = Callable[[Steps], list[LearnedMotion]]
 
 
-def learners(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps, origin: Any) -> list[Learner]:
-    """Returns what learns motions from the steps with weight; settings come from the given steps.
+def motion_fitters(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps, origin: Any) -> list[MotionFitter]:
+    """Returns functions that learn motions from the steps with weight; settings come from the given steps.
 
     Args:
         emulator: of the ensemble.
@@ -50,14 +50,14 @@ def learners(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps, origi
         steps: of the trajectory, those of the last quarter without weight.
         origin: the time at which the steps' time is 0.
     """
-    found: list[Learner] = []
+    found: list[MotionFitter] = []
     dt = float(emulator.dt)
     kept = np.asarray(steps.weight) > 0
     seen = _in_steps(emulator, steps)
     if (period := find_period(seen.values[kept], seen.weights[kept], schedule, dt)) is not None:
         found.append(lambda given: _profiles(emulator, given, period, origin))
     start = Steps(*(part[kept] for part in steps))
-    settings = choose_delays(infer_course(emulator, start, seen.shrunk[kept]).values, dt)
+    settings = choose_delays(infer_regime(emulator, start, seen.shrunk[kept]).values, dt)
     if settings is not None:
         found.append(lambda given: _delays(emulator, given, settings))
     return found
@@ -116,27 +116,27 @@ def _profiles(emulator: Emulator, steps: Steps, period: float, origin: Any) -> l
     motion, misfits = fit_profile(emulator, steps, _in_steps(emulator, steps).shrunk, period, origin)
     starts = starting_phases(motion)
     log_weights = np.full(len(starts.mean), -np.log(len(starts.mean)))
-    return _shares(motion, starts, log_weights, np.zeros(1), misfits)
+    return _with_noise(motion, starts, log_weights, np.zeros(1), misfits)
 
 
 def _delays(emulator: Emulator, steps: Steps, settings: dict[str, Any]) -> list[LearnedMotion]:
     kept = np.asarray(steps.weight) > 0
     steps = Steps(*(part[kept] for part in steps))
-    course = infer_course(emulator, steps, _in_steps(emulator, steps).shrunk)
+    inferred = infer_regime(emulator, steps, _in_steps(emulator, steps).shrunk)
     settings = dict(settings)
     penalty = settings.pop("penalty")
-    motion, left = fit_delays(course.values, dt=emulator.dt, **settings)[penalty]
-    starts, log_weights = starting_beliefs(course.values, motion.memory, NUM_BELIEFS)
+    motion, left = fit_delays(inferred.values, dt=emulator.dt, **settings)[penalty]
+    starts, log_weights = starting_beliefs(inferred.values, motion.memory, NUM_BELIEFS)
     wander = np.zeros(starts.mean.shape[1])
     wander[: len(left)] = left
-    return _shares(motion, starts, log_weights, wander, course.misfits)
+    return _with_noise(motion, starts, log_weights, wander, inferred.misfits)
 
 
-def _shares(
+def _with_noise(
     motion: Motion, starts: GaussianState, log_weights: np.ndarray, wander: np.ndarray, misfits: np.ndarray
 ) -> list[LearnedMotion]:
-    """Returns two readings: all misfits are due to steps, or to values, of which each step has two."""
+    """Returns the motion with two kinds of noise: all misfits are due to steps, or to values, of which each step has two."""
     size = np.sqrt(np.mean(misfits**2, 0))
     none = np.zeros_like(size)
-    shares = [(none, size), (size / 2**0.5, none)]
-    return [LearnedMotion(motion, starts, log_weights, wander, value, model) for value, model in shares]
+    sizes = [(none, size), (size / 2**0.5, none)]
+    return [LearnedMotion(motion, starts, log_weights, wander, value, model) for value, model in sizes]

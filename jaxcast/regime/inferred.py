@@ -1,4 +1,4 @@
-"""The course of a hidden regime along a trajectory, by penalised least squares through the emulator."""
+"""A hidden regime along a trajectory, inferred by penalised least squares through the emulator."""
 
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ NUM_KNOTS = PAST_KNOTS + 1
 ROUGHNESSES = 10.0 ** np.arange(-10.0, 9.0)
 
 
-class Course(NamedTuple):
-    """The course of a regime.
+class InferredRegime(NamedTuple):
+    """A regime along a trajectory.
 
     Args:
         values: at every sample, (time, coordinate).
@@ -32,7 +32,7 @@ class Course(NamedTuple):
     penalty: float
 
 
-def infer_course(emulator: Emulator, steps: Steps, start: Float[np.ndarray, "step coordinate"]) -> Course:
+def infer_regime(emulator: Emulator, steps: Steps, start: Float[np.ndarray, "step coordinate"]) -> InferredRegime:
     """Infers the regime at every sample from the steps of a trajectory.
 
     In every step the regime is the cubic through its values at four samples, c_(n-2) to c_(n+1).
@@ -49,7 +49,7 @@ def infer_course(emulator: Emulator, steps: Steps, start: Float[np.ndarray, "ste
         start: a first guess for each step.
 
     Returns:
-        The course.
+        The regime.
     """
     num = start.shape[1]
     knots = np.concatenate([np.repeat(start[:1], PAST_KNOTS - 1, 0), start, start[-1:]])
@@ -71,12 +71,12 @@ def infer_course(emulator: Emulator, steps: Steps, start: Float[np.ndarray, "ste
         if change < 1e-9:
             break
     left, _ = _linearised(emulator, jnp.asarray(knots), steps)
-    return Course(knots[PAST_KNOTS - 1 :], np.asarray(left), penalty)
+    return InferredRegime(knots[PAST_KNOTS - 1 :], np.asarray(left), penalty)
 
 
 @jax.jit
 def _linearised(emulator: Emulator, knots: Array, steps: Steps) -> tuple[Array, Array]:
-    """Returns the misfit of each step, and its slope in the four values of the step's course."""
+    """Returns the misfit of each step, and its slope in the four values of the step's regime."""
 
     def one(step: Any, own: Array) -> tuple[Array, Array]:
         def missed(flat: Array) -> tuple[Array, Array]:

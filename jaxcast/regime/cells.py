@@ -1,4 +1,4 @@
-"""Makes the cells of readings: what is known of a regime before anything is seen, and its noise."""
+"""Makes the cells: what is known of a regime before anything is seen, and its noise."""
 
 import dataclasses
 from typing import Any
@@ -14,9 +14,9 @@ from jaxcast.regime.filtering import Beliefs
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, fit_deviations
 from jaxcast.regime.learned import LearnedRegimeForecaster
+from jaxcast.regime.learned_motions import LearnedMotion
 from jaxcast.regime.noise import Residuals
 from jaxcast.regime.oscillations import Changes, Clock
-from jaxcast.regime.readings import LearnedMotion
 
 LEVEL_DEVIATION = 0.5
 """Change of the level since training, in standard deviations of the candidates' coordinates."""
