@@ -27,8 +27,8 @@ _GRACE_S = 3.0
 class OnOneDevice:
     """Base of models that compute on one CPU device of a process, such as ensemble filters.
 
-    Each of their steps decomposes small matrices, and on several CPU devices at once these
-    decompositions can block each other for ever.
+    Each of their steps decomposes small matrices, and decompositions on several CPU devices at
+    once can deadlock.
     """
 
 

@@ -89,12 +89,15 @@ def check_covariance(name: str, covariance: Any, size: int) -> None:
 
 
 def check_noise_fits(name: str, noise: Any, values: Array) -> None:
-    """Raises InputError unless there is one standard deviation, or one for each component.
+    """Refuses noise that is neither one standard deviation nor one for each component.
 
     Args:
         name: of the setting.
-        noise: a number or (component,).
-        values: (component,).
+        noise: standard deviations, a number or (component,).
+        values: what has the noise, (component,), for its shape.
+
+    Raises:
+        InputError: with both shapes.
     """
     if jnp.shape(noise) not in ((), values.shape):
         raise InputError(f"{name} must be a number or {values.shape}, got shape {jnp.shape(noise)}")

@@ -34,7 +34,7 @@ class MemberModel(FrozenPytree):
 
     @property
     def num_variables(self) -> int:
-        """Of all parameters."""
+        """The number of variables of all parameters."""
         return sum(parameter.num_variables for parameter in self.parameters)
 
     def _pieces(self, variables: Array) -> list[Array]:
@@ -42,7 +42,16 @@ class MemberModel(FrozenPytree):
         return jnp.split(variables, ends[:-1])
 
     def draw(self, key: Key[Array, ""], num_members: int, dtype: Any) -> Float[Array, "member variable"]:
-        """Draws the variables of all members at the start."""
+        """Draws the variables of all members at the start.
+
+        Args:
+            key: random key of the draws.
+            num_members: number of members.
+            dtype: of the result.
+
+        Returns:
+            The variables of each member; no column where no parameter is unknown.
+        """
         if not self.parameters:
             return jnp.zeros((num_members, 0), dtype)
         uniform = jax.random.uniform(key, (num_members, self.num_variables), dtype)
@@ -54,7 +63,14 @@ class MemberModel(FrozenPytree):
         return jax.vmap(initial)(uniform).astype(dtype)
 
     def values(self, variables: Float[Array, "*batch variable"]) -> Float[Array, "*batch parameter"]:
-        """Returns the parameters that belong to variables."""
+        """Returns the parameters that belong to variables.
+
+        Args:
+            variables: of one member or several, the parameters' one after another.
+
+        Returns:
+            The value of each parameter.
+        """
         if variables.ndim > 1:
             return jax.vmap(self.values)(variables)
         if not self.parameters:
@@ -63,7 +79,15 @@ class MemberModel(FrozenPytree):
         return jnp.stack([parameter.value(piece) for parameter, piece in pairs])
 
     def step(self, member: Float[Array, " number"], exogenous: Any) -> Float[Array, " number"]:
-        """Returns a member one step later, without any noise."""
+        """Returns a member one step later, without any noise.
+
+        Args:
+            member: its state and the variables of its parameters.
+            exogenous: what else the model gets; unused where there are unknown parameters.
+
+        Returns:
+            The member.
+        """
         return self._step(member, exogenous, jnp.zeros_like(member))
 
     def disturbed_step(
@@ -76,7 +100,7 @@ class MemberModel(FrozenPytree):
 
         Args:
             members: before the step.
-            exogenous: what else the model gets.
+            exogenous: what else the model gets; unused where there are unknown parameters.
             in_history: whether the step belongs to the history, observed or not; False in closed
                 loop.
             key: of the noise.
@@ -102,7 +126,15 @@ class MemberModel(FrozenPytree):
         return jnp.concatenate([later, variables])
 
     def check_model(self, state: Float[Array, " dim"], exogenous: Any) -> None:
-        """Raises InputError unless the model returns a state, and its noise fits one."""
+        """Refuses a model that does not return a state, or noise that does not fit one.
+
+        Args:
+            state: any state, for its shape and dtype.
+            exogenous: what else the model gets.
+
+        Raises:
+            InputError: with both shapes.
+        """
         check_noise_fits("model_noise", self.model_noise, state)
         given = jnp.zeros(len(self.parameters), state.dtype) if self.parameters else exogenous
         returned = jax.eval_shape(self.model, state, given)
@@ -111,7 +143,15 @@ class MemberModel(FrozenPytree):
             raise InputError(f"the model must return a state {state.shape}, got {shown(found)}")
 
     def report(self, members: Float[Array, "member number"], shares: Float[Array, " member"] | None = None) -> Info:
-        """Returns mean and deviation of the parameters, as entries of `Info`."""
+        """Returns mean and standard deviation of the parameters, as entries of `Info`.
+
+        Args:
+            members: the ensemble.
+            shares: of the members in it; None for equal ones.
+
+        Returns:
+            "regime" and "regime_deviation", (parameter,) each.
+        """
         values = self.values(members[:, members.shape[1] - self.num_variables :])
         mean, deviation = moments(values, shares)
         return {"regime": mean, "regime_deviation": deviation}
@@ -161,6 +201,12 @@ def without_lost(
 def checked_parameters(parameters: Sequence[ParameterDynamics]) -> tuple[ParameterDynamics, ...]:
     """Returns the dynamics of all parameters as a tuple.
 
+    Args:
+        parameters: one of them or a sequence.
+
+    Returns:
+        The tuple.
+
     Raises:
         InputError: for something else among them.
     """
@@ -175,16 +221,30 @@ def checked_parameters(parameters: Sequence[ParameterDynamics]) -> tuple[Paramet
 
 
 def checked_model(model: Any) -> Any:
-    """Returns the model as a pytree of two arguments, so that it can enter a compiled function."""
+    """Wraps a model as a pytree of two arguments, so that it can enter a compiled function.
+
+    Args:
+        model: a function of a state, or of a state and what else it gets.
+
+    Returns:
+        The pytree.
+    """
     return as_forecast_map(model)
 
 
 def checked_ensemble(ensemble: Any, num_members: int) -> Any:
-    """Returns the initial ensemble as floats; None for none.
+    """Returns the initial ensemble as floating-point numbers.
+
+    Args:
+        ensemble: states of the members, (member, dim); None for none.
+        num_members: number of members.
+
+    Returns:
+        The ensemble; None for none.
 
     Raises:
-        InputError: for too few members, another number of them, no table, or numbers that are not
-            finite.
+        InputError: for fewer than two members, another number or more axes than expected, numbers
+            that are not finite, or, without an ensemble, more members than memory can hold.
     """
     if num_members < 2:
         raise InputError(f"expected at least 2 members, got {num_members}")

@@ -26,7 +26,7 @@ class ParameterDynamics(ABC):
     @property
     @abstractmethod
     def num_variables(self) -> int:
-        """How many variables describe the parameter."""
+        """The number of variables that describe the parameter."""
 
     @abstractmethod
     def initial(self, uniform: Float[Array, " variable"]) -> Float[Array, " variable"]:
@@ -239,6 +239,15 @@ class ParameterMap(FrozenPytree, name="parameter_map"):
 
     @checked
     def __call__(self, u: Float[Array, " dim"], parameters: Float[Array, " parameter"]) -> Float[Array, " dim"]:
+        """Returns the state after dt.
+
+        Args:
+            u: the state.
+            parameters: values of the parameters that vary, in the order of their names.
+
+        Returns:
+            The state.
+        """
         given = dict(zip(self.names, parameters, strict=True))
         return dataclasses.replace(self.flow, system=dataclasses.replace(self.flow.system, **given))(u)
 
@@ -252,6 +261,9 @@ def parameter_map(system: System, names: Sequence[str], *, dt: float = 0.1, h: f
         names: of the parameters that vary, in their order.
         dt: duration of a step.
         h: step of the Runge-Kutta integrator; dt is a whole multiple of it.
+
+    Returns:
+        The function.
 
     Raises:
         InputError: for names that the system does not have, schedules, or dt off the h grid.

@@ -53,8 +53,8 @@ def reanalyse(
     Training a pool on the states, as a `Trajectory`, gives it a record without noise and gaps.
 
     Args:
-        cell: the filter.
-        values: of the record, oldest first; NaN where nothing is observed.
+        cell: the filter, any `EnsembleKalmanFilter`; smoothers report a "reanalysis" of their own.
+        values: observations of the record, oldest first; NaN where nothing is observed.
         exogenous: what else the model gets, such as times, with a leading time axis.
         known: which values are observed, (time,) or (time, observation); by default those that are
             not NaN.

@@ -15,13 +15,16 @@ from jaxcast.tracing import is_traced
 
 
 def check_settings(initial_ensemble: Any, operator: Any, observation_noise: Any, model_noise: Any) -> None:
-    """Raises InputError for a filter that cannot start from any first value, and for noise that none can have.
+    """Refuses a filter that cannot start from any first value, and noise that none can have.
 
     Args:
         initial_ensemble: states of the members; None for none.
         operator: what of a state is observed.
         observation_noise: standard deviations, above 0.
         model_noise: standard deviations, at least 0.
+
+    Raises:
+        InputError: with what is missing or wrong.
     """
     check_all("observation_noise", observation_noise, above=0)
     check_all("model_noise", model_noise, least=0)
@@ -33,12 +36,15 @@ def check_settings(initial_ensemble: Any, operator: Any, observation_noise: Any,
 
 
 def check_known(initial_ensemble: Any, value: Any, known: Any) -> None:
-    """Raises InputError for a first value that is not known in whole where there is no initial ensemble.
+    """Refuses a first value that is not known in whole where there is no initial ensemble.
 
     Args:
         initial_ensemble: states of the members; None for none.
         value: the first value.
         known: whether it is the truth, () or (observation,).
+
+    Raises:
+        InputError: with the components that are unknown.
     """
     if initial_ensemble is not None or is_traced(value, known):
         return
@@ -52,13 +58,16 @@ def check_known(initial_ensemble: Any, value: Any, known: Any) -> None:
 
 
 def check_operator(operator: Any, observation_noise: Any, state: Array, value: Array) -> None:
-    """Raises InputError unless the operator makes values like those given, and the noise fits them.
+    """Refuses an operator that does not return values like those given, or noise that does not fit them.
 
     Args:
         operator: what of a state is observed.
         observation_noise: standard deviations of that.
-        state: any state.
-        value: any value.
+        state: any state, for its shape and dtype.
+        value: any value, for its shape.
+
+    Raises:
+        InputError: with both shapes.
     """
     check_noise_fits("observation_noise", observation_noise, value)
     returned = jax.eval_shape(operator, state)
@@ -79,7 +88,7 @@ def start_members(
     num_members: int,
     key: Key[Array, ""],
 ) -> tuple[Array, Array]:
-    """Returns the members before any value, zeros without an initial ensemble, and their parameters' variables.
+    """Returns the members before any value: their states, and the variables of their parameters.
 
     Args:
         member_model: the model, with the dynamics of its parameters.
@@ -88,11 +97,11 @@ def start_members(
         observation_noise: standard deviations of that.
         value: the first value.
         exogenous: what comes with it.
-        num_members: M.
+        num_members: number of members.
         key: of the parameters.
 
     Returns:
-        States (member, dim), and variables (member, variable).
+        States (member, dim), zeros without an initial ensemble, and variables (member, variable).
 
     Raises:
         InputError: for states, a model or an operator of another size.
@@ -116,7 +125,7 @@ def around_value(value: Array, noise: Any, num_members: int, key: Key[Array, ""]
     Args:
         value: the first value.
         noise: standard deviations of it.
-        num_members: M.
+        num_members: number of members.
         key: of the draws.
 
     Returns:

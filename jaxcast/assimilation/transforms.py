@@ -14,7 +14,15 @@ Decomposition = tuple[Array, Array, Array]
 
 
 def product(a: Array, b: Array) -> Array:
-    """Multiplies matrices in full precision on any device."""
+    """Multiplies matrices in full precision on any device.
+
+    Args:
+        a: the left factor, a vector or a matrix.
+        b: the right factor, likewise.
+
+    Returns:
+        The product.
+    """
     return jnp.matmul(a, b, precision="highest")
 
 
@@ -30,7 +38,8 @@ def transform(
     """Analyses an ensemble by the ensemble transform Kalman filter with the symmetric square root.
 
         X <- l X,    Y R^(-1/2) = U S V',    k = M - 1
-        mean + X' U S / (k + S^2) V' R^(-1/2) (y - mean Y),    X' (I + U (sqrt(k / (k + S^2)) - 1) U')
+        mean <- mean + X' U S / (k + S^2) V' R^(-1/2) (y - mean Y)
+        X' <- X' (I + U (sqrt(k / (k + S^2)) - 1) U')
 
     A thin decomposition avoids factoring a matrix of members by members.
 
@@ -120,8 +129,8 @@ def finite_size_inflation(
 
         sum_i d_i^2 / (1 + s_i^2 l^2 / k) + certainty (1 + 1/M) k (1 / l^2 + log l^2)
 
-    over the inflation l from 1 to the root of 10, the dual cost of a prior in which the true mean and covariance are
-    unknown. The factor of the logarithm makes l = 1 the mode of the prior.
+    over the inflation l from 1 to the root of 10, the dual cost of a prior in which the true mean
+    and covariance are unknown. The factor of the logarithm makes l = 1 the mode of the prior.
 
     Args:
         sizes: s, singular values of the observed anomalies, divided by the noise.
