@@ -11,7 +11,6 @@ import tyro
 
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
 from jaxcast.cli.benchmark.commands import ExportCase, ListCases, ScoreCase
-from jaxcast.cli.catalogue import ListSystems, with_steps
 from jaxcast.cli.command import ending_well, run_command, take_flags
 from jaxcast.cli.ensemble.commands import PoolEnsemble, ScoreEnsemble
 from jaxcast.cli.ensemble.forecast import ForecastEnsemble
@@ -32,6 +31,8 @@ from jaxcast.cli.series.forecast import ForecastSeries
 from jaxcast.cli.series.importance import SeriesImportance
 from jaxcast.cli.series.train import TrainSeries
 from jaxcast.cli.simulate import Simulate
+from jaxcast.cli.simulation.catalogue import parse_list
+from jaxcast.cli.simulation.steps import with_steps
 from jaxcast.cli.streams import printing_safely
 from jaxcast.cli.text.evaluate import EvaluateText
 from jaxcast.cli.text.predict import PredictText
@@ -108,8 +109,8 @@ def parse(args: list[str]) -> Any:
         raise SystemExit(0)
     prog = f"jaxcast {name}"
     if name == "simulate":
-        if rest == ["--list"]:
-            return ListSystems()
+        if "--list" in rest and not {*HELP} & {*rest}:
+            return parse_list(rest)
         rest = with_steps(rest)
     if name.startswith(("series ", "panel ", "text ")) and rest and Path(rest[0]).suffix in TABLES:
         rest = ["--data", *rest]

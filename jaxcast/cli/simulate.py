@@ -30,8 +30,9 @@ class Simulate:
     """Integrate a system and save one trajectory or thousands.
 
     Thousands are streamed to disk. After an interruption the same command resumes. Times are in the
-    system's time unit (MTU). `jaxcast simulate --list` prints the chaotic systems of the catalogue;
-    for them --dt, --h and --transient have defaults that follow from their periods.
+    system's time unit (MTU). `jaxcast simulate --list` prints the chaotic systems of the catalogue.
+    For them, --dt, --h and --transient have defaults that follow from their periods.
+    two_scale_lorenz96 and kuramoto_sivashinsky also have defaults of their own.
 
     Example: jaxcast simulate --out truth.npz --num-samples 4000
         --system "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
@@ -90,6 +91,8 @@ class Simulate:
     """Replace the files of --out and --plot, if jaxcast wrote them."""
     plot: Path | None = None
     """Also draw the first trajectory into this .png."""
+    list: bool = False
+    """Only print the chaotic systems of the catalogue; given alone, without --out."""
 
     def run(self) -> None:
         """Runs the command."""
@@ -97,7 +100,7 @@ class Simulate:
         integration = self.checked()
         files = {"--out": (self.out, DATA), "--plot": (self.plot, PICTURE)}
         # Of several processes, the first one writes and draws; the others fill its store.
-        settings = {name: value for name, value in vars(self).items() if name != "coordinator"}
+        settings = {name: value for name, value in vars(self).items() if name not in ("coordinator", "list")}
         with Outputs(settings, {} if self.process_id else files, overwrite=self.overwrite) as outputs:
             self.simulate(integration, done=not self.process_id and outputs.is_done("--out"))
 

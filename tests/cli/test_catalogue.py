@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from jaxcast.cli.catalogue import with_steps
+import jaxcast
 from jaxcast.cli.main import parse
+from jaxcast.cli.simulation.steps import with_steps
 from jaxcast.dynamics import catalogue_entry, catalogue_names
 
 
@@ -32,6 +33,36 @@ def test_a_system_of_the_catalogue_has_steps_that_suit_it(args, dt, num_periods)
     assert 0.9 < command.h / entry.h < 1 + 1e-9
     assert command.transient / entry.period == pytest.approx(num_periods, abs=0.1)
     command.checked()  # whole numbers of steps
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--system", "two_scale_lorenz96"], (0.05, 0.005, 20.0)),
+        (["--system", "two_scale_lorenz96(forcing=10)", "--dt", "0.1"], (0.1, 0.005, 20.0)),
+        (["--system", "kuramoto_sivashinsky"], (1.0, 0.25, 250.0)),
+        (["--system", "kuramoto_sivashinsky", "--dt", "0.6", "--transient", "60"], (0.6, 0.2, 60.0)),
+    ],
+)
+def test_stiff_systems_have_steps_that_suit_them(args, expected):
+    command = parse(["simulate", "--out", "x.npz", *args])
+    assert (command.dt, command.h, command.transient) == pytest.approx(expected)
+    command.checked()  # whole numbers of steps
+
+
+def test_the_usual_step_of_two_scales_does_not_diverge(tmp_path):
+    out = tmp_path / "two.npz"
+    parse(["simulate", "--system", "two_scale_lorenz96", "--num-samples", "20", "--out", str(out)]).run()
+    with np.load(out) as found:
+        assert np.abs(found["states"][:, :8]).max() < 40
+
+
+def test_the_list_is_an_option_that_stands_alone(capsys):
+    with pytest.raises(SystemExit):
+        parse(["simulate", "--help"])
+    assert "--list" in capsys.readouterr().out.partition("options")[2]
+    with pytest.raises(jaxcast.InputError, match="--list takes no other options"):
+        parse(["simulate", "--list", "--out", "x.npz"])
 
 
 @pytest.mark.parametrize("args", [["--system", "Chen", "--h", "0.1"], ["--system", "lorenz63"], ["--system"], []])
