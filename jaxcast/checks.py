@@ -167,13 +167,14 @@ def check_texts(name: str, texts: Any, *, least: int = 1) -> None:
         raise InputError(f"{name} must be at least {least} different texts, got {shown(texts)}")
 
 
-def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
+def check_names(kind: str, wanted: Iterable[str], known: Iterable[str], *, listed_by: str = "") -> list[str]:
     """Returns the wanted names, each of which must be known.
 
     Args:
         kind: what they name, for a message, such as "method".
         wanted: names that the user gave.
         known: all names that exist.
+        listed_by: command that lists them, for a message.
 
     Returns:
         The wanted names, in their order.
@@ -192,7 +193,8 @@ def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[
             raise InputError(f"{kind} {shown(name)!r} is named twice")
         if name not in known:
             near = difflib.get_close_matches(name, known, 3, 0.4) or known[:5]
-            raise InputError(f"unknown {kind} {shown(name)!r}; did you mean {shown(' or '.join(near))}?")
+            listed = f" {listed_by} shows all" if listed_by else ""
+            raise InputError(f"unknown {kind} {shown(name)!r}; did you mean {shown(' or '.join(near))}?{listed}")
     return wanted
 
 

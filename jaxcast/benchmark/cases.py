@@ -123,7 +123,8 @@ def _scales() -> Iterable[Case]:
     for ratio in (10, 4):
         yield Case(
             f"two_scale_{ratio}",
-            f"the 8 slow variables of two-scale Lorenz '96, the fast ones {ratio} times faster; candidates of one scale",
+            f"the 8 slow variables of two-scale Lorenz '96, the fast ones {ratio} times faster; "
+            "candidates of one scale",
             always(TwoScaleLorenz96(time_ratio=float(ratio))),
             "lorenz96(dim=8, forcing=linspace(6, 16, 11))",
             dt=0.05,
@@ -278,7 +279,7 @@ def find_case(name: str) -> Case:
         >>> jaxcast.benchmark.find_case("noise_10").observation_noise
         0.1
     """
-    (found,) = check_names("case", [name], all_cases())
+    (found,) = check_names("case", [name], all_cases(), listed_by="jaxcast benchmark list")
     return all_cases()[found]
 
 

@@ -59,8 +59,8 @@ class Simulate:
     t0: float = 0.0
     """Time of the first sample, in MTU."""
     noise: str | None = None
-    """Noise that the system gets: additive(scale) or multiplicative(scale), with one number or one
-    for each component, per square root of a time unit. The seed chooses its path."""
+    """Noise that the system gets: additive(scale=0.5) or multiplicative(scale=[0.1, 0, 0]), with one
+    number or one for each component, per square root of a time unit. The seed chooses its path."""
     solver: str | None = None
     """Method of a step: rk4; etdrk4 or imex for systems with a linear part; euler_maruyama,
     milstein or sra with noise; tsit5, dopri5, dopri8 or kvaerno5, which choose their steps. By

@@ -18,6 +18,8 @@ from jaxcast.errors import InputError, shown
 from jaxcast.registry import class_named, name_of, names_of, undefined_of
 
 MAX_COUNT = 1_000_000
+SYSTEM, NOISE = "lorenz63(rho=28)", "additive(scale=0.5)"
+"""Examples for messages."""
 
 
 @checked
@@ -84,7 +86,7 @@ def parse_noise(text: str) -> Noise:
         >>> jaxcast.dynamics.parse_noise("additive(scale=[0.5, 0, 0.5])").scale[0]
         0.5
     """
-    name, arguments = _call(_expression(text), text)
+    name, arguments = _call(_expression(text, NOISE), text, NOISE)
     kind = _lookup(name, Noise, "noise", text)
     noise: Noise = kind(**_parameters(kind, name, arguments, text))
     return noise
@@ -145,9 +147,7 @@ def _read(text: str, *, spread: bool) -> list[System]:
     try:
         return _systems(text, spread=spread)
     except RecursionError:
-        raise InputError(
-            f"expected a text such as lorenz63(rho=28), got one nested too deeply, {_quoted(text)}"
-        ) from None
+        raise InputError(f"expected a text such as {SYSTEM}, got one nested too deeply, {_quoted(text)}") from None
 
 
 def _systems(text: str, *, spread: bool) -> list[System]:
@@ -168,12 +168,12 @@ def _systems(text: str, *, spread: bool) -> list[System]:
     return [kind(**values | {key: float(value[i]) for key, value in lists.items()}) for i in range(count)]
 
 
-def _expression(text: str) -> ast.expr:
+def _expression(text: str, example: str = SYSTEM) -> ast.expr:
     try:
         with warnings.catch_warnings(action="ignore"):  # such as Python's about 1if
             return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        raise InputError(f"expected a text such as lorenz63(rho=28), got {_quoted(text)}") from None
+        raise InputError(f"expected a text such as {example}, got {_quoted(text)}") from None
 
 
 def _quoted(text: str, most: int = 100) -> str:
@@ -186,14 +186,14 @@ def _piece(node: ast.expr, text: str) -> str:
     return _quoted(ast.get_source_segment(text.strip(), node) or text, 50)
 
 
-def _call(node: ast.expr, text: str) -> tuple[str, dict[str, ast.expr]]:
+def _call(node: ast.expr, text: str, example: str = SYSTEM) -> tuple[str, dict[str, ast.expr]]:
     """Returns the name and keyword arguments of a call; a bare name is a call without arguments."""
     if isinstance(node, ast.Name):
         return node.id, {}
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         raise InputError(f"expected name(parameter=value, ...), got {_piece(node, text)} in {_quoted(text)}")
     if node.args or any(keyword.arg is None for keyword in node.keywords):
-        raise InputError(f"expected every argument by name, as in rho=28, got {_piece(node, text)}")
+        raise InputError(f"expected every argument by name, as in {example}, got {_piece(node, text)}")
     names = [str(keyword.arg) for keyword in node.keywords]
     if len(set(names)) < len(names):
         raise InputError(f"expected every argument once, got {_piece(node, text)}")

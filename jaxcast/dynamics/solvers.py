@@ -52,8 +52,8 @@ def check_solver(solver: str | None, system: System, noise: Noise | None, *, is_
         known += [*_EULER, "sra"] if isinstance(noise, AdditiveNoise) else _EULER
     known += ADAPTIVE if is_adaptive and noise is None else ()
     if solver is not None and solver not in known:
-        kind = "system" if noise is None else "system with this noise"
-        raise InputError(f"the solver of this {kind} must be one of {', '.join(known)}, got {shown(repr(solver))}")
+        kind = "system without noise" if noise is None else "system with this noise"
+        raise InputError(f"the solver of a {kind} must be one of {', '.join(known)}, got {shown(repr(solver))}")
 
 
 def check_tolerances(solver: str | None, rtol: float | None, atol: float | None) -> None:
@@ -71,9 +71,8 @@ def check_tolerances(solver: str | None, rtol: float | None, atol: float | None)
         if value is not None:
             check_number(name, value, above=0)
             if solver not in ADAPTIVE:
-                raise InputError(
-                    f"{name} is for adaptive solvers, {', '.join(ADAPTIVE)}, got solver {shown(repr(solver))}"
-                )
+                got = "no solver" if solver is None else f"solver {shown(repr(solver))}"
+                raise InputError(f"{name} is for adaptive solvers, {', '.join(ADAPTIVE)}, got {got}")
 
 
 def stepper_of(system: AnySystem, solver: str | None, h: Any) -> Stepper:

@@ -84,7 +84,7 @@ def lyapunov_spectrum(
         -13.67
     """
     state, frame = _start(system, u0, key, num)
-    num_transient = num_steps_in(transient, dt, "transient", "dt") if transient else 0
+    num_transient = _num_before(transient, dt)
     num_steps = num_steps_in(duration, dt, "duration", "dt")
     flow = flow_map(system, dt=dt, h=h)
     return _spectrum(flow, state, frame, t0, num_transient, num_steps)
@@ -178,9 +178,8 @@ def covariant_lyapunov_vectors(
     if num_samples < 1:
         raise InputError(f"num_samples must be at least 1, got {num_samples}")
     state, frame = _start(system, u0, key, num)
-    num_transient = num_steps_in(transient, dt, "transient", "dt") if transient else 0
     flow = flow_map(system, dt=dt, h=h)
-    return _covariant(flow, state, frame, jax.random.fold_in(key, 1), t0, num_transient, num_samples)
+    return _covariant(flow, state, frame, jax.random.fold_in(key, 1), t0, _num_before(transient, dt), num_samples)
 
 
 def _start(system: System, u0: StateLike, key: Array, num: int | None) -> tuple[Array, Array]:
@@ -190,6 +189,10 @@ def _start(system: System, u0: StateLike, key: Array, num: int | None) -> tuple[
         raise InputError(f"num must be from 1 to the {system.dim} components, got {num}")
     directions = jax.random.normal(key, (system.dim, num or system.dim), state.dtype)
     return state, jnp.linalg.qr(directions)[0]
+
+
+def _num_before(transient: float, dt: float) -> int:
+    return num_steps_in(transient, dt, "transient", "dt") if transient else 0
 
 
 Step = Callable[[tuple[Array, Array], Array], tuple[tuple[Array, Array], Array]]

@@ -67,7 +67,8 @@ def summarise_revisions(hub: Hub) -> Revisions:
         >>> dates = np.arange("2024-01-06", "2024-01-20", np.timedelta64(7, "D"), dtype="datetime64[D]")
         >>> hub = jaxcast.hub.Hub(
         ...     np.ones((1, 2, 1, 1)), np.asarray([[5.0, 8.0]]), np.asarray([[[np.nan], [4.0]]]), ("01",), dates,
-        ...     ("a",), np.asarray([0.5]), 1, releases=np.asarray([[[4.0, np.nan]], [[5.0, 8.0]]]), as_of=dates + np.timedelta64(4, "D"),
+        ...     ("a",), np.asarray([0.5]), 1,
+        ...     releases=np.asarray([[[4.0, np.nan]], [[5.0, 8.0]]]), as_of=dates + np.timedelta64(4, "D"),
         ...     release_of=np.asarray([-1, 0]),
         ... )
         >>> found = jaxcast.hub.summarise_revisions(hub)

@@ -46,7 +46,9 @@ def test_every_case_says_what_its_candidates_are_and_can_be_scored():
         if case.observation_noise:
             assert case.history_size >= 100
     assert find_case("long").longest_valid_time == 14.3
-    with pytest.raises(jaxcast.InputError, match="unknown case 'papr'; did you mean paper"):
+    with pytest.raises(
+        jaxcast.InputError, match=r"unknown case 'papr'; did you mean paper.* jaxcast benchmark list shows all"
+    ):
         find_case("papr")
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -11,7 +13,6 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import jaxcast
-from jaxcast import registry
 from jaxcast.dynamics import catalogue_entry, catalogue_names, describe_system, parse_system
 
 NAMES = catalogue_names()
@@ -119,17 +120,23 @@ def test_an_unknown_name_is_refused_with_the_nearest(name):
         parse_system(name.replace(" ", "_"))
 
 
-def test_a_class_of_the_user_goes_before_one_of_the_catalogue(monkeypatch):
-    class Chen(jaxcast.System):
-        components = ("x",)
-        rate: jaxcast.dynamics.Parameter = 1.0
+def test_a_class_of_the_user_goes_before_one_of_the_catalogue():
+    # In a process of its own: a name is given for good.
+    code = """
+import jaxcast
+from jaxcast.dynamics import catalogue_entry, parse_system
 
-        def vector_field(self, t, u):
-            return (-self.rate * u[0],)
+class Chen(jaxcast.System, name="Chen"):
+    components = ("x",)
+    rate: jaxcast.dynamics.Parameter = 1.0
 
-    monkeypatch.setitem(registry._CLASSES, "Chen", Chen)
-    assert isinstance(parse_system("Chen(rate=2)"), Chen)
-    assert not isinstance(catalogue_entry("Chen").system, Chen)
+    def vector_field(self, t, u):
+        return (-self.rate * u[0],)
+
+assert isinstance(parse_system("Chen(rate=2)"), Chen)
+assert not isinstance(catalogue_entry("Chen").system, Chen)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -277,7 +277,7 @@ def test_bad_input_is_refused():
         )
     with pytest.raises(jaxcast.InputError, match="noise needs a key"):
         jaxcast.simulate(PAPER, start, num_samples=2, noise=AdditiveNoise(0.5))
-    with pytest.raises(jaxcast.InputError, match="one of rk4, got 'milstein'"):
+    with pytest.raises(jaxcast.InputError, match=r"a system without noise must be one of rk4.*, got 'milstein'"):
         jaxcast.final_states(PAPER, [start], duration=0.1, solver="milstein")
     with pytest.raises(jaxcast.InputError, match="one of rk4, euler_maruyama, milstein, got 'sra'"):
         jaxcast.simulate(PAPER, start, num_samples=2, solver="sra", noise=MultiplicativeNoise(0.5), key=KEY)
@@ -309,6 +309,8 @@ def test_the_command_writes_the_same_noise_for_the_same_seed(tmp_path, monkeypat
     for changes, message in (
         ({"noise": "additive(scale=[1, 2])"}, "each of 3 components, got 2"),
         ({"noise": "aditive(scale=1)"}, "did you mean additive"),
+        ({"noise": "additive(0.5)"}, r"by name, as in additive\(scale=0.5\)"),
+        ({"noise": "additive("}, r"a text such as additive\(scale=0.5\)"),
         ({"noise": "multiplicative(scale=1)", "solver": "sra"}, "must be one of rk4, euler_maruyama, milstein"),
     ):
         with pytest.raises(jaxcast.InputError, match=message):

@@ -137,7 +137,7 @@ def dequan_li(p: Any, u: Any) -> Any:
 
 @field("BurkeShaw")
 def burke_shaw(p: Any, u: Any) -> Any:
-    x, y, z = u
+    x, y, z = u  # dy/dt has +y, as in dysts; the paper has -y
     return -p.n * (x + y), y - p.n * x * z, p.n * x * y + p.e
 
 

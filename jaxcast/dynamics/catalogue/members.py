@@ -83,15 +83,7 @@ def random_members(
         >>> chaotic = members.states[members.is_chaotic]
     """
     entry = catalogue_entry(name)
-    if num < 1 or num_samples < 2 or num_periods_before < 0:
-        raise InputError(
-            "expected at least 1 member, 2 samples and 0 periods before them, "
-            f"got {num}, {num_samples} and {num_periods_before}"
-        )
-    if samples_per_period < 1 or 300 % samples_per_period:
-        raise InputError(f"samples_per_period must divide 300, got {samples_per_period}")
-    if spread < 0:
-        raise InputError(f"spread must not be negative, got {spread}")
+    _check_sizes(num, num_samples, samples_per_period, num_periods_before, spread)
     for_parameters, for_starts, for_errors = jax.random.split(key, 3)
     system = _perturbed(entry.system, num, spread, for_parameters)
     starts = random_starts(entry.system, num, key=for_starts)
@@ -103,6 +95,20 @@ def random_members(
     exponents = np.where(is_bounded, growth / ((num_samples - 1) * dt), np.nan)
     is_chaotic = is_bounded & (exponents > OWN_EXPONENT * entry.exponents[0])
     return RandomMembers(system, dt * np.arange(num_samples), states, is_bounded, exponents, is_chaotic)
+
+
+def _check_sizes(
+    num: int, num_samples: int, samples_per_period: int, num_periods_before: int, spread: float | int
+) -> None:
+    if num < 1 or num_samples < 2 or num_periods_before < 0:
+        raise InputError(
+            "expected at least 1 member, 2 samples and 0 periods before them, "
+            f"got {num}, {num_samples} and {num_periods_before}"
+        )
+    if samples_per_period < 1 or 300 % samples_per_period:
+        raise InputError(f"samples_per_period must divide 300, got {samples_per_period}")
+    if spread < 0:
+        raise InputError(f"spread must not be negative, got {spread}")
 
 
 def _perturbed(system: System, num: int, spread: float | int, key: Array) -> System:

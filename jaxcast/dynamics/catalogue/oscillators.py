@@ -195,6 +195,7 @@ def double_pendulum(p: Any, u: Any) -> Any:
     inertia, cosine, sine = p.m * p.d**2, jnp.cos(angle1 - angle2), jnp.sin(angle1 - angle2)
     share = 6 / inertia / (16 - 9 * cosine**2)
     v1, v2 = share * (2 * p1 - 3 * cosine * p2), share * (8 * p2 - 3 * cosine * p1)
+    # The same pull on both arms, as in dysts; by the mechanics of two rods the second has a third.
     pull = 3 * GRAVITY / p.d
     return (
         v1,
