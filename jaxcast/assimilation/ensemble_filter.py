@@ -1,25 +1,17 @@
 """The base of filters that carry an ensemble from one value to the next."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
-from jaxcast.assimilation.members import (
-    MemberModel,
-    checked_ensemble,
-    checked_model,
-    checked_parameters,
-    moments,
-)
-from jaxcast.assimilation.observation import as_operator, weights_of
-from jaxcast.assimilation.start import around_value, check_known, check_settings, start_members
-from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Cell, Input, Output
-from jaxcast.sharding import OnOneDevice
+from jaxcast.assimilation.ensemble_cell import EnsembleCell
+from jaxcast.assimilation.members import moments
+from jaxcast.assimilation.observation import weights_of
+from jaxcast.assimilation.start import around_value
+from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
 
@@ -41,7 +33,7 @@ class EnsembleCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class EnsembleFilter(Cell, OnOneDevice, FrozenPytree):
+class EnsembleFilter(EnsembleCell):
     """Base of the filters that carry an ensemble, `EnsembleKalmanFilter` and `ParticleFilter`.
 
         analysis   members and weights <- analyse(members, weights, y)
@@ -50,17 +42,6 @@ class EnsembleFilter(Cell, OnOneDevice, FrozenPytree):
     Components that are unknown or NaN are not observed, and where none is there is no analysis.
     The model noise acts at every step, observed or not, and in closed loop too.
     """
-
-    model: Callable[..., Any]
-    observation_noise: Any
-    key: Key[Any, "..."]
-    parameters: Any = ()
-    operator: Any = None
-    model_noise: Any = 0.0
-    num_members: int = static(default=50)
-    initial_ensemble: Any = None
-
-    warmup = 0
 
     @abstractmethod
     def analyse(
@@ -96,55 +77,9 @@ class EnsembleFilter(Cell, OnOneDevice, FrozenPytree):
             Shares that sum to 1.
         """
 
-    @abstractmethod
-    def check_analysis(self) -> None:
-        """Refuses settings of the analysis that it cannot have.
-
-        Raises:
-            InputError: with what is wrong.
-        """
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "initial_ensemble", checked_ensemble(self.initial_ensemble, self.num_members))
-        object.__setattr__(self, "parameters", checked_parameters(self.parameters))
-        object.__setattr__(self, "operator", as_operator(self.operator))
-        object.__setattr__(self, "model", checked_model(self.model))
-        check_settings(self.initial_ensemble, self.operator, self.observation_noise, self.model_noise)
-        self.check_analysis()
-
-    @property
-    def member_model(self) -> MemberModel:
-        """The model with the dynamics of its parameters."""
-        return MemberModel(self.model, self.parameters, self.model_noise)
-
-    @property
-    def reads_tokens(self) -> bool:
-        return False
-
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> EnsembleCarry:
-        states, variables = start_members(
-            self.member_model,
-            self.initial_ensemble,
-            self.operator,
-            self.observation_noise,
-            value,
-            exogenous,
-            self.num_members,
-            self.key,
-        )
+        states, variables = self.start_members(value, exogenous)
         return EnsembleCarry(states, variables, jnp.zeros(self.num_members, value.dtype), jnp.asarray(0), self.key)
-
-    def check_first(self, value: Float[Any, " observation"], known: Bool[Any, "..."]) -> None:
-        """Refuses a first value that is not known in whole where there is no initial ensemble.
-
-        Args:
-            value: the first value.
-            known: whether it is the truth.
-
-        Raises:
-            InputError: for such a value.
-        """
-        check_known(self.initial_ensemble, value, known)
 
     def __call__(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Output]:
         analysed, info = self.assimilate(carry, x)
@@ -190,16 +125,3 @@ class EnsembleFilter(Cell, OnOneDevice, FrozenPytree):
 
     def _keys(self, carry: EnsembleCarry) -> Any:
         return jax.random.split(jax.random.fold_in(carry.key, carry.num_seen + 1), 3)
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        """Returns what would be observed of the forecast, the mean of the ensemble.
-
-        Args:
-            output: the output of the step before.
-            key: not used.
-
-        Returns:
-            The forecast, as an observation.
-        """
-        fed: Array = self.operator(output.forecast)
-        return fed

@@ -73,7 +73,11 @@ class EnsembleKalmanFilter(EnsembleFilter, name="ensemble_kalman_filter"):
     analysis: EnsembleAnalysis = EnsembleTransform()
 
     def check_analysis(self) -> None:
-        """Raises InputError for something else than an analysis."""
+        """Refuses something else than an analysis.
+
+        Raises:
+            InputError: with its type.
+        """
         if not isinstance(self.analysis, EnsembleAnalysis):
             raise InputError(
                 f"expected an analysis, got {type(self.analysis).__name__}; EnsembleTransform, LocalEnsembleTransform "

@@ -5,24 +5,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxcast.assimilation.checks import check_all
-from jaxcast.assimilation.members import (
-    MemberModel,
-    checked_ensemble,
-    checked_model,
-    checked_parameters,
-    moments,
-)
-from jaxcast.assimilation.observation import as_operator, weights_of
-from jaxcast.assimilation.start import around_value, check_known, check_settings, start_members
+from jaxcast.assimilation.ensemble_cell import EnsembleCell
+from jaxcast.assimilation.members import moments
+from jaxcast.assimilation.observation import weights_of
+from jaxcast.assimilation.start import around_value
 from jaxcast.assimilation.transforms import product, rotate, transform
 from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
-from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Cell, Input, Output
-from jaxcast.sharding import OnOneDevice
+from jaxcast.pytrees import static
+from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
 
@@ -44,7 +38,7 @@ class SmootherCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree, name="iterative_ensemble_smoother"):
+class IterativeEnsembleSmoother(EnsembleCell, name="iterative_ensemble_smoother"):
     """The iterative ensemble Kalman smoother (IEnKS): the newest value corrects the state lag steps ago.
 
         w* = argmin (M - 1) |w|^2 / 2 + |y - h(u_now(mean + w X))|_R^2 / 2
@@ -96,64 +90,25 @@ class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree, name="iterative
         True
     """
 
-    model: Callable[..., Any]
-    observation_noise: Any
-    key: Key[Any, "..."]
-    parameters: Any = ()
-    operator: Any = None
-    model_noise: Any = 0.0
     num_members: int = static(default=20)
-    initial_ensemble: Any = None
     lag: int = static(default=1)
     inflation: Any = 1.0
     num_iterations: int = static(default=5)
 
-    warmup = 0
+    def check_analysis(self) -> None:
+        """Refuses a lag, an inflation or a number of iterations that it cannot have.
 
-    def __post_init__(self) -> None:
+        Raises:
+            InputError: for such a setting.
+        """
         check_whole("lag", self.lag, least=1)
         check_whole("num_iterations", self.num_iterations, least=1)
         check_all("inflation", self.inflation, least=1)
-        object.__setattr__(self, "initial_ensemble", checked_ensemble(self.initial_ensemble, self.num_members))
-        object.__setattr__(self, "parameters", checked_parameters(self.parameters))
-        object.__setattr__(self, "operator", as_operator(self.operator))
-        object.__setattr__(self, "model", checked_model(self.model))
-        check_settings(self.initial_ensemble, self.operator, self.observation_noise, self.model_noise)
-
-    @property
-    def member_model(self) -> MemberModel:
-        """The model with the dynamics of its parameters."""
-        return MemberModel(self.model, self.parameters, self.model_noise)
-
-    @property
-    def reads_tokens(self) -> bool:
-        return False
 
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> SmootherCarry:
-        states, variables = start_members(
-            self.member_model,
-            self.initial_ensemble,
-            self.operator,
-            self.observation_noise,
-            value,
-            exogenous,
-            self.num_members,
-            self.key,
-        )
+        states, variables = self.start_members(value, exogenous)
         members = jnp.concatenate([states, variables], 1)
         return SmootherCarry(members, members, empty_window(exogenous, self.lag), jnp.asarray(0), self.key)
-
-    def check_first(self, value: Float[Any, " observation"], known: Bool[Any, "..."]) -> None:
-        """Refuses a first value that is not known in whole where there is no initial ensemble.
-
-        Args:
-            value: the first value.
-            known: whether it is the truth.
-
-        Raises:
-            InputError: for such a value.
-        """
-        check_known(self.initial_ensemble, value, known)
 
     def __call__(self, carry: SmootherCarry, x: Input) -> tuple[SmootherCarry, Output]:
         weights = weights_of(x.known, x.value, self.observation_noise)
@@ -186,19 +141,6 @@ class IterativeEnsembleSmoother(Cell, OnOneDevice, FrozenPytree, name="iterative
         members = jnp.where(carry.num_seen >= self.lag, moved, members)
         carry = SmootherCarry(members, later, push(carry.exogenous, x.exogenous), carry.num_seen + 1, carry.key)
         return carry, Output(forecast, info)
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        """Returns what would be observed of the forecast, the mean of the ensemble.
-
-        Args:
-            output: the output of the step before.
-            key: not used.
-
-        Returns:
-            The forecast, as an observation.
-        """
-        fed: Array = self.operator(output.forecast)
-        return fed
 
     def _analyse(self, prior: Array, observed: Callable[[Array], Array], values: Array) -> Array:
         k = self.num_members - 1

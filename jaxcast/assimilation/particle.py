@@ -64,7 +64,11 @@ class ParticleFilter(EnsembleFilter, name="particle_filter"):
     jitter: Any = 1.0
 
     def check_analysis(self) -> None:
-        """Raises InputError for a share or a jitter that it cannot have."""
+        """Refuses a share or a jitter that it cannot have.
+
+        Raises:
+            InputError: with the setting.
+        """
         check_all("resampling_share", self.resampling_share, least=0, most=1)
         check_all("jitter", self.jitter, least=0)
 

@@ -1,4 +1,4 @@
-"""Where an ensemble starts: an initial ensemble, or around the first value."""
+"""Where an ensemble starts: checks of what it starts from, and draws around the first value."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxcast.assimilation.checks import check_all, check_noise_fits
-from jaxcast.assimilation.members import MemberModel
 from jaxcast.assimilation.observation import WholeState
 from jaxcast.errors import InputError, shown
 from jaxcast.tracing import is_traced
@@ -76,47 +75,6 @@ def check_operator(operator: Any, observation_noise: Any, state: Array, value: A
         raise InputError(
             f"the observation operator must return values like those given, of shape {value.shape}, got {shown(found)}"
         )
-
-
-def start_members(
-    member_model: MemberModel,
-    initial_ensemble: Any,
-    operator: Any,
-    observation_noise: Any,
-    value: Array,
-    exogenous: Any,
-    num_members: int,
-    key: Key[Array, ""],
-) -> tuple[Array, Array]:
-    """Returns the members before any value: their states, and the variables of their parameters.
-
-    Args:
-        member_model: the model, with the dynamics of its parameters.
-        initial_ensemble: states of the members; None for none.
-        operator: what of a state is observed.
-        observation_noise: standard deviations of that.
-        value: the first value.
-        exogenous: what comes with it.
-        num_members: number of members.
-        key: of the parameters.
-
-    Returns:
-        States (member, dim), zeros without an initial ensemble, and variables (member, variable).
-
-    Raises:
-        InputError: for states, a model or an operator of another size.
-    """
-    states = initial_ensemble
-    if states is not None and isinstance(operator, WholeState) and states.shape[1:] != value.shape:
-        raise InputError(
-            f"expected an initial ensemble {(num_members, *value.shape)}, as the values are, "
-            f"got one of shape {states.shape}"
-        )
-    states = jnp.zeros((num_members, *value.shape)) if states is None else states
-    states = states.astype(value.dtype)
-    member_model.check_model(states[0], exogenous)
-    check_operator(operator, observation_noise, states[0], value)
-    return states, member_model.draw(key, num_members, value.dtype)
 
 
 def around_value(value: Array, noise: Any, num_members: int, key: Key[Array, ""]) -> Array:

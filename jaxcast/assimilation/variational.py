@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcast.assimilation.checks import check_all, check_covariance
+from jaxcast.assimilation.ensemble_cell import ObservingCell
 from jaxcast.assimilation.gauss_newton import minimise
 from jaxcast.assimilation.members import MemberModel, checked_model, checked_parameters
 from jaxcast.assimilation.observation import as_operator, weights_of
@@ -16,12 +17,11 @@ from jaxcast.assimilation.transforms import product
 from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Cell, Input, Output
-from jaxcast.sharding import OnOneDevice
+from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
 NUM_DRAWS = 256
-"""Of parameters, whose mean and covariance are their background."""
+"""Draws of the unknown parameters; their mean and covariance are the background."""
 
 
 class VariationalCarry(NamedTuple):
@@ -46,7 +46,16 @@ class VariationalCarry(NamedTuple):
     num_seen: Int[Array, ""]
 
 
-class VariationalFilter(Cell, OnOneDevice, FrozenPytree, name="variational_filter"):
+class _Analysis(NamedTuple):
+    """States at both ends of a window, with the variables of parameters, and roots of their covariances."""
+
+    start: Array
+    start_root: Array
+    end: Array
+    end_root: Array
+
+
+class VariationalFilter(ObservingCell, FrozenPytree, name="variational_filter"):
     """Strong-constraint 4D-Var over a window that moves with the newest value.
 
         J(u) = |u - background|_B^2 / 2 + sum_k |y_k - h(model^k(u))|_R^2 / 2
@@ -134,10 +143,6 @@ class VariationalFilter(Cell, OnOneDevice, FrozenPytree, name="variational_filte
         """The model with the dynamics of its parameters, without noise."""
         return MemberModel(self.model, self.parameters, 0.0)
 
-    @property
-    def reads_tokens(self) -> bool:
-        return False
-
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> VariationalCarry:
         state = jnp.asarray(self.background, value.dtype)
         self.member_model.check_model(state, exogenous)
@@ -148,7 +153,7 @@ class VariationalFilter(Cell, OnOneDevice, FrozenPytree, name="variational_filte
         return VariationalCarry(background, analyses, roots, values, values, exogenous, jnp.asarray(0))
 
     def check_first(self, value: Float[Any, " observation"], known: Bool[Any, "..."]) -> None:
-        """Accepts any first value, as there is a background.
+        """Accepts any first value, as the background takes the place of what is unknown.
 
         Args:
             value: the first value.
@@ -157,19 +162,38 @@ class VariationalFilter(Cell, OnOneDevice, FrozenPytree, name="variational_filte
 
     def __call__(self, carry: VariationalCarry, x: Input) -> tuple[VariationalCarry, Output]:
         newest = weights_of(x.known, x.value, self.observation_noise)
-        weights = push(carry.weights, newest)
         values = push(carry.values, jnp.where(newest > 0, x.value, 0) * newest)
+        found = self._analyse(carry, newest, values)
+        step = self.member_model.step
+        later, ahead = _tangents(lambda member: step(member, x.exogenous), found.end, found.end_root)
+        info = self._report(found, later, ahead)
+        oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
+        guess = jnp.where(carry.num_seen >= self.lag, step(found.start, oldest), found.start)
+        carry = VariationalCarry(
+            guess,
+            push(carry.analyses, found.end),
+            push(carry.roots, self._root_of(found.end_root)),
+            values,
+            push(carry.weights, newest),
+            push(carry.exogenous, x.exogenous),
+            carry.num_seen + 1,
+        )
+        return carry, Output(later[: jnp.size(self.background)], info)
+
+    def _analyse(self, carry: VariationalCarry, newest: Array, values: Array) -> _Analysis:
+        """Returns the analysis of the values of a window; `newest` are the weights of the last of them."""
+        weights = push(carry.weights, newest)
         num_steps = jnp.minimum(carry.num_seen, self.lag)
         is_moving = carry.num_seen > self.lag
         # The background of a moving window has seen the value at its start.
         weights = weights.at[0].multiply(jnp.where(is_moving, 0, 1))
-        background, root = self._prior(x.value.dtype)
+        background, root = self._prior(values.dtype)
         background = jnp.where(is_moving, carry.analyses[1], background)
         root = jnp.where(is_moving, carry.roots[1], root)
-        dim, step = jnp.size(self.background), self.member_model.step
+        dim = jnp.size(self.background)
 
         def states_from(start: Array) -> Array:
-            return along_window(step, start, carry.exogenous, self.lag, num_steps)
+            return along_window(self.member_model.step, start, carry.exogenous, self.lag, num_steps)
 
         def observed(control: Array) -> tuple[Array, Array]:
             states = states_from(background + product(root, control))
@@ -181,43 +205,22 @@ class VariationalFilter(Cell, OnOneDevice, FrozenPytree, name="variational_filte
         found = minimise(observed, begin, goal, self.num_iterations)
         seen = (newest > 0).any()
         start = jnp.where(seen, background + product(root, found.control), carry.guess)
-        analysis = jnp.where(seen, found.end, states_from(start)[-1])
-        later, ahead = _tangents(lambda member: step(member, x.exogenous), analysis, found.end_root)
+        end = jnp.where(seen, found.end, states_from(start)[-1])
+        return _Analysis(start, product(root, found.root), end, found.end_root)
+
+    def _report(self, found: _Analysis, later: Array, ahead: Array) -> Info:
+        """Returns the entries of `Info`; later is the member one step later, and ahead the root of its covariance."""
+        dim = jnp.size(self.background)
         regime, of_regime = _tangents(lambda member: self.member_model.values(member[dim:]), later, ahead)
-        info: Info = {
-            "analysis": analysis[:dim],
+        return {
+            "analysis": found.end[:dim],
             "analysis_spread": jnp.linalg.norm(found.end_root[:dim], axis=1),
-            "reanalysis": start[:dim],
-            "reanalysis_spread": jnp.linalg.norm(product(root, found.root)[:dim], axis=1),
+            "reanalysis": found.start[:dim],
+            "reanalysis_spread": jnp.linalg.norm(found.start_root[:dim], axis=1),
             "spread": jnp.linalg.norm(ahead[:dim], axis=1),
             "regime": regime,
             "regime_deviation": jnp.linalg.norm(of_regime, axis=1),
         }
-        oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
-        guess = jnp.where(carry.num_seen >= self.lag, step(start, oldest), start)
-        carry = VariationalCarry(
-            guess,
-            push(carry.analyses, analysis),
-            push(carry.roots, self._root_of(found.end_root)),
-            values,
-            push(carry.weights, newest),
-            push(carry.exogenous, x.exogenous),
-            carry.num_seen + 1,
-        )
-        return carry, Output(later[:dim], info)
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        """Returns what would be observed of the forecast.
-
-        Args:
-            output: the output of the step before.
-            key: not used.
-
-        Returns:
-            The forecast, as an observation.
-        """
-        fed: Array = self.operator(output.forecast)
-        return fed
 
     def _prior(self, dtype: Any) -> tuple[Array, Array]:
         """Returns the background of the first window, with the parameters' variables, and the root of its B."""
