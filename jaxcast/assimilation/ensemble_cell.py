@@ -94,7 +94,7 @@ class EnsembleCell(ObservingCell, FrozenPytree):
         """
         check_known(self.initial_ensemble, value, known)
 
-    def start_members(self, value: Float[Array, " observation"], exogenous: Any) -> tuple[Array, Array]:
+    def _start_members(self, value: Float[Array, " observation"], exogenous: Any) -> tuple[Array, Array]:
         """Returns the members before any value: their states, and the variables of their parameters.
 
         Args:
@@ -102,7 +102,8 @@ class EnsembleCell(ObservingCell, FrozenPytree):
             exogenous: what comes with it.
 
         Returns:
-            States (member, dim), zeros without an initial ensemble, and variables (member, variable).
+            States (member, dim), zeros without an initial ensemble, and variables
+            (member, variable).
 
         Raises:
             InputError: for states, a model or an operator of another size.

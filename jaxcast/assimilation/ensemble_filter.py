@@ -78,7 +78,7 @@ class EnsembleFilter(EnsembleCell):
         """
 
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> EnsembleCarry:
-        states, variables = self.start_members(value, exogenous)
+        states, variables = self._start_members(value, exogenous)
         return EnsembleCarry(states, variables, jnp.zeros(self.num_members, value.dtype), jnp.asarray(0), self.key)
 
     def __call__(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Output]:

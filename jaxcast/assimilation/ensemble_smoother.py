@@ -106,7 +106,7 @@ class IterativeEnsembleSmoother(EnsembleCell, name="iterative_ensemble_smoother"
         check_all("inflation", self.inflation, least=1)
 
     def init_carry(self, value: Float[Array, " observation"], exogenous: Any = None) -> SmootherCarry:
-        states, variables = self.start_members(value, exogenous)
+        states, variables = self._start_members(value, exogenous)
         members = jnp.concatenate([states, variables], 1)
         return SmootherCarry(members, members, empty_window(exogenous, self.lag), jnp.asarray(0), self.key)
 
