@@ -19,6 +19,9 @@ from jaxcast.sharding import devices_for, map_shards
 from jaxcast.tracing import is_traced
 from jaxcast.xla_cpu import wide_jit
 
+MOST_LEADS = 200
+"""Leads of windows that choose, unless others are asked for."""
+
 
 class Windows(NamedTuple):
     """Forecast windows, each with its history and its truth.
@@ -204,3 +207,47 @@ def windows_at(trajectory: Trajectory, starts: np.ndarray, *, history_size: int,
     index = starts[:, None] + np.arange(history_size + num_leads)
     states = trajectory.states[index]
     return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])
+
+
+def validation_leads(num_late: int) -> int:
+    """Returns the usual leads of windows that choose: a third of the samples at the end, at most 200.
+
+    Args:
+        num_late: samples at the end.
+    """
+    return max(1, min(MOST_LEADS, num_late // 3))
+
+
+def late_windows(
+    trajectory: Trajectory, num_fit: int, *, history_size: int, num_windows: int, num_leads: int | None = None
+) -> Windows:
+    """Cuts overlapping windows, whose truth no fit has seen, from the end of a trajectory.
+
+    Args:
+        trajectory: evenly sampled.
+        num_fit: samples before the truth of the first window.
+        history_size: samples before the truth of each window; they may be among those.
+        num_windows: the most windows.
+        num_leads: leads of each; by default as `validation_leads`.
+
+    Returns:
+        The windows.
+
+    Raises:
+        InputError: for an end that is shorter than a window, or a history that is too long.
+    """
+    size = len(trajectory.states)
+    num_leads = validation_leads(size - num_fit) if num_leads is None else num_leads
+    first, last = max(0, num_fit - history_size), size - history_size - num_leads
+    if size - num_fit < num_leads:
+        raise InputError(
+            f"expected at least {num_leads} samples after the first {num_fit}, for windows of {num_leads} leads, got "
+            f"{size - num_fit}; give a longer trajectory or fewer num_leads"
+        )
+    if last < 0:
+        raise InputError(
+            f"history_size must be at most {size - num_leads}, as windows need {num_leads} of the {size} samples for "
+            f"their leads, got {history_size}"
+        )
+    starts = np.unique(np.linspace(first, last, min(num_windows, last - first + 1)).astype(int))
+    return windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxcast
-from jaxcast.assimilation import EnsembleKalmanFilter, EnsembleTransform, HarmonicParameter, RandomWalk, parameter_map
+from jaxcast.assimilation import EnsembleKalmanFilter, parameter_map
 from jaxcast.benchmark.scoring import score_against
 from jaxcast.benchmark.task import Task
-from jaxcast.selection.trials import held_out
+from jaxcast.selection.filters import NUM_MEMBERS, parameter_filter
+from jaxcast.windows import late_windows, validation_leads
 
 NOISE = 0.03
 """Of a value that has none, in deviations: a filter needs some."""
 DEVIATIONS = (1 / 40, 1 / 5)
-NUM_MEMBERS = 30
 NUM_TRIALS = 20
 
 
@@ -41,14 +41,24 @@ def ensemble_kalman_filter(task: Task) -> np.ndarray:
         raise jaxcast.InputError("the candidates do not differ in one parameter alone")
     name, values = found
     model = parameter_map(systems[0], [name], dt=task.case.dt, h=task.case.h)
+    noise = (task.case.observation_noise or NOISE) * jnp.asarray(task.scale)
+    ensemble = initial(task) if task.case.seen is not None else None
     cells = [
-        made(task, model, min(values), max(values), deviation, is_harmonic)
+        parameter_filter(
+            model,
+            values,
+            observation_noise=noise,
+            deviation=deviation,
+            is_harmonic=is_harmonic,
+            key=jax.random.key(0),
+            initial_ensemble=ensemble,
+        )
         for deviation, is_harmonic in itertools.product(DEVIATIONS, (False, True))
     ]
     num_fit = round(0.75 * len(task.train.states))
     train = jax.tree.map(jnp.asarray, task.train)
-    leads = max(1, min(200, (len(train.states) - num_fit) // 3, task.case.num_leads))
-    windows = held_out(train, num_fit, history_size=task.case.history_size, num_leads=leads, num_windows=NUM_TRIALS)
+    leads = min(validation_leads(len(train.states) - num_fit), task.case.num_leads)
+    windows = late_windows(train, num_fit, history_size=task.case.history_size, num_windows=NUM_TRIALS, num_leads=leads)
     ranks = [trial(cell, windows, task) for cell in cells]
     best = cells[int(np.argmax(ranks))]
     return forecasts(best, jax.tree.map(jnp.asarray, task.windows))
@@ -69,25 +79,6 @@ def trial(cell: Any, windows: jaxcast.Windows, task: Task) -> float:
     forecast = forecasts(cell, windows)[None]
     case = dataclasses.replace(task.case, num_leads=forecast.shape[2], ground_truth_time=None)
     return float(score_against(case, forecast, np.asarray(windows.truth)[None]).valid_times.mean())
-
-
-def made(task: Task, model: Any, low: float, high: float, deviation: float, is_harmonic: bool) -> EnsembleKalmanFilter:
-    """Makes a filter."""
-    step = deviation * (high - low)
-    parameter: Any = RandomWalk(low, high, step)
-    if is_harmonic:
-        middle, half = (low + high) / 2, (high - low) / 2
-        parameter = HarmonicParameter(middle - half / 2, middle + half / 2, half, 5.0, 60.0, step / 10)
-    key = jax.random.key(0)
-    return EnsembleKalmanFilter(
-        model,
-        observation_noise=(task.case.observation_noise or NOISE) * jnp.asarray(task.scale),
-        key=key,
-        parameters=[parameter],
-        num_members=NUM_MEMBERS,
-        analysis=EnsembleTransform(inflation=1.02),
-        initial_ensemble=initial(task) if task.case.seen is not None else None,
-    )
 
 
 def initial(task: Task) -> Any:

@@ -24,7 +24,7 @@ from jaxcast.regime.harmonics import Allowed, HarmonicSchedule, Steps, misfit, s
 from jaxcast.regime.learned import LearnedRegimeForecaster
 from jaxcast.regime.learned_motions import LearnedMotion, MotionFitter, exact_profile, motion_fitters
 from jaxcast.regime.noise import Residuals, explanations
-from jaxcast.regime.trials import late_windows, losses_of, num_late
+from jaxcast.regime.trials import losses_of, num_late, trial_windows
 from jaxcast.windows import Windows
 
 CLEARLY, NEGLIGIBLE = 1.05, 1e-3
@@ -175,7 +175,7 @@ def _read(
     ]
     learned = _learned(fitted_schedules, steps, _origin(trajectory))
     cells += [make_of(of, motion, is_corrected or of.is_exact) for of, is_corrected, _, _, motion in learned]
-    windows = late_windows(trajectory)
+    windows = trial_windows(trajectory)
     losses = np.asarray(losses_of(cells, windows))
     # What was learned must forecast clearly better than what is simpler.
     losses[len(fitted_schedules) :] = CLEARLY * losses[len(fitted_schedules) :] + NEGLIGIBLE

@@ -11,15 +11,11 @@ from jaxtyping import Array, Float
 
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.sampling import exact_times, with_all_digits
+from jaxcast.scores.valid_times import lost_share
 from jaxcast.sharding import devices_for
-from jaxcast.windows import Windows, run_windows, windows_at
+from jaxcast.windows import Windows, late_windows, run_windows
 
 MOST_WINDOWS = 32
-TOLERABLE = 0.35
-"""Mean squared error, in deviations of the state, at which a forecast is half lost.
-
-It is 0.175 of the error between two states drawn at random.
-"""
 
 
 def num_late(trajectory: Trajectory) -> int:
@@ -31,22 +27,20 @@ def num_late(trajectory: Trajectory) -> int:
     return len(trajectory.states) // 4
 
 
-def late_windows(trajectory: Trajectory) -> Windows:
-    """Cuts overlapping windows out of the last quarter, to which no schedule was fitted.
+def trial_windows(trajectory: Trajectory) -> Windows:
+    """Cuts overlapping windows, histories included, out of the last quarter, to which nothing was fitted.
 
     Args:
         trajectory: the whole.
     """
     tail = num_late(trajectory)
     history_size, num_leads = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
-    last = len(trajectory.states) - history_size - num_leads
-    first = len(trajectory.states) - tail
-    starts = np.unique(np.linspace(first, last, MOST_WINDOWS).astype(int))
-    return windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)
+    num_fit = len(trajectory.states) - tail + history_size
+    return late_windows(trajectory, num_fit, history_size=history_size, num_windows=MOST_WINDOWS, num_leads=num_leads)
 
 
 def losses_of(cells: Sequence[Any], windows: Windows) -> list[float]:
-    """Computes the mean of e^2 / (e^2 + TOLERABLE), e in standard deviations; NaN counts as 1.
+    """Computes the `lost_share` of each cell, of errors in standard deviations.
 
     Args:
         cells: of regimes; those of one structure run in one program.
@@ -71,6 +65,6 @@ def _lost(cells: Any, windows: Windows) -> Float[Array, " cell"]:
         scale = cell.emulator.system.scale
         forecasts = run_windows(cell, windows, mesh=devices_for(None, cell, windows)).forecast
         squares = jnp.mean(((forecasts - windows.truth) / scale) ** 2, -1)
-        return jnp.mean(jnp.where(jnp.isfinite(squares), squares / (squares + TOLERABLE), 1))
+        return lost_share(squares)
 
     return jax.lax.map(one, cells)

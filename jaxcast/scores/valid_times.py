@@ -10,6 +10,9 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.types import Scalar
 
+VALID_SHARE = 0.175
+"""Share of `saturation_error` below which a squared error counts as valid, on any system."""
+
 
 class ValidTime(NamedTuple):
     """Valid time of a forecast.
@@ -166,6 +169,28 @@ def saturation_error(states: Float[Array, "time dim"]) -> Float[Array, ""]:
         2.0
     """
     return 2 * states.var(0).mean()
+
+
+def usual_threshold(states: Shaped[ArrayLike, "time dim"]) -> float:
+    """Returns the usual threshold of a valid time: 0.175 times `saturation_error`.
+
+    Args:
+        states: a long trajectory of the system.
+    """
+    return VALID_SHARE * float(saturation_error(jnp.asarray(states)))
+
+
+def lost_share(squares: Float[Array, "..."], threshold: Scalar = 2 * VALID_SHARE) -> Float[Array, ""]:
+    """Computes how much of the leads forecasts lose: the mean of e^2 / (e^2 + threshold).
+
+    Like a valid time it is bounded, but it changes smoothly. What is not finite counts as 1.
+
+    Args:
+        squares: e^2, squared errors of windows and leads, means over components.
+        threshold: at which a lead is half lost; the default is the usual threshold of errors in
+            deviations of the state.
+    """
+    return jnp.mean(jnp.where(jnp.isfinite(squares), squares / (squares + threshold), 1))
 
 
 @checked

@@ -8,10 +8,11 @@ import numpy as np
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.progress import doing
+from jaxcast.scores.valid_times import usual_threshold
 from jaxcast.selection.methods import METHODS, PoolData
-from jaxcast.selection.trials import Times, Trial, held_out, left_out, threshold_of, trial_of, valid_times
+from jaxcast.selection.trials import Times, Trial, left_out, trial_of, valid_times
+from jaxcast.windows import late_windows
 
-MOST_LEADS = 200
 NO_ERROR = 1e-4
 """Below this error a method whose forecasts stay valid ends the comparison."""
 
@@ -58,13 +59,12 @@ class Comparison:
         trajectory = data.trajectory
         size = len(trajectory.states)
         num_fit = round(size * (1 - validation_share))
-        leads = max(1, min(MOST_LEADS, (size - num_fit) // 3)) if num_leads is None else num_leads
-        self.windows = held_out(
-            trajectory, num_fit, history_size=data.history_size, num_leads=leads, num_windows=num_windows
+        self.windows = late_windows(
+            trajectory, num_fit, history_size=data.history_size, num_windows=num_windows, num_leads=num_leads
         )
         self.data = data._replace(trajectory=Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit]))
         self.dt = float(f"{(trajectory.times[-1] - trajectory.times[0]) / (size - 1):.9g}")
-        self.threshold = threshold_of(trajectory.states) if threshold is None else float(threshold)
+        self.threshold = usual_threshold(trajectory.states) if threshold is None else float(threshold)
         if threshold is None and not np.ptp(np.asarray(trajectory.states), axis=0).any():
             raise InputError("expected a trajectory that varies, got equal states; give a threshold to try methods")
         self.began, self.budget = time.perf_counter(), budget

@@ -6,9 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcast.assimilation.analyses import EnsembleTransform
-from jaxcast.assimilation.ensemble_kalman import EnsembleKalmanFilter
-from jaxcast.assimilation.parameters import HarmonicParameter, RandomWalk, parameter_map
+from jaxcast.assimilation.parameters import parameter_map
 from jaxcast.dynamics.candidates import ForecastMap, unstack_systems
 from jaxcast.dynamics.coordinates import coordinates_of
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory
@@ -28,6 +26,7 @@ from jaxcast.pooling.samples import one_step_samples
 from jaxcast.pooling.scales import input_scales
 from jaxcast.regime.fit import fit_regime
 from jaxcast.rollout import Cell
+from jaxcast.selection.filters import parameter_filter
 from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
 
@@ -207,20 +206,14 @@ def _filter(data: PoolData, *, observation_noise: float, deviation: float, is_ha
     if found is None or not isinstance(data.forecast_map, FlowMap):
         raise InputError("the candidates do not differ in one parameter alone")
     (name, values), flow = found, data.forecast_map
-    dt, low, high = float(flow.dt), float(min(values)), float(max(values))
-    model = parameter_map(unstack_systems(flow.system)[0], [name], dt=dt, h=dt / flow.num_substeps)
-    step = deviation * (high - low)
-    parameter: Any = RandomWalk(low, high, step)
-    if is_harmonic:
-        quarter = (high - low) / 4
-        parameter = HarmonicParameter(low + quarter, high - quarter, 2 * quarter, 5.0, 60.0, step / 10)
-    return EnsembleKalmanFilter(
-        model,
+    dt = float(flow.dt)
+    return parameter_filter(
+        parameter_map(unstack_systems(flow.system)[0], [name], dt=dt, h=dt / flow.num_substeps),
+        values,
         observation_noise=observation_noise * data.trajectory.states.std(0),
+        deviation=deviation,
+        is_harmonic=is_harmonic,
         key=jax.random.key(data.seed),
-        parameters=[parameter],
-        num_members=30,
-        analysis=EnsembleTransform(inflation=1.02),
     )
 
 

@@ -3,15 +3,12 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.dynamics.trajectories import Trajectory
-from jaxcast.errors import InputError
 from jaxcast.rollout import Cell
 from jaxcast.scores.paired import paired_test
-from jaxcast.scores.valid_times import valid_time
-from jaxcast.windows import Windows, forecast_windows, windows_at
+from jaxcast.scores.valid_times import lost_share, valid_time
+from jaxcast.windows import Windows, forecast_windows
 
 
 class Trial(NamedTuple):
@@ -46,8 +43,8 @@ class Times(NamedTuple):
     Args:
         times: of each window.
         censored: whether each of them is only a lower bound.
-        error: mean of e^2 / (e^2 + threshold) over windows and leads, e^2 the mean squared error; it
-            decides between equal times, and is 1 where no forecast is finite.
+        error: `lost_share` at the threshold; it decides between equal times, and is 1 where no
+            forecast is finite.
     """
 
     times: np.ndarray
@@ -58,38 +55,6 @@ class Times(NamedTuple):
     def rank(self) -> tuple[float, float]:
         """What the best cell has the most of."""
         return (round(float(self.times.mean()), 9), -self.error)
-
-
-def held_out(trajectory: Trajectory, num_fit: int, *, history_size: int, num_leads: int, num_windows: int) -> Windows:
-    """Cuts overlapping windows, whose truth no fit has seen, from the end of a trajectory.
-
-    Args:
-        trajectory: evenly sampled.
-        num_fit: samples that methods are fitted to.
-        history_size: samples before each window; they may be among those.
-        num_leads: leads of each.
-        num_windows: the most windows.
-
-    Returns:
-        The windows.
-
-    Raises:
-        InputError: for an end that is shorter than a window, or a history that is too long.
-    """
-    size = len(trajectory.states)
-    first, last = max(0, num_fit - history_size), size - history_size - num_leads
-    if size - num_fit < num_leads:
-        raise InputError(
-            f"expected at least {num_leads} samples after the first {num_fit} to try methods on, got {size - num_fit}; "
-            "give a longer trajectory or fewer num_leads"
-        )
-    if last < 0:
-        raise InputError(
-            f"history_size must be at most {size - num_leads}, as windows need {num_leads} of the {size} samples for "
-            f"their leads, got {history_size}"
-        )
-    starts = np.unique(np.linspace(first, last, min(num_windows, last - first + 1)).astype(int))
-    return windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)
 
 
 def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) -> Times:
@@ -113,7 +78,7 @@ def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) ->
 def _times(forecast: Any, truth: Any, dt: Any, threshold: Any) -> Any:
     score = jax.vmap(lambda f, t: tuple(valid_time(f, t, dt=dt, threshold=threshold)))
     squares = ((forecast - truth) ** 2).mean(-1)
-    return (*score(forecast, truth), jnp.where(jnp.isfinite(squares), squares / (squares + threshold), 1).mean())
+    return (*score(forecast, truth), lost_share(squares, threshold))
 
 
 def trial_of(method: str, setting: dict[str, Any], own: Times, best: Times, seconds: float) -> Trial:
@@ -158,12 +123,3 @@ def left_out(method: str, reason: str, seconds: float = 0.0) -> Trial:
     """
     nothing = float("nan")
     return Trial(method, {}, nothing, nothing, nothing, nothing, seconds, reason)
-
-
-def threshold_of(states: Any) -> float:
-    """Returns 0.175 times the squared error of two states drawn at random.
-
-    Args:
-        states: of a trajectory.
-    """
-    return float(0.35 * jnp.var(jnp.asarray(states), axis=0).mean())

@@ -17,7 +17,7 @@ from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
 from jaxcast.scores.valid_times import valid_time
 from jaxcast.types import Scalar
-from jaxcast.windows import Windows, forecast_windows, windows_at
+from jaxcast.windows import Windows, forecast_windows, late_windows
 
 
 class GridSearch(NamedTuple):
@@ -95,8 +95,9 @@ def grid_search(
         )
     check_sampling(trajectory.times, dt=dt)
     early = Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit])
-    starts = np.unique(np.linspace(num_fit, last, num_windows).astype(int))
-    windows = windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)
+    windows = late_windows(
+        trajectory, num_fit + history_size, history_size=history_size, num_windows=num_windows, num_leads=num_leads
+    )
     scores = []
     for setting in settings:
         times = _valid_times(fit(early, **setting), windows, dt, threshold, scale)

@@ -355,7 +355,7 @@ def test_explanations_are_judged_by_the_last_quarter_alone():
     """And lost: e^2 / (e^2 + 0.35) of the error in deviations of the state; what is not finite counts as one."""
     states = simulated(schedule_of(0.3, 0.0, [0.0], [0.0]), 199)
     trajectory = jaxcast.Trajectory(DT * jnp.arange(200.0), states)
-    windows = trials.late_windows(trajectory)
+    windows = trials.trial_windows(trajectory)
     assert windows.times.min() == pytest.approx(DT * 150)
     assert windows.times.max() == pytest.approx(DT * 199)
     off = windows._replace(truth=windows.truth + jnp.asarray([2.0, 10.0]))

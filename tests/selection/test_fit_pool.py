@@ -7,8 +7,10 @@ import pytest
 from scipy.stats import wilcoxon
 
 import jaxcast
+from jaxcast.scores.valid_times import usual_threshold
 from jaxcast.selection.methods import METHODS, Method
-from jaxcast.selection.trials import Times, held_out, threshold_of, trial_of, valid_times
+from jaxcast.selection.trials import Times, trial_of, valid_times
+from jaxcast.windows import late_windows
 
 CHEAP = ("persistence", "equal_weights", "best_single", "ridge")
 SIZES = {"history_size": 4, "num_leads": 20, "num_windows": 20}
@@ -51,15 +53,15 @@ def test_the_best_of_a_trial_is_refitted_to_everything():
 
 def test_windows_that_decide_begin_after_all_that_was_fitted():
     truth = jaxcast.Trajectory(jnp.arange(100.0), jnp.arange(100.0)[:, None])
-    windows = held_out(truth, 75, history_size=10, num_leads=5, num_windows=8)
+    windows = late_windows(truth, 75, history_size=10, num_leads=5, num_windows=8)
     assert windows.truth.min() == 75
     assert windows.truth.max() == 99
     np.testing.assert_array_equal(windows.history[..., -1, 0] + 1, windows.truth[:, 0, 0])
     with pytest.raises(jaxcast.InputError, match="expected at least 30 samples after the first 75"):
-        held_out(truth, 75, history_size=10, num_leads=30, num_windows=8)
+        late_windows(truth, 75, history_size=10, num_leads=30, num_windows=8)
     with pytest.raises(jaxcast.InputError, match="history_size must be at most 95"):
-        held_out(truth, 75, history_size=1000, num_leads=5, num_windows=8)
-    assert len(held_out(truth, 75, history_size=10, num_leads=5, num_windows=10**12).truth) == 21
+        late_windows(truth, 75, history_size=1000, num_leads=5, num_windows=8)
+    assert len(late_windows(truth, 75, history_size=10, num_leads=5, num_windows=10**12).truth) == 21
 
 
 def test_a_trial_is_the_paired_test_of_scipy():
@@ -75,13 +77,15 @@ def test_a_trial_is_the_paired_test_of_scipy():
 def test_valid_times_of_persistence_are_those_of_the_definition():
     states = jnp.asarray(np.random.default_rng(1).normal(size=(60, 2)))
     truth = jaxcast.Trajectory(jnp.arange(60.0), states)
-    windows = held_out(truth, 30, history_size=2, num_leads=6, num_windows=10)
+    windows = late_windows(truth, 30, history_size=2, num_leads=6, num_windows=10)
     times = valid_times(jaxcast.Forecaster(jaxcast.pooling.Persistence()), windows, dt=0.5, threshold=1.5)
     errors = ((np.asarray(windows.history[:, -1:]) - np.asarray(windows.truth)) ** 2).mean(-1)
     expected = [0.5 * next((k for k, error in enumerate(row) if error >= 1.5), 6) for row in errors]
     np.testing.assert_allclose(times.times, expected)
     np.testing.assert_array_equal(times.censored, (errors < 1.5).all(1))
-    assert threshold_of(states) == pytest.approx(0.175 * float(jaxcast.saturation_error(states)))
+    lost = np.mean(errors / (errors + 1.5))
+    assert times.error == pytest.approx(lost)
+    assert usual_threshold(states) == pytest.approx(0.175 * np.mean(2 * np.var(states, axis=0)))
 
 
 def test_methods_that_cannot_be_tried_say_why():

@@ -32,7 +32,7 @@ from jaxcast.progress import announce, note, phase
 from jaxcast.pytrees import fingerprint
 from jaxcast.rollout import Output
 from jaxcast.saving.models import StoredModel, load_model
-from jaxcast.scores.valid_times import median_interval, saturation_error, valid_time
+from jaxcast.scores.valid_times import median_interval, usual_threshold, valid_time
 from jaxcast.windows import Windows, cut_windows, forecast_windows
 
 
@@ -96,7 +96,7 @@ class EvaluatePool:
                 )
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
         windows = self.windows(trajectory, pools, stored.attributes)
-        threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))
+        threshold = self.threshold or usual_threshold(trajectory.states)
         data = fingerprint(stored.trajectory)
         folder = RunFolder.of(
             self,

@@ -23,7 +23,7 @@ from jaxcast.progress import phase
 from jaxcast.regime.filtering import RegimeCell
 from jaxcast.rollout import Output, forecast
 from jaxcast.saving.models import StoredModel, load_model
-from jaxcast.scores.valid_times import saturation_error, valid_time
+from jaxcast.scores.valid_times import usual_threshold, valid_time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,7 +253,7 @@ class ForecastPool:
         truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
         line = f"{self.num_leads} leads from time {float(stored.trajectory.times[newest]):g} in {self.out}"
         if len(truth):
-            threshold = 0.175 * float(saturation_error(jnp.asarray(stored.trajectory.states)))
+            threshold = usual_threshold(stored.trajectory.states)
             dt = float(result.times[1] - result.times[0])
             valid = valid_time(result.states[: len(truth)], jnp.asarray(truth), dt=dt, threshold=threshold)
             line += (

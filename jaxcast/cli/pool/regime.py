@@ -20,15 +20,13 @@ from jaxcast.regime.fields import tried
 from jaxcast.regime.fit import AnyRegimeForecaster, RegimeTrial, fit_and_trial
 from jaxcast.regime.learned import LearnedRegimeForecaster
 from jaxcast.rollout import Cell, open_loop
-from jaxcast.scores.valid_times import saturation_error, valid_time
+from jaxcast.scores.valid_times import usual_threshold, valid_time
 from jaxcast.windows import Windows, forecast_windows
 
 NEGLIGIBLE = 1e-9
 """Of the candidates' standard deviation in the regime: a wander that is rounding."""
 NUM_DELAYS = 5
 """Of corrected interpolation in the trial, as by default of the command."""
-VALID = 0.175
-"""Share of the saturation error below which a forecast is valid, as by default of `jaxcast pool evaluate`."""
 CLEARLY = 1.25
 """How many times as long as the regime's the other's median valid time must be to be recommended."""
 NUM_SETTLING = 6
@@ -97,7 +95,7 @@ def compare_on_trial(trial: RegimeTrial, trajectory: Trajectory, candidates: Flo
     samples = one_step_samples(before, min(NUM_DELAYS, trial.num_samples // 4), candidates)
     pool = fit_correction(samples, pool=fit_regime_interpolation(samples))
     dt = float(trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1)
-    threshold = VALID * float(saturation_error(trajectory.states))
+    threshold = usual_threshold(trajectory.states)
     times = {
         name: _valid_times(cell, trial.windows, dt, threshold)
         for name, cell in (("regime", trial.cell), ("corrected_interpolation", Forecaster(pool, candidates)))

@@ -26,13 +26,16 @@ from jaxcast.pooling.hybrid.forecaster import HybridForecaster, HybridMemory
 from jaxcast.pooling.hybrid.normal_equations import NormalEquations
 from jaxcast.pooling.hybrid.regressors import PolynomialRegressor, Regressor, SeenSamples
 from jaxcast.pooling.hybrid.stencil import Stencil, as_stencil
-from jaxcast.pooling.hybrid.trials import late_windows, lost_shares
+from jaxcast.pooling.hybrid.trials import lost_shares
 from jaxcast.pooling.pool import Pool
 from jaxcast.rollout import Input
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
+from jaxcast.windows import late_windows
 
 MOST_AT_ONCE = 4_000_000
 """Features that are held at once."""
+MOST_WINDOWS = 32
+"""Windows that choose the penalty."""
 MOST_SAMPLES = 200_000
 """Samples from which a regressor learns its features; the readout is fitted to all."""
 
@@ -122,7 +125,9 @@ def fit_hybrid(
     if len(penalties) > 1:
         cell, readouts = fit_one(jax.tree.map(lambda a: a[:num_fit], trajectory), penalties=penalties)
         history_size = max(cell.warmup, cell.base_warmup + regressor.num_discarded) + 1
-        windows = late_windows(trajectory, num_fit, history_size=history_size, num_leads=num_leads)
+        windows = late_windows(
+            trajectory, num_fit, history_size=history_size, num_windows=MOST_WINDOWS, num_leads=num_leads
+        )
         chosen = penalties[int(np.argmin(lost_shares(cell, readouts, windows)))]
     cell, (readout,) = fit_one(trajectory, penalties=(chosen,))
     return dataclasses.replace(cell, readout=readout)
