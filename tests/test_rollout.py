@@ -284,7 +284,10 @@ def test_what_does_not_fit_together_is_refused(attention, candidates, trajectory
             jaxcast.pooling.HeldWeights(jaxcast.Forecaster(jaxcast.pooling.Persistence())),
             "held weights need candidates",
         ),
-        (jaxcast.Forecaster(attention, single), r"must return \(model, dim\), got shape \(3,\); is its system a stack"),
+        (
+            jaxcast.Forecaster(attention, single),
+            r"must return \(model, dim\), got shape \(3,\); give it the flow map of jaxcast.stack",
+        ),
         (jaxcast.Forecaster(attention), "AdditiveAttention needs candidates"),
         (jaxcast.Forecaster(small, candidates), "the memory holds 30 numbers a sample, the network was made for 20"),
         (jaxcast.Forecaster(jaxcast.equal_weights(2), candidates), "a weight for each of 11 candidates, got"),

@@ -255,7 +255,10 @@ def candidate_shapes(forecast_map: ForecastMap | None, value: Any, exogenous: An
     if not isinstance(shapes, jax.ShapeDtypeStruct):
         raise InputError(f"the forecast map must return one array (model, dim), got a {type(shapes).__name__}")
     if shapes.ndim < 2:
-        raise InputError(f"the forecast map must return (model, dim), got shape {shapes.shape}; is its system a stack?")
+        raise InputError(
+            f"the forecast map must return (model, dim), got shape {shapes.shape}; give it the flow map of "
+            "jaxcast.stack_systems([system, ...]), also of a single one"
+        )
     if shapes.shape[1:] != jnp.shape(value):
         raise InputError(
             f"the candidates must forecast values like those that they get, of shape {jnp.shape(value)}, got forecasts "

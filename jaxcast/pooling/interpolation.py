@@ -135,6 +135,8 @@ def fit_regime_interpolation(samples: OneStepSamples, *, num_directions: int = 1
         raise InputError("interpolation needs candidates: make the samples with a forecast map")
     check_finite({"forecasts": samples.forecasts})
     num_models = samples.forecasts.shape[-2]
+    if num_models < 2:
+        raise InputError(f"interpolation needs candidates that differ: expected at least two, got {num_models}")
     if not 1 <= num_directions < num_models:
         raise InputError(f"num_directions must be from 1 to {num_models - 1} for {num_models} candidates")
     directions, scale = _directions(samples.forecasts, num_directions)

@@ -1,5 +1,6 @@
 """Compares methods: fitted to the start of a trajectory, they forecast the same windows of its end."""
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from jaxcast.selection.methods import METHODS, PoolData
 from jaxcast.selection.trials import Times, Trial, left_out, trial_of, valid_times
 from jaxcast.windows import late_windows
 
+LEAST_LATE = 12
+"""Samples of the last part: fewer make windows of so few leads that they tell nothing."""
 NO_ERROR = 1e-4
 """Below this error a method whose forecasts stay valid ends the comparison."""
 
@@ -59,6 +62,9 @@ class Comparison:
         trajectory = data.trajectory
         size = len(trajectory.states)
         num_fit = round(size * (1 - validation_share))
+        if size - num_fit < LEAST_LATE:
+            least = math.ceil(LEAST_LATE / validation_share)
+            raise InputError(f"expected at least {least} samples, of which {LEAST_LATE} try the methods, got {size}")
         self.windows = late_windows(
             trajectory, num_fit, history_size=data.history_size, num_windows=num_windows, num_leads=num_leads
         )

@@ -101,7 +101,8 @@ def fit_pool(
     hybrids.
 
     Args:
-        trajectory: of the truth, possibly observed with noise.
+        trajectory: of the truth, possibly observed with noise; `jaxcast.assimilation.reanalyse`
+            fills gaps and unseen components before.
         forecast_map: of the candidates; None for methods that need none.
         methods: names of those to try, by default all.
         history_size: samples that will be known before each forecast; it decides which method is

@@ -70,9 +70,8 @@ def test_what_is_hidden_starts_off_and_what_is_seen_does_not():
 def test_the_tables_are_those_of_the_results():
     text = (page.HERE / "README.md").read_text()
     tables = {"leader board": page.board(), "choices": page.choices()}
-    if page.rows():
-        assert all(marked("valid_time", name, table) in text for name, table in tables.items())
-    assert all(name in text for name in ("leader board", "choices"))
+    assert len(page.rows()) > 100
+    assert all(marked("valid_time", name, table) in text for name, table in tables.items())
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,9 @@ def test_bad_settings_are_refused(interpolation, component, samples, attention, 
         jaxcast.pooling.fit_correction(samples, pool=interpolation, lengths=(0.0,))
     with pytest.raises(jaxcast.InputError, match="the pool returns no phase; its info holds position, weights"):
         jaxcast.pooling.fit_correction(samples, pool=interpolation, info=("phase",))
+    alone = samples._replace(forecasts=samples.forecasts[:, :1])
+    with pytest.raises(jaxcast.InputError, match="expected at least two, got 1"):
+        jaxcast.pooling.fit_regime_interpolation(alone)
     with pytest.raises(jaxcast.InputError, match="num_directions must be from 1 to 10 for 11 candidates"):
         jaxcast.pooling.fit_regime_interpolation(samples, num_directions=11)
     short = jax.tree.map(lambda a: a[:, :2], samples.memory)

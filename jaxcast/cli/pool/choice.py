@@ -10,20 +10,26 @@ from jaxcast.selection.fit import PoolChoice, fit_pool
 
 
 def chosen(
-    trajectory: Trajectory, candidates: FlowMap | None, *, history_size: int | None, seed: int
+    trajectory: Trajectory,
+    candidates: FlowMap | None,
+    *,
+    history_size: int | None,
+    budget: float | int | None,
+    seed: int,
 ) -> tuple[PoolChoice, dict[str, Any]]:
     """Tries all methods on the last quarter of a trajectory and fits the best.
 
     Args:
         trajectory: Training trajectory.
-        candidates: The candidates.
+        candidates: The candidates; None for the methods that need none.
         history_size: Samples before each forecast; None for the default of `fit_pool`.
+        budget: Seconds after which no further method starts; None for all.
         seed: Of what is random.
 
     Returns:
         The choice, and the results for the file.
     """
-    choice = fit_pool(trajectory, candidates, history_size=history_size, seed=seed)
+    choice = fit_pool(trajectory, candidates, history_size=history_size, budget=budget, seed=seed)
     error, num_samples = one_step_error(choice.cell, trajectory)
     trials = [
         {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in one.items()}

@@ -15,7 +15,7 @@ from jaxcast.pooling.pool import FittedPool, Pool
 from jaxcast.rollout import Cell
 
 CLOSED_FORM = {
-    "auto": ("history_size", "seed"),
+    "auto": ("history_size", "budget", "seed"),
     "regime": (),
     "corrected_interpolation": ("num_delays",),
     "simplex_least_squares": ("num_delays",),
@@ -106,7 +106,7 @@ def needs_candidates(method: str) -> bool:
     Returns:
         The answer.
     """
-    return method in NAMES.own and method != "feed_forward"
+    return method in NAMES.own and method not in ("auto", "feed_forward")
 
 
 def options_of(method: str) -> set[str]:

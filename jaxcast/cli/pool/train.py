@@ -88,15 +88,15 @@ class TrainPool:
     """Folder for the trained pool, its settings, losses and picture."""
     candidates: str = ""
     """Candidate models: a system with lists of numbers, one model for each, written [28, 30, ...]
-    or linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only
-    feed_forward needs none."""
+    or linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). feed_forward
+    needs none; without them auto chooses among methods that learn from the truth alone."""
     pool: Method = "regime"
-    """Pool that combines the candidates' forecasts. auto: tries all kinds on the last quarter of the
-    trajectory, prints the comparison and fits the best; it takes some minutes. regime: a filter over the state and the
-    parameter in which the candidates differ; corrected_interpolation: interpolation between the
-    candidates with a kernel regression as correction, better where the parameter is itself chaotic;
-    additive_attention: the published pool; feed_forward: no candidates. Options that a pool does
-    not use are refused."""
+    """Pool that combines the candidates' forecasts. auto: tries pools and other methods on the last
+    quarter of the trajectory, prints the comparison and fits the best; it takes some minutes, and
+    after an interruption it starts again. regime: a filter over the state and the parameter in
+    which the candidates differ; corrected_interpolation: interpolation between the candidates with
+    a kernel regression as correction; additive_attention: the published pool; feed_forward: no
+    candidates. Options that a pool does not use are refused."""
     h: float = 0.01
     """Step of the candidates' Runge-Kutta integrator; the interval between samples must be a whole
     multiple of it."""
@@ -112,6 +112,8 @@ class TrainPool:
     history_size: int | None = None
     """Samples that will be known before a forecast, by which auto chooses. By default 100, or a
     tenth of the trajectory if that is less."""
+    budget: float | None = None
+    """Seconds after which auto starts no further method. By default it tries all."""
     penalty: float = 1.0
     """Penalty of ridge_regression on the squared weights, in squared units of the state."""
     training: TrainingOptions = dataclasses.field(default_factory=TrainingOptions)
@@ -140,7 +142,11 @@ class TrainPool:
         elif self.pool == "auto":
             with phase("comparing methods on the last quarter"):
                 choice, results = chosen(
-                    prepared.trajectory, forecast_map, history_size=self.history_size, seed=self.seed
+                    prepared.trajectory,
+                    forecast_map,
+                    history_size=self.history_size,
+                    budget=self.budget,
+                    seed=self.seed,
                 )
             print(choice)
             pool, forecast_map = parts_of(choice.cell)
