@@ -83,11 +83,6 @@ class Case:
         return self.candidates
 
     @property
-    def scored(self) -> tuple[int, ...] | None:
-        """Components that are scored; None for all."""
-        return self.seen
-
-    @property
     def samples_per_window(self) -> int:
         """Samples of a history, its window, and half a window that nobody sees.
 

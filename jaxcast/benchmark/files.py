@@ -1,6 +1,7 @@
 """The files by which a tool in any language takes part: data of a case, and what its arrays mean."""
 
 import inspect
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jaxcast.benchmark.case import Case
 from jaxcast.benchmark.task import SEED, Task, make_task
 from jaxcast.checks import check_whole
 from jaxcast.dynamics.candidates import forecasts_along
+from jaxcast.dynamics.catalogue.classes import CatalogueSystem
 from jaxcast.dynamics.spectral import SpectralSystem
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
@@ -132,7 +134,7 @@ def described_case(case: Case, arrays: dict[str, Float[Any, "..."]], *, seed: in
         "dt": case.dt,
         "num_leads": case.num_leads,
         "threshold": case.threshold,
-        "scored_components": list(range(dim) if case.scored is None else case.scored),
+        "scored_components": list(range(dim) if case.seen is None else case.seen),
         "longest_valid_time": case.longest_valid_time,
         "observation_noise": case.observation_noise,
         "process_noise": case.process_noise,
@@ -165,7 +167,7 @@ def convention(case: Case) -> str:
     Args:
         case: the case.
     """
-    of = "components" if case.scored is None else f"components {', '.join(map(str, case.scored))} (counted from 0)"
+    of = "components" if case.seen is None else f"components {', '.join(map(str, case.seen))} (counted from 0)"
     capped = "" if case.longest_valid_time >= case.window else f", and at most {case.longest_valid_time:g}"
     return (
         f"Count the leads from 0. The error of a lead is the mean over the {of} of the squared difference of forecast "
@@ -176,12 +178,16 @@ def convention(case: Case) -> str:
 
 
 def equations(kind: type) -> str:
-    """Returns what the docstring of a system says before its arguments.
+    """Returns what the docstring of a system says before its arguments, in Markdown.
 
     Args:
-        kind: class of the system.
+        kind: class of the system; one of the catalogue has its vector field as code.
     """
-    return (inspect.getdoc(kind) or "").split("\nArgs:")[0].strip()
+    text = (inspect.getdoc(kind) or "").split("\nArgs:")[0].strip()
+    if not issubclass(kind, CatalogueSystem):
+        return text
+    code = textwrap.indent(kind.equations(), 4 * " ")
+    return f"In Python, with parameters p, time p.t, state u, and jnp for NumPy:\n\n{code}\n\nSource: {text}"
 
 
 AXES: dict[str, Sequence[str]] = {

@@ -89,7 +89,7 @@ def score_against(case: Case, forecasts: np.ndarray, truths: np.ndarray) -> Scor
     Returns:
         The valid times and their summary.
     """
-    part = slice(None) if case.scored is None else list(case.scored)
+    part = slice(None) if case.seen is None else list(case.seen)
     forecasts, truths = forecasts[..., part], truths[..., part]
     with np.errstate(over="ignore", invalid="ignore"):
         squares = (forecasts - truths) ** 2

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import textwrap
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from scipy.integrate import solve_ivp
 
 import jaxcast
 from jaxcast.benchmark import case_arrays, case_names, compare_scores, find_case, make_task, score_forecasts
-from jaxcast.benchmark.files import convention, described_case, readme
+from jaxcast.benchmark.files import convention, described_case, equations, readme
 from jaxcast.benchmark.scoring import read_forecasts, score_against
 
 SIZES = {"num_windows": 3, "num_train": 50}
@@ -24,7 +26,7 @@ PAPER = small("paper")
 
 
 def valid_times_by_hand(case, forecasts, truths):
-    part = slice(None) if case.scored is None else list(case.scored)
+    part = slice(None) if case.seen is None else list(case.seen)
     times = np.empty(forecasts.shape[:2])
     for place in np.ndindex(times.shape):
         errors = ((forecasts[place] - truths[place])[:, part] ** 2).mean(-1)
@@ -160,6 +162,18 @@ def test_the_files_say_everything_but_the_truth(tmp_path):
     assert read_forecasts(case, tmp_path / "one.npz").shape == (1, 3, 7, 3)
     np.save(tmp_path / "array.npy", np.zeros((2, 3, 7, 3), np.float32))
     assert read_forecasts(case, tmp_path / "array.npy").shape == (2, 3, 7, 3)
+
+
+def test_the_equations_in_the_files_are_those_of_the_candidates():
+    for name in case_names():
+        systems = find_case(name).candidate_systems()
+        assert "    " in equations(type(systems[0])), name  # a formula or code is indented
+    case = find_case("catalogue_Chua")
+    found = {"jnp": np, "Any": None}
+    exec(textwrap.dedent(equations(type(case.candidate_systems()[0])).split("\n\n")[1]), found)
+    system = case.candidate_systems()[0]
+    derivative = found["chua"](types.SimpleNamespace(t=0.0, **vars(system)), (0.5, 0.1, -0.2))
+    np.testing.assert_allclose(derivative, system(0.0, (0.5, 0.1, -0.2)))
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 3), (1, 3, 7, 2), (4, 3, 7, 3), (1, 201, 7, 3)])

@@ -1,6 +1,7 @@
 """Classes of systems, made from the table of vector fields and the file of their numbers."""
 
 import functools
+import inspect
 import json
 import types
 from pathlib import Path
@@ -70,6 +71,12 @@ class CatalogueSystem(System):
         parameters = {name: _nested(shape, vars(self), name) for name, shape in self.shapes.items()}
         derivative: Components = FIELDS[type(self).__name__].rule(SimpleNamespace(t=t, **parameters), u)
         return derivative
+
+    @classmethod
+    def equations(cls) -> str:
+        """Returns the vector field as lines of Python, with parameters p, time p.t and state u."""
+        lines = inspect.getsource(FIELDS[cls.__name__].rule).splitlines()
+        return "\n".join(lines[[line.startswith("def ") for line in lines].index(True) :])
 
 
 @functools.cache

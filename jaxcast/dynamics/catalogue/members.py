@@ -87,7 +87,8 @@ def random_members(
     for_parameters, for_starts, for_errors = jax.random.split(key, 3)
     system = _perturbed(entry.system, num, spread, for_parameters)
     starts = random_starts(entry.system, num, key=for_starts)
-    direction = jax.random.normal(for_errors, starts.shape) * jnp.asarray(~entry.drifting)
+    # Not of times and angles, unless the state has nothing else.
+    direction = jax.random.normal(for_errors, starts.shape) * jnp.asarray(~entry.drifting | entry.drifting.all())
     states, growth = _with_twins(entry, system, starts, direction, num_samples, samples_per_period, num_periods_before)
     dt = entry.period / samples_per_period
     far = np.abs(np.asarray(states) - entry.start) > FARTHEST * entry.scale
@@ -150,7 +151,8 @@ def _with_twins(
         ).states[:, : num_steps + 1]
         starts, error = found[:num, -1], (found[num:, -1] - found[:num, -1]) / scale
         if piece >= 0:
-            growth += np.log(np.asarray(jnp.linalg.norm(error, axis=1)) / size)
+            with np.errstate(divide="ignore"):  # a twin may meet its member
+                growth += np.log(np.asarray(jnp.linalg.norm(error, axis=1)) / size)
             pieces.append(found[:num, :-1])
         error = _to_size(error, 1.0, size)
     return jnp.concatenate([*pieces, starts[:, None]], axis=1), growth
