@@ -13,7 +13,7 @@ class Case:
     """A task of forecasting, the same for every tool.
 
     A method learns from one trajectory of the truth and, where there are any, from the candidates:
-    models of the truth that are wrong in a way that is not told. It then forecasts windows of
+    wrong models of the truth, whose errors are not disclosed. It then forecasts windows of
     another trajectory from their histories alone. The valid time of a forecast is dt times the
     number of leads before the first at which the squared error, averaged over the scored
     components, reaches the threshold. It counts up to `ground_truth_time`, beyond which the truth

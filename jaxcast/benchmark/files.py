@@ -84,8 +84,7 @@ def check_exported(case: Case, folder: Path, *, seed: int) -> None:
     """
     path = folder / "data.npz"
     check_is_file(path, "a folder that jaxcast benchmark export wrote")
-    told = read_archive(path).named("history")
-    for number, histories in enumerate(told):
+    for number, histories in enumerate(read_archive(path).named("history")):
         made = make_task(case, seed=seed + number, num_windows=len(histories)).windows.history
         if made.shape != histories.shape or not np.allclose(made, histories, rtol=1e-6, atol=1e-6, equal_nan=True):
             raise InputError(
@@ -111,7 +110,7 @@ def described_case(case: Case, arrays: dict[str, Float[Any, "..."]], *, seed: in
     Args:
         case: the case.
         arrays: as `case_arrays` makes them.
-        seed: of the first truth; only the public one is told.
+        seed: of the first truth; only the public one is written.
 
     Returns:
         The convention of the valid time, the meaning and shape of every array, the candidates and

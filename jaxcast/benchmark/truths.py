@@ -50,6 +50,8 @@ class Sawtooth(Schedule):
         return self.low + (self.high - self.low) * (t / self.period - tooth)
 
 
+# Recorded scores are of truths by `Thomas` and `HiddenChaos`. The system of this name in the catalogue
+# starts elsewhere, and a `DrivenSystem` rounds differently, which chaos amplifies.
 class Thomas(System):
     """The cyclically symmetric system of Thomas, whose vector field is no polynomial.
 

@@ -22,7 +22,7 @@ class SpectralSystem(SplitSystem):
 
     Its states are values at evenly spaced points. They are integrated in Fourier space by an
     exponential Runge-Kutta method of order four (ETDRK4), which solves the linear part exactly. So
-    h is not limited by the fastest decay, and may be a hundred times that of an explicit method.
+    h is not limited by the fastest decay, as it is in an explicit method.
 
     A subclass has the fields `num_points` and `length`, and writes the linear and the nonlinear
     part of the coefficients of `jnp.fft.rfft`. Parameters are as in `System`.

@@ -44,7 +44,8 @@ def climate_scores(
         forecast: states at equal steps.
         truth: as many true states, which need not be at the same times.
         key: for the samples and directions of two of the distances.
-        scale: divides all states; by default the standard deviations of the truth.
+        scale: divides all states; one number or one per component, by default the standard
+            deviations of the truth.
 
     Returns:
         Four distances. They are not zero between two true series of finite length: compare them
