@@ -153,7 +153,7 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
     return output
 
 
-def _check_histories(history: Array, forecast: Array) -> None:
+def _check_histories(history: Array | np.ndarray, forecast: Array) -> None:
     """Refuses windows with NaN or infinity both in the history and in the forecast of lead 1.
 
     A cell that can handle gaps returns a finite forecast. Traced arrays and those on other hosts

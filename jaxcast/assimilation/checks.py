@@ -99,5 +99,5 @@ def check_noise_fits(name: str, noise: Any, values: Array) -> None:
     Raises:
         InputError: with both shapes.
     """
-    if jnp.shape(noise) not in ((), values.shape):
-        raise InputError(f"{name} must be a number or {values.shape}, got shape {jnp.shape(noise)}")
+    if np.shape(noise) not in ((), values.shape):
+        raise InputError(f"{name} must be a number or {values.shape}, got shape {np.shape(noise)}")

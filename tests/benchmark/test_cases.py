@@ -1,6 +1,7 @@
 """The benchmark's cases: their data, and that forecasts are scored as their convention says."""
 
 import dataclasses
+import itertools
 import json
 import textwrap
 import types
@@ -228,12 +229,14 @@ def test_fewer_samples_and_windows_are_the_first_of_all():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in case_names() if name.startswith("catalogue")])
 def test_truths_of_a_case_part_before_the_first_sample(name):
-    """Training, windows and other truths begin close to each other, and are not to follow one another."""
+    """Training, windows and other truths begin close to each other, and are not to follow one another.
+
+    Two may be close for a while by chance, most may not.
+    """
     case = find_case(name)
-    tasks = [make_task(case, seed=seed, num_windows=1) for seed in (1, 2)]
+    tasks = [make_task(case, seed=seed, num_windows=1) for seed in (1, 2, 3)]
     size = min(case.num_leads, case.num_train - case.history_size)
-    later = slice(case.history_size, case.history_size + size)
-    one, other = (task.windows.truth[0, :size] for task in tasks)
-    for states in (tasks[0].train.states[later], other):
-        errors = ((states - one) ** 2).mean(-1)
-        assert (errors < case.threshold).mean() < 0.9
+    courses = [task.windows.truth[0, :size] for task in tasks]
+    courses += [task.train.states[case.history_size :][:size] for task in tasks]
+    errors = [((one - other) ** 2).mean(-1) for one, other in itertools.combinations(courses, 2)]
+    assert np.median([(error < case.threshold).mean() for error in errors]) < 0.5

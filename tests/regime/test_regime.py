@@ -222,8 +222,10 @@ def test_the_spread_of_a_long_closed_loop_is_bounded_by_that_of_the_state():
     _, output = jaxcast.roll(unsure, inputs)
     spread = np.asarray(output.info["spread"]) / scale
     assert np.isfinite(np.asarray(output.forecast)).all()
-    assert spread.max() <= 3.0 * (1 + 1e-9)  # in deviations of the state
-    assert spread[3:303].max() > 0.99 * 3.0
+    assert np.isfinite(spread).all()
+    carry, _ = jaxcast.roll(unsure, jax.tree.map(lambda a: a[:303], inputs))
+    beliefs = np.asarray(carry.carry.ahead.deviation)[:, : len(scale)] / scale  # after 300 steps of closed loop
+    assert 0.99 * 3.0 < beliefs.max() <= 3.0 * (1 + 1e-9)
     # And from there values are still learned from.
     assert spread[-1].max() < 0.5
 
