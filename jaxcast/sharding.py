@@ -185,7 +185,7 @@ def map_seeds(
     """Computes function(one, shared) for each seed of what `spread_seeds` returned.
 
     Call it inside `jax.jit`. On a CPU device the seeds run one after the other, which is faster
-    there than `jax.vmap`; on an accelerator they are vmapped.
+    there than `jax.vmap`; on an accelerator they are vmapped. The devices of the mesh decide.
 
     Args:
         function: of one seed's part and the shared arguments.
@@ -196,14 +196,14 @@ def map_seeds(
     Returns:
         The results, stacked and spread in the same way.
     """
-    on_cpu = jax.default_backend() == "cpu"
+    mesh = _seed_mesh(len(jax.tree.leaves(per_seed)[0]), mesh)
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def on_one_device(per_seed: PyTree, shared: PyTree) -> PyTree:
         if on_cpu:
             return jax.lax.map(lambda one: function(one, shared), per_seed)
         return jax.vmap(function, in_axes=(0, None))(per_seed, shared)
 
-    mesh = _seed_mesh(len(jax.tree.leaves(per_seed)[0]), mesh)
     spread, same = PartitionSpec(mesh.axis_names), PartitionSpec()
     mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
     return mapped(per_seed, shared)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
+from jaxcast.backends.dispatch import wide_jit
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
@@ -17,7 +18,6 @@ from jaxcast.rollout import Cell, Output, forecast
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 from jaxcast.sharding import devices_for, map_shards
 from jaxcast.tracing import is_traced
-from jaxcast.xla_cpu import wide_jit
 
 MOST_LEADS = 200
 """Leads of windows that choose, unless others are asked for."""

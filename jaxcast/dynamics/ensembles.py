@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.backends.dispatch import wide_jit
 from jaxcast.clock import is_narrow, split
 from jaxcast.dynamics.noise import AnySystem, Noise, NoisySystem, with_noise
 from jaxcast.dynamics.plan import SolvePlan, model_axes, num_models
@@ -20,7 +21,6 @@ from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in,
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.sharding import devices_for, map_shards
-from jaxcast.xla_cpu import wide_jit
 
 
 @checked

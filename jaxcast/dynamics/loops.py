@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxcast.backends.cpu import num_operations, one_loop
 from jaxcast.clock import Instant
 from jaxcast.dynamics.noise import AnySystem
 from jaxcast.dynamics.stepper import Finish, Stepper, as_it_is
 from jaxcast.dynamics.systems import Components
 from jaxcast.errors import InputError
-from jaxcast.xla_cpu import num_operations, one_loop
 
 _MOST_UNROLLED = 2000
 """Operations; compiling that many takes a second, and more take disproportionately longer."""

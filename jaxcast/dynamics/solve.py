@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxcast.backends.cpu import MOST_WORK, has_kernels
+from jaxcast.backends.dispatch import by_platform
 from jaxcast.dynamics.loops import advance, advance_unrolled, as_state, components_of
 from jaxcast.dynamics.noise import AnySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, in_dtype, model_axes, num_models, run_plan
 from jaxcast.dynamics.tiles import kernels_for, solve_tiles, work_of
-from jaxcast.xla_cpu import MOST_WORK, has_kernels
 
 _WORTH_UNROLLING = 10_000
 """The least number of steps for which unrolling pays for its longer compilation."""
@@ -77,12 +78,7 @@ def _for_one(plan: SolvePlan) -> Callable[..., Array]:
         if models is not None:
             u0 = jnp.broadcast_to(u0, (models, *u0.shape))
             return jnp.moveaxis(_solve_many(plan, system, model_axes(system), u0, t0, h), 0, -2)
-        u = components_of(system, u0)
-        num_steps = plan.num_transient + (plan.num_samples or 1) * plan.num_substeps
-        is_worth_it = has_kernels() and isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING
-        step = advance_unrolled if is_worth_it else advance
-        how = kernels_for(plan, u0.nbytes) if work_of(plan, system, u0, 0) <= MOST_WORK else {}
-        return run_plan(plan, system, t0, u, h, emit=as_state, advance=step, **how)
+        return by_platform(partial(solve_reference, plan), system, u0, t0, h, cpu=partial(_one_on_cpu, plan))
 
     @one.def_vmap
     def _(size: int, batched: Any, system: AnySystem, u0: Array, t0: Any, h: Any) -> tuple[Array, bool]:
@@ -104,6 +100,16 @@ def _for_one(plan: SolvePlan) -> Callable[..., Array]:
     return one
 
 
+def _one_on_cpu(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
+    """Simulates one state of one system: (time, dim) or (dim,)."""
+    u = components_of(system, u0)
+    num_steps = plan.num_transient + (plan.num_samples or 1) * plan.num_substeps
+    is_worth_it = has_kernels() and isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING
+    step = advance_unrolled if is_worth_it else advance
+    how = kernels_for(plan, u0.nbytes) if work_of(plan, system, u0, 0) <= MOST_WORK else {}
+    return run_plan(plan, system, t0, u, h, emit=as_state, advance=step, **how)
+
+
 def _solve_many(plan: SolvePlan, system: AnySystem, axes: Any, u0: Array, t0: Any, h: Any) -> Array:
     """Simulates n states: (n, time, dim) or (n, dim).
 
@@ -121,7 +127,16 @@ def _for_many(plan: SolvePlan, structure: Any, is_own: tuple[bool, ...], has_own
 
     @jax.custom_batching.custom_vmap
     def many(leaves: list[Array], u0: Array, t0: Any, h: Any) -> Array:
-        return solve_tiles(plan, structure.unflatten(leaves), structure.unflatten(is_own), u0, t0, h)
+        return by_platform(
+            _plain_many(plan, structure, is_own, has_own_t0),
+            leaves,
+            u0,
+            t0,
+            h,
+            cpu=lambda leaves, *rest: solve_tiles(
+                plan, structure.unflatten(leaves), structure.unflatten(is_own), *rest
+            ),
+        )
 
     @many.def_vmap
     def _(size: int, batched: Any, leaves: list[Array], u0: Array, t0: Any, h: Any) -> tuple[Array, bool]:
@@ -130,11 +145,7 @@ def _for_many(plan: SolvePlan, structure: Any, is_own: tuple[bool, ...], has_own
         batched = [*batched[:2], jax.tree.map(lambda _: own_t0, batched[2]), batched[3]]
         if _any(batched[3]):  # with other steps each tile would need other times
             in_axes = jax.tree.map(lambda yes: 0 if yes else None, batched)
-            axes = structure.unflatten([0 if yes else None for yes in is_own])
-            inner = jax.vmap(
-                lambda leaves, u0, t0, h: solve_reference(plan, structure.unflatten(leaves), u0, t0, h),
-                in_axes=(jax.tree.leaves(axes, is_leaf=lambda a: a is None), 0, 0 if has_own_t0 else None, None),
-            )
+            inner = _plain_many(plan, structure, is_own, has_own_t0)
             return jax.vmap(inner, in_axes=tuple(in_axes))(leaves, u0, t0, h), True
         n = u0.shape[1 if batched[1] else 0]
 
@@ -156,6 +167,15 @@ def _for_many(plan: SolvePlan, structure: Any, is_own: tuple[bool, ...], has_own
         return states.reshape(size, n, *states.shape[1:]), True
 
     return many
+
+
+def _plain_many(plan: SolvePlan, structure: Any, is_own: tuple[bool, ...], has_own_t0: bool) -> Callable[..., Array]:
+    """Returns the plain program of many states."""
+    own = [0 if yes else None for yes in is_own]
+    return jax.vmap(
+        lambda leaves, u0, t0, h: solve_reference(plan, structure.unflatten(leaves), u0, t0, h),
+        in_axes=(own, 0, 0 if has_own_t0 else None, None),
+    )
 
 
 def _any(flags: Any) -> bool:

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxcast.backends.cpu import MOST_WORK, num_operations, one_kernel
 from jaxcast.dynamics.loops import advance, advance_together, as_state, components_of
 from jaxcast.dynamics.noise import AnySystem, NoisySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, run_plan
 from jaxcast.dynamics.solvers import stepper_of
-from jaxcast.xla_cpu import MOST_WORK, num_operations, one_kernel
 
 TILE_BYTES = 8192
 """The states in a tile by default; with what a Runge-Kutta step needs, about a first-level cache."""
@@ -65,9 +65,7 @@ def solve_tiles(plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: 
 
 
 def _even_lanes(n: int, most: int) -> int:
-    """Sizes the tiles for n states so that the last one overlaps little; accelerators get one tile."""
-    if jax.default_backend() != "cpu":
-        return n
+    """Sizes the tiles for n states so that the last one overlaps little."""
     return -(-n // (-(-n // most) * _LEAST_LANES)) * _LEAST_LANES
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Bool, Float, Key, UInt16
 
-from jaxcast.xla_cpu import separate
+from jaxcast.backends.dispatch import separate
 
 NUM_VALUES = 2**16
 

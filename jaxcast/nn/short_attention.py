@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.xla_cpu import separate
+from jaxcast.backends.dispatch import separate
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.backends.dispatch import map_chunks
 from jaxcast.checks import check_sizes, check_whole
 from jaxcast.nn.dropout import NO_DROPOUT, Dropout
 from jaxcast.nn.gated_residual import GatedResidual
@@ -219,15 +220,13 @@ class VariableSelection(nnx.Module):
             return jnp.pad(rows, padding).reshape(num_chunks, chunk, *rows.shape[1:])
 
         chunks = (split(xs), split(offsets), of_weights, of_variables)
-        # Chunks stay in the cache of a core, and their backward pass computes them again there: a
+        # On a CPU, chunks stay in the cache of a core, and their backward pass computes them again there: a
         # third of the time of storing all vectors.
-        selection = jax.lax.map(jax.checkpoint(lambda chunk: select(*chunk), prevent_cse=False), chunks)
+        selection = map_chunks(jax.checkpoint(lambda chunk: select(*chunk), prevent_cse=False), chunks)
         return Selection(*(a.reshape(-1, *a.shape[2:])[:num_samples] for a in selection))
 
     def _chunks(self, num_samples: int, num_steps: int) -> tuple[int, int]:
         """Returns how many chunks there are, and the samples of each."""
-        if jax.default_backend() != "cpu":
-            return 1, num_samples
         most = max(1, CHUNK_SIZE // (num_steps * self.num_variables * self.size))
         num_chunks = -(-num_samples // most)
         return num_chunks, -(-num_samples // num_chunks)

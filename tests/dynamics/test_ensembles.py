@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import jaxcast
-from jaxcast import xla_cpu as kernels
+from jaxcast.backends import cpu as kernels
 from jaxcast.dynamics.plan import SolvePlan
 from jaxcast.dynamics.solve import solve_reference
 

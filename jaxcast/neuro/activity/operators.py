@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.backends.dispatch import separate
 from jaxcast.neuro.activity.filters import HaemodynamicFilter
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.xla_cpu import separate
 
 MOST_TAPS = 32
 """The longest response that is applied term by term; from there on a matrix product is faster."""

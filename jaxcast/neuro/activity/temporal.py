@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxcast.backends.dispatch import map_chunks
 from jaxcast.neuro.activity.operators import FilterOperator
 from jaxcast.pytrees import FrozenPytree, static
 
@@ -88,17 +89,16 @@ def solve_temporal(
         The solution.
     """
     num_voxels = series.shape[1]
-    size = BLOCK_SIZE if jax.default_backend() == "cpu" else num_voxels
-    if num_voxels <= size:
+    if num_voxels <= BLOCK_SIZE:
         return _solve(problem, series, noise_level, penalty, dual)
-    num_blocks = -(-num_voxels // size)
+    num_blocks = -(-num_voxels // BLOCK_SIZE)
     # The voxels that fill the last block repeat the last one.
-    chosen = jnp.minimum(jnp.arange(num_blocks * size), num_voxels - 1).reshape(num_blocks, size)
+    chosen = jnp.minimum(jnp.arange(num_blocks * BLOCK_SIZE), num_voxels - 1).reshape(num_blocks, BLOCK_SIZE)
 
     def block(voxels: Array) -> TemporalSolution:
         return _solve(problem, series[:, voxels], noise_level[voxels], penalty[voxels], dual[:, voxels])
 
-    found = jax.lax.map(block, chosen)
+    found = map_chunks(block, chosen)
     return jax.tree.map(lambda a: _joined(a)[..., :num_voxels], found)
 
 

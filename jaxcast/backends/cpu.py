@@ -1,4 +1,4 @@
-"""Makes XLA's CPU compiler produce fast programs; on other backends it has no effect.
+"""Makes XLA's CPU compiler produce fast programs; call it in the CPU's program of `by_platform`.
 
 The gains are measured in benchmarks/README.md.
 """
@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
-
-from jaxcast.tracing import is_traced
 
 Result = TypeVar("Result")
 
@@ -145,13 +143,13 @@ def has_kernels() -> bool:
     From jax 0.11 on XLA aborts on some kernels; from 0.12 on it finds such loops itself.
 
     Returns:
-        True on a CPU with an older jax.
+        True with an older jax.
     """
-    return jax.default_backend() == "cpu" and jax.__version_info__ < (0, 11)
+    return jax.__version_info__ < (0, 11)
 
 
 def one_kernel(function: Callable[..., Result], *args: Any) -> Result:
-    """Computes function(*args); on CPU as one kernel with all its loops, if XLA can.
+    """Computes function(*args) as one kernel with all its loops, if XLA can.
 
     Call it under `jax.jit`. Otherwise a loop is a sequence of kernels, dispatched one by one at
     every step, which for small arrays costs more than the arithmetic. Results, derivatives and
@@ -213,7 +211,7 @@ def one_loop(arrays: Any) -> Any:
     """
     structure: Any
     leaves, structure = jax.tree.flatten(arrays)
-    if jax.default_backend() != "cpu" or len(leaves) < 2:
+    if len(leaves) < 2:
         return arrays
     zeros = tuple(jnp.full((), -0.0).astype(leaf.dtype) for leaf in leaves)
     last = jnp.ndim(leaves[0])
@@ -255,47 +253,3 @@ def _num_operations(jaxpr: Any) -> int:
     own = sum(2 if equation.primitive.name in _TRANSCENDENTAL else 1 for equation in jaxpr.eqns)
     values = (value for e in jaxpr.eqns for value in jax.tree.leaves(e.params, is_leaf=_has_equations))
     return own + sum(_num_operations(getattr(value, "jaxpr", value)) for value in values if _has_equations(value))
-
-
-def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., Result]:
-    """Compiles like `jax.jit`, with the widest vectors of the CPU if it is the outermost `jit`.
-
-    Only the outermost one may have compiler options.
-
-    Args:
-        function: to compile.
-        options: of `jax.jit`.
-
-    Returns:
-        The compiled function.
-    """
-    plain = jax.jit(function, **options)
-
-    def call(*args: Any, **kwargs: Any) -> Result:
-        # Inside another program even a new array is a tracer.
-        if is_traced(args, kwargs, jnp.zeros(())) or jax.default_backend() != "cpu":
-            return plain(*args, **kwargs)
-        return wide(*args, **kwargs)
-
-    wide = jax.jit(function, **options, compiler_options={"xla_cpu_prefer_vector_width": 512})
-    return call
-
-
-def separate(function: Callable[..., Result], *args: Any) -> Result:
-    """Computes function(*args); on a CPU apart from the operations before and after it.
-
-    XLA merges sums of products with what uses them, and computes them again for each use. Results,
-    derivatives and batching are the same.
-
-    Args:
-        function: of arrays, the same object at every call.
-        args: its arguments.
-
-    Returns:
-        Its result.
-    """
-    compiled = jax.jit(function)
-    if jax.default_backend() != "cpu":
-        return compiled(*args)
-    with set_xla_metadata(inlineable="false"):
-        return compiled(*args)

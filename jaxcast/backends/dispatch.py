@@ -1,0 +1,214 @@
+"""Chooses between programs by the platform that they are lowered for.
+
+Where a program runs is not known while it is traced: its arguments may lie on another device, and
+it may be compiled ahead of time, or exported. `jax.default_backend()` does not tell.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+from jax.sharding import Mesh
+
+from jaxcast.tracing import is_traced
+
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Programs:
+    """Programs of flat arrays that do the same, and what they return.
+
+    Args:
+        default: the plain one; it says what the others return, and has the derivatives.
+        special: those of platforms, "cpu", "cuda" or "tpu".
+        out: types of the results.
+    """
+
+    default: Callable[..., list[Any]]
+    special: tuple[tuple[str, Callable[..., list[Any]]], ...]
+    out: tuple[Any, ...]
+
+
+def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[..., Result]) -> Result:
+    """Computes default(*args), by another program on the platforms that have one.
+
+    Only the programs of the platforms in question are compiled. Derivatives are those of the
+    default.
+
+    Args:
+        default: of trees of arrays.
+        args: its arguments.
+        special: programs for platforms, with the same results: cpu, cuda, tpu.
+
+    Returns:
+        The result.
+
+    Example:
+        >>> import jax
+        >>> from jaxcast.backends.dispatch import by_platform
+        >>> f = jax.jit(lambda x: by_platform(lambda x: x + 1.0, x, tpu=lambda x: x - 1.0))
+        >>> float(f(1.0)), float(jax.grad(f)(1.0))
+        (2.0, 1.0)
+    """
+    structure: Any
+    leaves, structure = jax.tree.flatten(args)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    found: dict[str, Any] = {}
+
+    def flat(program: Callable[..., Result]) -> Callable[..., list[Any]]:
+        def of_leaves(*leaves: Any) -> list[Any]:
+            results, found["structure"] = jax.tree.flatten(program(*structure.unflatten(leaves)))
+            return results
+
+        return _under_settings(of_leaves)
+
+    programs = [flat(program) for program in (default, *special.values())]
+    closed = [jax.make_jaxpr(programs[0])(*leaves)]
+    outer: list[Any] = []
+    if is_traced(closed[0].consts):
+        # What the programs close over must become arguments now: later it is unknown.
+        closed += [jax.make_jaxpr(program)(*leaves) for program in programs[1:]]
+        ends = [sum(len(one.consts) for one in closed[:n]) for n in range(len(closed) + 1)]
+        outer = [constant for one in closed for constant in one.consts]
+        programs = [partial(_of_constants, one, ends[n], ends[n + 1], len(outer)) for n, one in enumerate(closed)]
+    chosen = _Programs(programs[0], tuple(zip(special, programs[1:], strict=True)), tuple(closed[0].out_avals))
+    result: Result = found["structure"].unflatten(_choose(chosen, *outer, *leaves))
+    return result
+
+
+def _of_constants(closed: Any, first: int, last: int, num: int, *args: Any) -> list[Any]:
+    """Evaluates a program whose constants are numbers first to last of the first arguments."""
+    results: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, args[first:last], *args[num:])
+    return results
+
+
+def _under_settings(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Returns the function with the settings of JAX as they are now, whenever it is traced."""
+    precision, x64 = jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64
+
+    def call(*args: Any) -> Result:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(jax.default_matmul_precision(precision))
+            stack.enter_context(jax.enable_x64(x64))
+            return function(*args)
+
+    return call
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _choose(programs: _Programs, *args: Any) -> list[Any]:
+    return _by_platform_p.bind(*args, programs=programs)
+
+
+@_choose.defjvp
+def _choose_jvp(programs: _Programs, primals: Any, tangents: Any) -> Any:
+    return jax.jvp(programs.default, primals, tangents)
+
+
+_by_platform_p = Primitive("by_platform")
+_by_platform_p.multiple_results = True
+_by_platform_p.def_abstract_eval(lambda *_, programs: list(programs.out))
+_by_platform_p.def_impl(lambda *args, programs: _compiled(*args, programs=programs))
+
+
+@partial(jax.jit, static_argnames="programs")
+def _compiled(*args: Any, programs: _Programs) -> Any:
+    return _by_platform_p.bind(*args, programs=programs)
+
+
+def _batched(args: Any, axes: Any, *, programs: _Programs) -> tuple[Any, Any]:
+    def mapped(function: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+        return jax.vmap(function, in_axes=tuple(axes))
+
+    default = mapped(programs.default)
+    special = tuple((platform, mapped(program)) for platform, program in programs.special)
+    out = tuple(jax.make_jaxpr(default)(*args).out_avals)
+    return _choose(_Programs(default, special, out), *args), [0] * len(out)
+
+
+batching.primitive_batchers[_by_platform_p] = _batched
+
+
+def _lowered(ctx: Any, *args: Any, programs: _Programs, platform: str | None) -> Any:
+    program = dict(programs.special).get(platform, programs.default)
+    return mlir.lower_fun(program, multiple_results=True)(ctx, *args)
+
+
+for _platform in ("cpu", "cuda", "tpu", None):
+    mlir.register_lowering(_by_platform_p, partial(_lowered, platform=_platform), platform=_platform)
+
+
+def separate(function: Callable[..., Result], *args: Any) -> Result:
+    """Computes function(*args); on a CPU apart from the operations before and after it.
+
+    XLA merges sums of products with what uses them, and computes them again for each use. Results,
+    derivatives and batching are the same.
+
+    Args:
+        function: of arrays, the same object at every call.
+        args: its arguments.
+
+    Returns:
+        Its result.
+    """
+
+    def apart(*args: Any) -> Result:
+        with set_xla_metadata(inlineable="false"):
+            return jax.jit(function)(*args)
+
+    return by_platform(jax.jit(function), *args, cpu=apart)
+
+
+def map_chunks(function: Callable[[Any], Result], chunks: Any) -> Result:
+    """Computes function(chunk) for each chunk; on a CPU one after the other, elsewhere at once.
+
+    Args:
+        function: of one chunk.
+        chunks: a tree of arrays with a leading axis of chunks, each of which fits a CPU's cache.
+
+    Returns:
+        The results, stacked.
+    """
+    result: Result = jax.lax.platform_dependent(chunks, cpu=partial(jax.lax.map, function), default=jax.vmap(function))
+    return result
+
+
+def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., Result]:
+    """Compiles like `jax.jit`; on a CPU with its widest vectors, if it is the outermost `jit`.
+
+    Only the outermost one may have compiler options.
+
+    Args:
+        function: to compile.
+        options: of `jax.jit`.
+
+    Returns:
+        The compiled function.
+    """
+    plain = jax.jit(function, **options)
+
+    def call(*args: Any, **kwargs: Any) -> Result:
+        new = jnp.zeros(())
+        # Inside another program even a new array is a tracer.
+        if is_traced(args, kwargs, new) or (_platforms_of(args, kwargs) or _platforms_of(new)) != {"cpu"}:
+            return plain(*args, **kwargs)
+        return wide(*args, **kwargs)
+
+    wide = jax.jit(function, **options, compiler_options={"xla_cpu_prefer_vector_width": 512})
+    return call
+
+
+def _platforms_of(*args: Any) -> set[str]:
+    """Returns where the arguments of a program lie, and where the meshes among them are."""
+    leaves = jax.tree.leaves(args)
+    devices = [device for leaf in leaves if isinstance(leaf, jax.Array) for device in leaf.devices()]
+    devices += [device for leaf in leaves if isinstance(leaf, Mesh) for device in leaf.devices.flat]
+    return {device.platform for device in devices}

@@ -1,0 +1,87 @@
+"""Which program runs is decided by the platform that it is lowered for, never by the default backend."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+import jaxcast
+from jaxcast.backends import dispatch
+from jaxcast.backends.dispatch import by_platform, map_chunks, separate
+
+
+def chosen(x, y=0.0):
+    return by_platform(lambda x, y: x + y, x, y, cpu=lambda x, y: jnp.sin(x), tpu=lambda x, y: jnp.cos(x))
+
+
+def lowered(function, platform, *args):
+    return jax.jit(function).trace(*args).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize(("platform", "found"), [("cpu", "sine"), ("tpu", "cosine"), ("cuda", "add"), ("rocm", "add")])
+def test_the_platform_of_the_lowering_decides(platform, found):
+    assert f"stablehlo.{found} " in lowered(chosen, platform, 1.0)
+    assert f"stablehlo.{found} " in lowered(jax.vmap(chosen), platform, np.ones(3))
+    exported = export.export(jax.jit(chosen), platforms=[platform])(1.0)
+    assert f"stablehlo.{found} " in exported.mlir_module()
+
+
+def test_an_export_for_several_platforms_holds_the_program_of_each():
+    exported = export.export(jax.jit(chosen), platforms=["cpu", "tpu"])(1.0)
+    assert "cosine" in exported.mlir_module()
+    assert float(exported.call(1.0)) == float(jnp.sin(1.0))
+
+
+def test_derivatives_are_those_of_the_default_and_batches_come_in_front():
+    assert jax.grad(chosen)(2.0) == 1.0
+    assert jax.jacfwd(jax.grad(lambda x: chosen(x) ** 2))(2.0) == 2.0
+    values = jnp.arange(6.0).reshape(2, 3)
+    both = jax.vmap(jax.vmap(chosen, in_axes=(0, None)), in_axes=(1, 0), out_axes=1)(values, jnp.arange(3.0))
+    np.testing.assert_allclose(both, np.sin(values), rtol=1e-14)
+    np.testing.assert_allclose(chosen(2.0), np.sin(2.0), rtol=1e-14)  # outside of jit
+
+
+def test_programs_may_close_over_traced_numbers():
+    def closing(a, x):
+        return by_platform(lambda x: a * x, x, cpu=lambda x: 2.0 * a * x)
+
+    assert float(jax.jit(closing)(3.0, 5.0)) == 30.0
+    np.testing.assert_array_equal(jax.vmap(closing)(jnp.arange(3.0), jnp.ones(3)), [0.0, 2.0, 4.0])
+
+
+def test_settings_of_jax_stay_those_of_the_call():
+    def product(x):
+        with jax.default_matmul_precision("highest"):
+            return by_platform(lambda x: x @ x, x, cpu=lambda x: x @ x + 1.0)
+
+    traced = jax.jit(product).trace(np.ones((2, 2), np.float32))
+    assert "HIGHEST" in traced.lower(lowering_platforms=("tpu",)).as_text()
+    assert "HIGHEST" in traced.lower(lowering_platforms=("cpu",)).as_text()
+
+
+@pytest.mark.parametrize(("platform", "is_cpu"), [("cpu", True), ("cuda", False), ("tpu", False)])
+def test_what_is_for_the_cpu_stays_there(platform, is_cpu):
+    u0 = np.ones((5, 3), np.float32)
+    ensemble = lowered(lambda u: jaxcast.final_states(jaxcast.Lorenz63(), u, duration=0.1), platform, u0)
+    assert ("xla_cpu_small_call" in ensemble) == is_cpu
+    assert ("inlineable" in lowered(lambda x: separate(jnp.sin, x), platform, 1.0)) == is_cpu
+    assert ("while" in lowered(lambda x: map_chunks(jnp.sin, x), platform, u0)) == is_cpu
+
+
+def test_chunks_may_be_computed_in_turn_or_at_once():
+    chunks = jnp.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(map_chunks(lambda c: c * c.sum(), chunks), chunks * chunks.sum(1, keepdims=True))
+    gradient = jax.grad(lambda c: map_chunks(lambda c: c**2, c).sum())(chunks)
+    np.testing.assert_array_equal(gradient, 2 * chunks)
+
+
+def test_the_widest_vectors_are_for_arguments_on_a_cpu(monkeypatch):
+    options = []
+    monkeypatch.setattr(dispatch.jax, "jit", lambda f, compiler_options=None: options.append(compiler_options) or f)
+    run = dispatch.wide_jit(lambda x: x)
+    assert options == [None, {"xla_cpu_prefer_vector_width": 512}]
+    monkeypatch.undo()
+    assert run(jnp.ones(2)).shape == (2,)
+    assert dispatch._platforms_of((jnp.ones(2), 3.0)) == {"cpu"}
+    assert dispatch._platforms_of((3.0, "x")) == set()
