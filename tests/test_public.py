@@ -60,6 +60,7 @@ def test_no_name_shadows_a_module():
         assert getattr(sys.modules[parent], name) is module, f"import {found.name} as m gives no module"
 
 
+@pytest.mark.slow
 def test_importing_changes_no_global_setting():
     script = "import jax; before = dict(jax.config.values); import jaxcast; assert before == dict(jax.config.values)"
     subprocess.run([sys.executable, "-c", script], check=True)

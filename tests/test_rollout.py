@@ -121,6 +121,7 @@ def test_held_weights_are_those_of_the_start(cell, attention, candidates, trajec
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multi_head", "simplex", "best", "fixed"])
 def test_what_any_weighted_pool_weighs_can_be_held(kind, candidates, trajectory):
     sizes = dict(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0), dtype=jnp.float64)

@@ -110,6 +110,7 @@ def test_traced_settings_pass():
     assert np.isfinite(jax.grad(error)(0.7))
 
 
+@pytest.mark.slow
 def test_a_particle_that_leaves_the_range_of_the_model_has_no_weight():
     """The others go on as a filter without it, and members that were lost come back at a resampling."""
 

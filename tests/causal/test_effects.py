@@ -72,6 +72,7 @@ def test_held_out_targets_and_those_of_others_are_not_learned_from(name):
     assert np.abs(seen - before).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_data_set_under_vmap_gives_what_it_gives_alone():
     simulate = lambda key: causal.simulate_confounded(60, key=key)  # noqa: E731
     data = jax.vmap(simulate)(jax.random.split(KEY, 2))
@@ -89,6 +90,7 @@ def test_a_data_set_under_vmap_gives_what_it_gives_alone():
         np.testing.assert_allclose(together.standard_error[number], alone.standard_error, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_levels_of_a_treatment_are_told_apart_from_what_drives_them():
     random = np.random.default_rng(0)
     x = random.normal(size=(1500, 2))

@@ -103,6 +103,7 @@ def test_every_option_is_known_under_its_name(kind):
     assert option_names(kind) == {o.text[2:].replace("-", "_") for o in options.values()}
 
 
+@pytest.mark.slow
 def test_experiments_and_benchmarks_refuse_arguments_alike():
     with pytest.raises(jaxcast.InputError, match=r" has no option --num-epoch \(did you mean --num-epochs\?\)"):
         frame.parse(Config, PRESETS, ["--num-epoch", "3"])
@@ -172,6 +173,7 @@ def test_flags_of_every_command_may_stand_anywhere(capsys):
         assert re.fullmatch(r"jaxcast \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_quiet_and_verbose(tmp_path, capsys):
     args = ["simulate", "--num-samples", "5", "--transient", "1", "--dt", "0.01", "--out"]
     with progress.reporting("normal"):

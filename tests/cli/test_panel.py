@@ -193,6 +193,7 @@ def test_networks_are_compared_and_the_best_is_kept(network, folder, tmp_path):
     assert not (tmp_path / "stages").exists()
 
 
+@pytest.mark.slow
 def test_a_network_forecasts_new_kinds_and_draws_paths(network, tmp_path, capsys):
     data = write(tmp_path / "new.csv", ahead=3, named="new {}", kinds="ad")
     args = ["panel", "forecast", "--model", network, "--data", data, "--out", tmp_path / "f.csv"]

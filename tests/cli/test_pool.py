@@ -63,6 +63,7 @@ def test_simulate_is_the_library(folder):
     assert {"solver", "seed", "transient", "versions", "dtype", "start"} <= stored.attributes.keys()
 
 
+@pytest.mark.slow
 def test_many_trajectories_are_streamed_and_each_is_the_same_whatever_the_batch(tmp_path):
     args = ["simulate", "--num-samples", 20, "--transient", 2, "--num-trajectories", 10]
     run(*args, "--batch-size", 4, "--out", tmp_path / "four.zarr")
@@ -101,6 +102,7 @@ def test_train_is_the_library(folder):
     assert json.loads((folder / "pool/config.json").read_text())["settings"]["num_epochs"] == 4
 
 
+@pytest.mark.slow
 def test_corrected_interpolation_is_the_librarys(folder, tmp_path):
     shared = ["--trajectory", folder / "truth.npz", "--candidates", CANDIDATES]
     run("pool", "train", *shared, "--pool", "corrected_interpolation", "--num-delays", 2, "--out", tmp_path / "pool")
@@ -214,6 +216,7 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
     assert (tmp_path / "f.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_the_librarys(folder, tmp_path, capsys):
     run(
         "pool",
@@ -404,6 +407,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad_files, refu
         run(*args)
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_exit_code_2_and_one_line(bad_files):
     for args, message in (bad for bad in BAD if "nothing.npz" in bad[0]):
         process = subprocess.run(COMMAND + args, cwd=bad_files, capture_output=True, text=True)
@@ -431,6 +435,7 @@ def test_help_explains_every_option(command, capsys):
         assert len(re.findall(r"[A-Za-z]{3,}", explained)) >= 4, block
 
 
+@pytest.mark.slow
 def test_a_forecast_that_diverges_names_pool_and_lead(tmp_path):
     times = 0.1 * np.arange(40)
     states = np.stack([np.exp(2 * times), 1 + times, np.cos(times)], 1)

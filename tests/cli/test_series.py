@@ -111,6 +111,7 @@ def last_errors(values, start, stop):
     return errors
 
 
+@pytest.mark.slow
 def test_train_scores_methods_by_what_none_has_seen(folder, values):
     results = json.loads((folder / "model/results.json").read_text())
     assert results["method"] == "ridge"
@@ -209,6 +210,7 @@ def test_a_long_table_and_a_parquet_are_the_same_as_a_wide_one(folder, tmp_path,
     np.testing.assert_array_equal(other.values, wide.values)
 
 
+@pytest.mark.slow
 def test_covariates_known_ahead_move_the_forecast_as_they_should(tmp_path):
     """The series are exactly linear in what is known ahead, past and static numbers are of no use."""
     heat = np.random.default_rng(1).normal(size=WEEKS + 2)
@@ -233,14 +235,8 @@ def test_covariates_known_ahead_move_the_forecast_as_they_should(tmp_path):
         run(*args, tmp_path / "unknown.csv")
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "seasonal_last_value",
-        pytest.param("last_value", marks=pytest.mark.slow),
-        pytest.param("drift", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["seasonal_last_value", "last_value", "drift"])
 def test_naive_forecasts_take_no_notice_of_covariates(method, values, tmp_path):
     write(tmp_path / "plain.csv", values)
     write(tmp_path / "more.csv", values, heat=np.cos(np.arange(float(WEEKS))))
@@ -326,6 +322,7 @@ def test_a_lower_bound_above_what_was_learned_from_is_refused(folder, tmp_path):
         run("series", "forecast", *options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
 def test_every_forecaster_can_be_kept(kind, values, tmp_path):
     samples = jaxcast.series.series_windows(

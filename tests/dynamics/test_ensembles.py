@@ -100,7 +100,7 @@ def test_vmap_of_simulate_is_the_ensemble(name):
     close(mapped, jaxcast.simulate_ensemble(system, u0, **SIZES).states)
 
 
-@pytest.mark.parametrize("tile_size", [1, 7, 64, 75, 1000])
+@pytest.mark.parametrize("tile_size", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 64, 75, 1000))])
 def test_tiles_change_nothing(tile_size):
     system, u0 = SYSTEMS["ramp"], starts(SYSTEMS["ramp"])
     close(

@@ -47,11 +47,13 @@ FORCED_RING = jaxcast.Lorenz96(dim=6, forcing=jaxcast.Cosine(8.0, 2.0, 0.5))
 @pytest.mark.parametrize(
     ("system", "u0"),
     [
-        *((system, LORENZ_STARTS[0]) for system in (LORENZ[0], *LORENZ[4:])),
-        *(pytest.param(system, LORENZ_STARTS[0], marks=pytest.mark.slow) for system in LORENZ[1:4]),
+        (LORENZ[-1], LORENZ_STARTS[0]),
+        *(pytest.param(system, LORENZ_STARTS[0], marks=pytest.mark.slow) for system in LORENZ[:-1]),
         *(pytest.param(system, u0, marks=pytest.mark.slow) for system in LORENZ[:3] for u0 in LORENZ_STARTS[1:]),
         (FORCED_RING, [1.0, 3.0, -2.0, 5.0, 0.0, 4.0]),
-        (jaxcast.Rossler(a=0.3, b=1.0, c=jaxcast.Cosine(3.0, 2.0, 0.4)), [1.0, 4.0, 6.0]),
+        pytest.param(
+            jaxcast.Rossler(a=0.3, b=1.0, c=jaxcast.Cosine(3.0, 2.0, 0.4)), [1.0, 4.0, 6.0], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_rk4_has_order_four(system, u0):

@@ -48,6 +48,7 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     assert (tmp_path / "scores/submissions.png").exists()
 
 
+@pytest.mark.slow
 def test_scores_by_place_and_date_have_the_tasks_of_these_alone(tables, tmp_path, capsys, monkeypatch):
     """And the forecasts of a horizon that not all models have, with the truth of the last date
     still to come."""

@@ -311,6 +311,7 @@ def test_a_submission_of_odd_names_reads_back_equal(tmp_path):
     np.testing.assert_array_equal(again.quantiles[np.argsort(np.argsort(ODD)), 0, 0], values)
 
 
+@pytest.mark.slow
 def test_names_are_printed_and_drawn_as_they_are(tmp_path, truth, capsys):
     """Neither markup, nor emoji, nor formulas, nor terminal controls."""
     names = ["[/b]", "$\\frac{$", ":smile:", "[red]a", "\x1b[31mb"]

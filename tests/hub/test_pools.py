@@ -324,6 +324,7 @@ def test_a_pool_survives(trained, name, data, hub_forecasts):
     assert scores["bad"] <= 1.1 * max(scores["clean"], scores["median"]), scores
 
 
+@pytest.mark.slow
 def test_float32_stays_float32(data):
     forecasts, truth = (a.astype(np.float32) for a in data)
     hub_forecasts = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS.astype(np.float32))
@@ -390,6 +391,7 @@ def test_forecasts_refuse_releases_and_levels_that_are_not_there(change, message
         jaxcast.hub.HubForecasts.of(np.ones((2, 4, 3, 3)), np.ones((2, 4)), levels, **given)
 
 
+@pytest.mark.slow
 def test_the_median_is_the_level_one_half_at_any_position():
     ones = np.ones((2, 4, 3, 3))
     first = jaxcast.hub.HubForecasts.of(ones, np.ones((2, 4)), np.asarray([0.5, 0.75, 0.9]))

@@ -167,7 +167,7 @@ def taken(path, kind):
     return Outputs({}, {"--out": (path, ("",))})
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.parametrize("kind", ["folder", pytest.param("file", marks=pytest.mark.slow)])
 def test_a_second_command_is_refused_in_one_line_and_a_killed_one_leaves_no_lock(tmp_path, kind):
     path = tmp_path / "x"
     if kind == "folder":
@@ -208,9 +208,14 @@ def test_a_pool_is_not_saved_over_foreign_files(tmp_path):
     ("redirect", "code", "error"),
     [
         (">&-", 2, "error: standard output is closed; send it to a file, or to /dev/null\n"),
-        (">/dev/full", 2, "error: cannot write to standard output (No space left on device); all files are written"),
-        ("| true", 0, ""),
-        ("2>&- >/dev/null", 0, ""),
+        pytest.param(
+            ">/dev/full",
+            2,
+            "error: cannot write to standard output (No space left on device); all files are written",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("| true", 0, "", marks=pytest.mark.slow),
+        pytest.param("2>&- >/dev/null", 0, "", marks=pytest.mark.slow),
     ],
 )
 def test_output_that_cannot_be_printed_is_one_line(tmp_path, redirect, code, error):

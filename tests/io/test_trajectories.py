@@ -239,6 +239,7 @@ def test_missing_packages_are_named_with_the_extra(tmp_path, monkeypatch, packag
             use()
 
 
+@pytest.mark.slow
 def test_importing_brings_no_storage_package():
     script = "import sys, jaxcast.io; print(sorted({'xarray', 'zarr', 'pandas'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

@@ -125,6 +125,7 @@ def test_gradients_are_those_of_finite_differences(kind):
     check_grads(run, (layer, *inputs(layer)), order=1, modes=["rev"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lstm", "gru_after", "gru_before"])
 def test_steps_make_the_sequence(kind):
     layer = make(kind)
@@ -149,6 +150,7 @@ def test_steps_make_the_sequence(kind):
     np.testing.assert_allclose(forward, backward, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lstm", "gru_after", "gru_before"])
 def test_second_derivatives(kind):
     layer = make(kind)
@@ -322,6 +324,7 @@ def test_a_readout_in_closed_form_moves_along_with_its_layers():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10), gradient, whole)
 
 
+@pytest.mark.slow
 def test_trained_layers_forecast_better_than_drawn_ones():
     truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=900, dt=0.05, transient=5.0).states[
         :, :1

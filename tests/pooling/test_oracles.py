@@ -304,6 +304,7 @@ def test_a_readout_discards_the_steps_in_which_layers_forget():
     np.testing.assert_allclose(cell.bias[...], y.mean(0) - x.mean(0) @ solved, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_dropout_of_a_language_model_has_masks_of_its_own_for_what_goes_in_and_out():
     size, kept = 300, 0.6
     model = jaxcast.text.LanguageModel(

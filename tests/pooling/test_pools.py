@@ -62,6 +62,7 @@ def test_attention_is_the_published_equation(attention, samples):
         np.testing.assert_allclose(output.info["weights"], expected[1], rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["additive", "multi_additive"])
 def test_attention_is_the_same_where_it_is_differentiated(pools, samples, kind):
     """The two are computed in different ways; see `_additive_scores`."""
@@ -78,6 +79,7 @@ def test_attention_is_the_same_where_it_is_differentiated(pools, samples, kind):
     np.testing.assert_allclose((shifted[0] - shifted[1]) / 2e-5, slope, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [dict(dtype=jnp.float32), dict(query_dim=1), dict(num_delays=20)])
 def test_attention_of_other_sizes_is_the_same_where_it_is_differentiated(change):
     sizes = dict(dim=3, num_delays=5, hidden_size=16, dtype=jnp.float64) | change
@@ -125,6 +127,7 @@ def test_multi_head_attention_is_a_linear_map_of_its_heads(pools, samples, kind)
     np.testing.assert_allclose(pool(samples.memory, samples.forecasts).forecast, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_multi_head_attention_trains(samples):
     def init(key):
         sizes = dict(dim=3, num_delays=5, hidden_size=8, dtype=jnp.float64)

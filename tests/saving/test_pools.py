@@ -166,7 +166,16 @@ def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["additive_attention", "corrected", "corrected by a kernel", "interacting_models"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "additive_attention",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("corrected", "corrected by a kernel", "interacting_models")
+        ),
+    ],
+)
 def test_what_is_stored_rolls_whatever_it_is(name, candidates, trajectory, tmp_path):
     pool = pools()[name]
     jaxcast.save_model(tmp_path, pool, candidates)

@@ -116,6 +116,7 @@ def test_too_few_values_give_their_range():
         jaxcast.median_interval(np.asarray([1.0, NAN]))
 
 
+@pytest.mark.slow
 def test_saturation_is_the_error_between_states_far_apart(truth):
     states = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=20000, transient=20.0).states
     apart = jnp.mean((states - np.random.default_rng(0).permutation(states)) ** 2)
@@ -129,7 +130,7 @@ def test_saturation_is_the_error_between_states_far_apart(truth):
         (28.0, 0.9056),
         pytest.param(38.0, 1.105, marks=pytest.mark.slow),
         pytest.param(48.0, 1.259, marks=pytest.mark.slow),
-        (jaxcast.Cosine(38.0, -10.0, 1.577132), 0.711),
+        pytest.param(jaxcast.Cosine(38.0, -10.0, 1.577132), 0.711, marks=pytest.mark.slow),
     ],
 )
 def test_lyapunov_exponents(rho, published):

@@ -58,6 +58,7 @@ def test_the_method_with_the_smallest_validation_error_is_chosen_and_all_are_sco
     assert set(drift.test.coverage) == {"0.8"}
 
 
+@pytest.mark.slow
 def test_the_test_part_is_as_large_as_its_share():
     fitted = fit(table(), horizon=2, validation_share=0.25, test_share=0.125)
     assert (fitted.validation_from, fitted.test_from) == (str(DATES[60]) + "-01", str(DATES[84]) + "-01")
@@ -84,6 +85,7 @@ def test_a_forecast_from_an_earlier_date_sees_nothing_later():
     np.testing.assert_array_equal(*earlier)
 
 
+@pytest.mark.slow
 def test_covariates_of_arrays_are_those_of_a_file(tmp_path):
     heat = np.random.default_rng(2).normal(size=LENGTH + 2)
     values = np.stack([heat[:LENGTH], 3 * heat[:LENGTH]], 1) + 0.01 * np.random.default_rng(3).normal(size=(LENGTH, 2))

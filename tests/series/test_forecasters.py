@@ -86,6 +86,7 @@ def test_a_regression_on_lags_is_weighted_least_squares(values, samples, each_re
             )
 
 
+@pytest.mark.slow
 def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
     inputs = jaxcast.series.lag_inputs(samples, lags=range(6), transform="log", level="window", num_components=2)
     expansion = jaxcast.series.random_fourier_features(
@@ -109,6 +110,7 @@ def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
         np.testing.assert_allclose(model(samples.history).forecast[:, k], expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_echoes_are_a_reservoir_that_ran_over_the_window(samples):
     """Oldest lag first, from rest, all groups at a time; the features themselves beside it."""
     inputs = jaxcast.series.lag_inputs(
@@ -178,6 +180,7 @@ def make(network, samples, **options):
     return network(samples, hidden_size=5, kind="gru", key=jax.random.key(1), dtype=jnp.float64, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_which_regions_a_network_sees(network, samples):
     """And its quantiles never cross, and missing values give a finite loss with finite gradients."""
@@ -260,6 +263,7 @@ def test_a_regression_uses_what_is_given(values, each, each_region):
             np.testing.assert_allclose(ours[:, k, group], fitted * std[group], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize("network", [jaxcast.series.IndependentNetwork, jaxcast.series.GlobalNetwork])
 def test_a_network_reads_what_is_given(values, network, each):

@@ -93,6 +93,7 @@ def test_quantiles_of_seq2seq_and_mqrnn_are_those_of_equations_step_by_step(dtyp
     assert abs(float(loss(forking, WINDOWS, jax.random.key(0))) - total / count) < precision * total / count
 
 
+@pytest.mark.slow
 def test_paths_continue_the_context_value_by_value():
     """Paths whose distributions are points follow the equations; so does the second half of one path."""
     network = without_dropout(DeepAR, head="normal", skip_inputs=True)
@@ -138,6 +139,7 @@ def test_targets_and_what_is_hidden_by_gaps_change_no_forecast(networks, kind):
     assert (np.diff(first, axis=-1) >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_target_of_no_weight_is_not_learned_from(networks, kind):
     hidden = WINDOWS.targets + 50 * (WINDOWS.weights == 0)
@@ -147,6 +149,7 @@ def test_a_target_of_no_weight_is_not_learned_from(networks, kind):
     assert loss(networks[kind], none) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_further_axes_of_a_batch_forecast_the_same(networks, kind):
     """DeepAR draws other numbers in other batches, so its spread is taken away."""
@@ -160,6 +163,7 @@ def test_further_axes_of_a_batch_forecast_the_same(networks, kind):
     np.testing.assert_allclose(forecast(network, square).reshape(first.shape), first, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_gradients_are_those_of_differences(networks, kind):
     network, key = networks[kind], jax.random.key(3)  # with dropout, the same for all
@@ -191,7 +195,8 @@ def test_a_saved_deepar_forecasts_the_same_bits(networks, tmp_path):
     assert (forecast(again, WINDOWS) == forecast(network, WINDOWS)).all()
 
 
-@pytest.mark.parametrize("head", ["poisson", "mixture", pytest.param("negative_binomial", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["poisson", "mixture", "negative_binomial"])
 def test_deepar_draws_what_its_head_is_of(head):
     network = make(DeepAR, head=head)
     counts = WINDOWS._replace(history=np.round(WINDOWS.history), targets=np.round(WINDOWS.targets))

@@ -55,7 +55,8 @@ def test_loss_and_gradient_are_those_of_a_loop_over_tokens(kind, tokens):
         np.testing.assert_allclose(got, oracle, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("chunk_size", [pytest.param(20, marks=pytest.mark.slow), 10])
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk_size", [20, 10])
 def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
     seen, followed = jaxcast.text.text_streams(tokens, 2)
     assert seen.shape == (2, 20)
@@ -75,6 +76,7 @@ def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
         np.testing.assert_allclose(got[0], oracle, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_chunks_of_any_size_score_a_text_as_one_long_pass_does(model, tokens):
     expected, _ = loop_loss(model, model.init_carry(), tokens[:-1], tokens[1:])
     whole = jaxcast.text.log_likelihoods(model, tokens)
@@ -100,6 +102,7 @@ def test_a_cold_model_writes_the_likeliest_tokens(model):
     assert len(set(expected)) > 1
 
 
+@pytest.mark.slow
 def test_tokens_are_written_as_often_as_they_are_likely(model, count_compilations):
     prompt, num = jnp.asarray([3, 1]), 4000
 
@@ -120,6 +123,7 @@ def test_tokens_are_written_as_often_as_they_are_likely(model, count_compilation
         assert np.all(np.abs(np.bincount(got, minlength=5) / num - p) < 4 * deviation)
 
 
+@pytest.mark.slow
 def test_dropout_needs_a_key_and_keeps_the_mean(tokens):
     model = make_model(dropout=0.5)
     text = jnp.asarray(tokens)
@@ -213,6 +217,7 @@ def test_rows_hold_medians_and_the_mean_of_probabilities():
     assert adapted == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_the_last_models_are_kept_where_asked_for(tokens):
     streams = jaxcast.text.text_streams(tokens, 2)
     # What is learned makes what is validated unlikely.

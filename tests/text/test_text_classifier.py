@@ -72,6 +72,7 @@ def test_texts_that_cannot_be_judged_get_the_shares_of_the_classes(tuned, bag):
             classifier.saliency("zzz")
 
 
+@pytest.mark.slow
 def test_the_vocabulary_is_that_of_the_training_part_and_of_given_vectors():
     held_out = LabelledTexts(["good unseen", "bad unheard"], ["pos", "neg"])
     options = {"method": "mean", "validation": held_out, **FAST | {"num_epochs": 1}}
@@ -106,6 +107,7 @@ def test_the_optimizer_slows_vectors_and_keeps_the_read_out_within_a_norm():
     np.testing.assert_allclose(np.linalg.norm(moved["readout"]["kernel"], axis=0), 3.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_times_vector_is_a_finite_difference(tuned):
     found = tuned.saliency("a good film")
     assert found.measure == "gradient x vector"

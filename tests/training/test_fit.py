@@ -150,7 +150,7 @@ def kill_after(num_epochs):
     return report
 
 
-@pytest.mark.parametrize("num_seeds", [1, 3])
+@pytest.mark.parametrize("num_seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, tmp_path, num_seeds):
     optimizer = jaxcast.training.make_optimizer(
         1e-2, schedule="cosine", num_optimizer_steps=60, weight_decay=1e-3, clip_norm=1.0
