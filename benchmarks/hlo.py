@@ -92,6 +92,8 @@ class Kernel:
     """How often it is started in a run; a loop of unknown length counts as one pass."""
     cost: Cost
     """Of one launch."""
+    text: str = dataclasses.field(repr=False)
+    """Its line of HLO, behind the opcode."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Module:
         self.computations: dict[str, dict[str, Instruction]] = {}
         current: dict[str, Instruction] = {}
         for line in text.splitlines():
-            header = re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line)
+            header = re.match(r"(ENTRY )?%?([\w.\-]+) (\(.*)?\{$", line)
             if header:
                 current = self.computations.setdefault(header[2], {})
                 if header[1]:
@@ -158,7 +160,7 @@ class Module:
             elif one.opcode == "async-start" and one.called("calls"):
                 yield from self._kernels(one.called("calls"), times)
             elif one.opcode not in _FREE:
-                yield Kernel(one.name, one.opcode, times, self._cost(one, body))
+                yield Kernel(one.name, one.opcode, times, self._cost(one, body), one.text)
 
     def trip_count(self, loop: Instruction, around: dict[str, Instruction]) -> int:
         """Returns how often a `while` runs its body; 1 if the text does not tell."""
@@ -193,7 +195,7 @@ class Module:
             kernels=1.0,
             bytes=self._bytes(one, body),
             collectives=float(bool(_COLLECTIVE.match(one.opcode))),
-            unknown=inner.unknown + (one.opcode == "custom-call" and not inner.product_flops),
+            unknown=inner.unknown + (one.opcode == "custom-call" and not inner.product_flops + inner.operations),
         )
 
     def _operations(self, instructions: Iterable[Instruction], body: dict[str, Instruction]) -> Cost:
@@ -214,7 +216,7 @@ class Module:
                 each = self._operations(inner.values(), inner).operations
                 total += Cost(operations=each * max(numel(body[name].type) for name in one.operands))
             elif one.opcode in ("dot", "convolution", "custom-call"):
-                total += Cost(product_flops=_product_flops(one, body))
+                total += Cost(product_flops=_product_flops(one, body), operations=_estimated(one))
         return total
 
     def _bytes(self, one: Instruction, body: dict[str, Instruction]) -> float:
@@ -257,7 +259,8 @@ def _instruction(line: str) -> Instruction | None:
     type_text, rest = _split_type(re.sub(r"/\*.*?\*/", "", found[3]))
     opcode, text = rest[: rest.index("(")], rest[rest.index("(") :]
     inside = text[1 : _closing(text)]
-    operands = () if opcode in ("constant", "parameter") else tuple(re.findall(r"%([\w.\-]+)", inside))
+    names = () if opcode in ("constant", "parameter") else inside.split(",")
+    operands = tuple(name.strip().removeprefix("%") for name in names if name.strip())
     return Instruction(found[2], type_text, opcode, operands, text, bool(found[1]))
 
 
@@ -315,6 +318,12 @@ def _product_flops(one: Instruction, body: dict[str, Instruction]) -> float:
             return 0.0
     left = _shape(body[one.operands[0]].type)
     return 2.0 * size * math.prod(left[axis] for axis in contracted)
+
+
+def _estimated(one: Instruction) -> float:
+    """Returns the operations that the author of a kernel for TPU states."""
+    found = re.search(r'"cost_estimate":\{"flops":"(\d+)","transcendentals":"(\d+)"', one.text)
+    return float(found[1]) + TRANSCENDENTAL * float(found[2]) if found else 0.0
 
 
 def _convolved(one: Instruction, body: dict[str, Instruction]) -> float:

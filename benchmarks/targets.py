@@ -7,11 +7,13 @@ jax-cuda12-plugin and jax-cuda12-pjrt (the extra `aot`; no driver is needed).
 import dataclasses
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from jaxcast.errors import InputError
 
@@ -70,9 +72,13 @@ class Target:
             InputError: without the packages of the extra `aot`.
         """
         try:
-            return _topology(self).devices
+            return list(_topology(self).devices)
         except Exception as error:  # a missing package is any of three errors, by platform
             raise InputError(f"compiling for {self.kind} takes the extra `aot`: {error}") from error
+
+    def mesh(self, num_devices: int = 1) -> Mesh:
+        """Returns a mesh of some devices to compile for."""
+        return Mesh(np.asarray(self.devices()[:num_devices]), ("device",))
 
     def compile(self, function: Callable[..., Any], *args: Any, dump: str | None = None) -> Any:
         """Compiles function(*args) for one device; nothing runs.
@@ -82,15 +88,24 @@ class Target:
             args: arrays, or anything with their shape and dtype.
             dump: a folder for what XLA writes about its programs, among it the PTX of a GPU.
         """
-        mesh = Mesh(self.devices()[:1], ("device",))
+        mesh = self.mesh()
         sharding = NamedSharding(mesh, PartitionSpec())
         shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), args)
-        # Pallas asks the mesh which TPU it writes a kernel for.
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        # Pallas asks the mesh which TPU it writes a kernel for; without axes it leaves `shard_map` alone.
+        context = AbstractMesh((), (), abstract_device=mesh.abstract_mesh.abstract_device)
+        with jax.sharding.use_abstract_mesh(context):
             lowered = jax.jit(function).lower(*shapes)
-        return lowered.compile(compiler_options={"xla_dump_to": dump} if dump else None)
+        options: dict[str, Any] = {"xla_dump_to": dump} if dump else {}
+        try:
+            return lowered.compile(compiler_options=options)
+        except jax.errors.JaxRuntimeError as error:
+            if "Couldn't find output tile sizes" not in str(error):
+                raise
+            # Without a card nobody tries which tiles fit a product; the library's products need none.
+            return lowered.compile(compiler_options=options | {"xla_gpu_enable_triton_gemm": False})
 
 
+@cache  # a device made twice is two devices
 def _topology(target: Target) -> topologies.TopologyDescription:
     if target.platform == "tpu":
         for name, value in _NO_TPU_HERE.items():

@@ -1,0 +1,174 @@
+"""The hot programs on GPU and TPU: kernels, bytes and operations of each step, and the bound that follows.
+
+They are compiled for a device that need not be there (the extra `aot`), by the compiler that would compile them on it.
+Where such a device is present they are run as well, and what was measured stands beside the bound.
+"""
+
+import dataclasses
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.frame import Row, check_report, machine, write_report
+from benchmarks.hlo import Cost, Module
+from benchmarks.programs import Program, programs
+from benchmarks.ptx import operations, resources
+from benchmarks.targets import TARGETS, Target
+from jaxcast.cli.arguments import check_options, parse_arguments
+from jaxcast.cli.command import ending_well, take_flags
+from jaxcast.cli.streams import printing_safely
+from jaxcast.errors import InputError
+from jaxcast.progress import reporting
+
+PROG = "python -m benchmarks.accelerators"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compiles the hot programs for accelerators, and counts what they do; runs them where there is one."""
+
+    target: tuple[str, ...] = ()
+    """Names of devices: h100, h200, v5e. By default the one that is present; where none is, h100 and v5e."""
+    out: Path | None = None
+    """JSON file for the rows; they are printed as well."""
+    quick: bool = False
+    """Use small sizes, only to check that everything compiles."""
+    only: str = ""
+    """Part of the names of the programs to compile; by default all."""
+
+
+def main() -> None:
+    """Runs the command line."""
+    with printing_safely(), ending_well():
+        args, level = take_flags(sys.argv[1:])
+        check_options(Options, args, PROG)
+        options = parse_arguments(Options, args, prog=PROG, description=__doc__)
+        with reporting(level):
+            _run(options)
+
+
+def _run(options: Options) -> None:
+    check_report(options.out)
+    present = present_target()
+    names = options.target or ((present,) if present else ("h100", "v5e"))
+    for name in names:
+        if name not in TARGETS:
+            raise InputError(f"--target must be of {', '.join(TARGETS)}, got {name}")
+    rows: list[Row] = []
+    for name in names:
+        for row in make_all(name, options.quick, options.only, is_present=name == present):
+            rows.append(row)
+            print(as_text(row), flush=True)
+    if options.out is not None:
+        write_report(options.out, {"machine": machine(), "rows": rows})
+
+
+def present_target() -> str | None:
+    """Returns the name of the device that jax finds here; None for a CPU."""
+    kind = jax.devices()[0].device_kind
+    return next((name for name, target in TARGETS.items() if kind.startswith(target.kind)), None)
+
+
+def make_all(name: str, quick: bool, only: str, *, is_present: bool) -> Iterator[Row]:
+    """Yields a row for every program on a device."""
+    target = TARGETS[name]
+    mesh = jax.sharding.Mesh(jax.devices()[:1], ("device",)) if is_present else target.mesh()
+    for program in programs(quick, mesh):
+        if only in program.name:
+            yield make_row(program, name, is_present=is_present)
+
+
+def make_row(program: Program, name: str, *, is_present: bool) -> Row:
+    """Compiles a program, counts what it does, and runs it if the device is present."""
+    target = TARGETS[name]
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        if is_present:
+            compiled = jax.jit(program.function).lower(*program.args).compile({"xla_dump_to": folder})
+        else:
+            compiled = target.compile(program.function, *program.args, dump=folder)
+        compile_s = time.perf_counter() - began
+        used = resources(Path(folder)) if target.platform == "cuda" else None
+        module = Module(compiled.as_text())
+        called = operations(module.kernels(), Path(folder))
+    cost = module.cost + Cost(operations=called, unknown=-module.cost.unknown if called else 0.0)
+    bound_s, bound_by = bound(cost, target)
+    memory = compiled.memory_analysis()
+    return {
+        "case": program.name,
+        "target": name,
+        "launches": cost.kernels,
+        "launches_per_step": cost.kernels / program.num_steps,
+        "bytes_per_step": cost.bytes / program.num_steps,
+        "operations_per_step": cost.operations / program.num_steps,
+        "product_flops_per_step": cost.product_flops / program.num_steps,
+        "opaque_kernels": cost.unknown,
+        "registers": None if used is None else used.registers,
+        "spill_bytes": None if used is None else used.spill_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "bound_s": bound_s,
+        "bound_by": bound_by,
+        "steps_per_s": program.num_steps * program.width / bound_s,
+        "share": shortest(program, target) / bound_s,
+        "compile_s": compile_s,
+        "measured_s": measure(compiled, program) if is_present else None,
+    }
+
+
+def bound(cost: Cost, target: Target) -> tuple[float, str]:
+    """Returns the least time that a program takes on a device, and what takes it."""
+    parts = {
+        "memory": cost.bytes / target.bandwidth,
+        "arithmetic": arithmetic_s(cost, target),
+        "launches": cost.kernels * target.launch_s,
+    }
+    by = max(parts, key=lambda part: parts[part])
+    return parts[by], by
+
+
+def arithmetic_s(cost: Cost, target: Target) -> float:
+    """Returns the least time for a program's operations: products and other arithmetic overlap."""
+    return max(cost.operations / target.operations, cost.product_flops / target.product_flops)
+
+
+def shortest(program: Program, target: Target) -> float:
+    """Returns the least time for the arithmetic that is written in a program, each operation done once."""
+    written = Module(jax.jit(program.function).lower(*program.args).as_text(dialect="hlo")).cost
+    return arithmetic_s(written, target)
+
+
+def measure(compiled: Any, program: Program, repeats: int = 10) -> float:
+    """Returns the median seconds of a run on the device that is present."""
+    args = jax.tree.map(
+        lambda a: jnp.ones(a.shape, a.dtype) if isinstance(a, jax.ShapeDtypeStruct) else a, program.args
+    )
+    args = jax.device_put(args)
+    jax.block_until_ready(compiled(*args))
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(compiled(*args))
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def as_text(row: Row) -> str:
+    """Formats a row as one line."""
+    used = "" if row["registers"] is None else f", {row['registers']} registers, {row['spill_bytes']} B spilt"
+    measured = "not run" if row["measured_s"] is None else f"measured {row['measured_s']:.3g} s"
+    return (
+        f"{row['target']:5s} {row['case']:60s} {row['launches_per_step']:8.3g} launches/step, "
+        f"{row['bytes_per_step']:9.3g} B/step, {row['operations_per_step']:9.3g} op/step{used}, "
+        f"bound {row['bound_s']:.3g} s by {row['bound_by']} ({row['share']:.0%} of the limit), {measured}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Registers, spills and floating-point instructions of a GPU's kernels, from the PTX that XLA writes."""
+
+import dataclasses
+import importlib.util
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.hlo import Kernel
+
+_ARCHITECTURE = "sm_90a"
+_FLOAT = re.compile(
+    r"\s+(?:@!?%p\d+ )?(fma|add|sub|mul|div|min|max|abs|neg|sqrt|rsqrt|rcp|sin|cos|ex2|lg2|tanh)\.\S*f(32|64)\b"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What the kernels of a program use."""
+
+    registers: int
+    """The most that a thread of any kernel has."""
+    spill_bytes: int
+    """Written to memory for want of registers, by all kernels."""
+
+
+def resources(folder: Path) -> Resources | None:
+    """Returns what the assembler says of all kernels; None where there is no assembler or no kernel.
+
+    Args:
+        folder: what XLA wrote, with `xla_dump_to`.
+    """
+    files = [str(path) for path in sorted(folder.glob("*.ptx")) if ".entry" in path.read_text()]
+    assembler = find_assembler()
+    if assembler is None or not files:
+        return None
+    command = [assembler, "-v", f"-arch={_ARCHITECTURE}", "-o", "/dev/null", *files]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return Resources(
+        registers=max(int(n) for n in re.findall(r"Used (\d+) registers", said)),
+        spill_bytes=sum(int(n) for n in re.findall(r"(\d+) bytes spill stores", said)),
+    )
+
+
+def find_assembler() -> str | None:
+    """Returns the path of ptxas, of the CUDA toolkit or of the package nvidia-cuda-nvcc-cu12; None without either."""
+    found = shutil.which("ptxas")
+    spec = importlib.util.find_spec("nvidia") if found is None else None
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(place) / "cuda_nvcc/bin/ptxas"
+        if path.exists():
+            return str(path)
+    return found
+
+
+def executed(ptx: str) -> dict[str, float]:
+    """Returns the floating-point instructions that one thread of each kernel executes; a multiply-add is one.
+
+    A loop is what lies between a label and the last jump back to it. It is passed through as often as the constant says
+    that its counter is compared with, once without one. Both sides of a branch count.
+
+    Args:
+        ptx: text with any number of kernels.
+    """
+    kernels = re.findall(r"\.entry (\w+)\((.*?)^\}", ptx, flags=re.DOTALL | re.MULTILINE)
+    return {name: _executed(body.splitlines()) for name, body in kernels}
+
+
+def operations(kernels: Iterable[Kernel], folder: Path) -> float:
+    """Returns the floating-point instructions of kernels that a program calls by name, by all threads and launches.
+
+    Args:
+        kernels: of the program; those that XLA made itself count nothing.
+        folder: what XLA wrote, with `xla_dump_to`.
+    """
+    of_thread = executed("\n".join(path.read_text() for path in folder.glob("*.ptx")))
+    total = 0.0
+    for kernel in kernels:
+        sizes = {name: int(n) for name, n in re.findall(r"\b(grid_[xyz]|num_warps) = (\d+)", kernel.text)}
+        name = re.search(r'\bname = "(\w+)"', kernel.text)
+        if name and sizes:
+            total += of_thread.get(name[1], 0.0) * 32 * math.prod(sizes.values()) * kernel.launches
+    return total
+
+
+def _executed(lines: list[str]) -> float:
+    labels = {line.rstrip(":"): n for n, line in enumerate(lines) if re.fullmatch(r"\$\w+:", line)}
+    ends: dict[int, int] = {}
+    for n, line in enumerate(lines):
+        jump = re.search(r"\bbra(?:\.uni)?\s+(\$\w+);", line)
+        if jump and labels[jump[1]] < n:
+            ends[labels[jump[1]]] = n
+    passes = [1.0] * len(lines)
+    for n, line in enumerate(lines):
+        limit = re.match(r"\s+setp\.\w+\.[bsu]32\s+%p\d+, (%r\d+), (\d+);", line)
+        around = [(begin, end) for begin, end in ends.items() if begin <= n < end]
+        if limit and around:
+            begin, end = min(around, key=lambda loop: loop[1] - loop[0])
+            added = [
+                int(found[1])
+                for line in lines[begin:end]
+                if (found := re.match(rf"\s+add\.[su]32\s+{limit[1]}, %r\d+, (\d+);", line))
+            ]
+            if added:
+                passes[begin:end] = [int(limit[2]) / added[0] * a for a in passes[begin:end]]
+    return sum(number for number, line in zip(passes, lines, strict=True) if _FLOAT.match(line))
