@@ -10,22 +10,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.frame import Row, check_report, machine, write_report
+from benchmarks.frame import OURS, Row, check_report, machine, write_report
 from benchmarks.hlo import Cost, Module
-from benchmarks.programs import Program, programs
 from benchmarks.ptx import operations, resources
-from benchmarks.targets import TARGETS, Target
+from benchmarks.targets import TARGETS, Target, compiled
 from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.command import ending_well, take_flags
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import InputError
 from jaxcast.progress import reporting
+
+if TYPE_CHECKING:
+    from benchmarks.programs import Program
 
 PROG = "python -m benchmarks.accelerators"
 
@@ -51,10 +54,11 @@ def main() -> None:
         check_options(Options, args, PROG)
         options = parse_arguments(Options, args, prog=PROG, description=__doc__)
         with reporting(level):
-            _run(options)
+            run(options)
 
 
-def _run(options: Options) -> None:
+def run(options: Options) -> None:
+    """Compiles the programs, prints their rows, and writes them to a file if there is one."""
     check_report(options.out)
     present = present_target()
     names = options.target or ((present,) if present else ("h100", "v5e"))
@@ -77,30 +81,36 @@ def present_target() -> str | None:
 
 
 def make_all(name: str, quick: bool, only: str, *, is_present: bool) -> Iterator[Row]:
-    """Yields a row for every program on a device."""
+    """Yields a row for every program on a device, and one for its plain path."""
+    from benchmarks.programs import programs  # with the peers of other benchmarks, which take seconds to load
+
     target = TARGETS[name]
     mesh = jax.sharding.Mesh(jax.devices()[:1], ("device",)) if is_present else target.mesh()
     for program in programs(quick, mesh):
         if only in program.name:
-            yield make_row(program, name, is_present=is_present)
+            ways = {OURS: program.function} | ({"plain": program.plain} if program.plain else {})
+            for path, function in ways.items():
+                yield {"path": path} | make_row(
+                    dataclasses.replace(program, function=function), name, is_present=is_present
+                )
 
 
-def make_row(program: Program, name: str, *, is_present: bool) -> Row:
+def make_row(program: "Program", name: str, *, is_present: bool) -> Row:
     """Compiles a program, counts what it does, and runs it if the device is present."""
     target = TARGETS[name]
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        if is_present:
-            compiled = jax.jit(program.function).lower(*program.args).compile({"xla_dump_to": folder})
-        else:
-            compiled = target.compile(program.function, *program.args, dump=folder)
+        lower = jax.jit(program.function).lower if is_present else partial(target.lower, program.function)
+        lowered = lower(*program.args)
+        program_of_device = compiled(lowered, folder)
         compile_s = time.perf_counter() - began
         used = resources(Path(folder)) if target.platform == "cuda" else None
-        module = Module(compiled.as_text())
+        module = Module(program_of_device.as_text())
         called = operations(module.kernels(), Path(folder))
     cost = module.cost + Cost(operations=called, unknown=-module.cost.unknown if called else 0.0)
+    written = cost if cost.unknown or called else Module(lowered.as_text(dialect="hlo")).cost
     bound_s, bound_by = bound(cost, target)
-    memory = compiled.memory_analysis()
+    memory = program_of_device.memory_analysis()
     return {
         "case": program.name,
         "target": name,
@@ -116,9 +126,9 @@ def make_row(program: Program, name: str, *, is_present: bool) -> Row:
         "bound_s": bound_s,
         "bound_by": bound_by,
         "steps_per_s": program.num_steps * program.width / bound_s,
-        "share": shortest(program, target) / bound_s,
+        "share": arithmetic_s(written, target) / bound_s,
         "compile_s": compile_s,
-        "measured_s": measure(compiled, program) if is_present else None,
+        "measured_s": measure(program_of_device, program) if is_present else None,
     }
 
 
@@ -138,13 +148,7 @@ def arithmetic_s(cost: Cost, target: Target) -> float:
     return max(cost.operations / target.operations, cost.product_flops / target.product_flops)
 
 
-def shortest(program: Program, target: Target) -> float:
-    """Returns the least time for the arithmetic that is written in a program, each operation done once."""
-    written = Module(jax.jit(program.function).lower(*program.args).as_text(dialect="hlo")).cost
-    return arithmetic_s(written, target)
-
-
-def measure(compiled: Any, program: Program, repeats: int = 10) -> float:
+def measure(compiled: Any, program: "Program", repeats: int = 10) -> float:
     """Returns the median seconds of a run on the device that is present."""
     args = jax.tree.map(
         lambda a: jnp.ones(a.shape, a.dtype) if isinstance(a, jax.ShapeDtypeStruct) else a, program.args
@@ -164,7 +168,7 @@ def as_text(row: Row) -> str:
     used = "" if row["registers"] is None else f", {row['registers']} registers, {row['spill_bytes']} B spilt"
     measured = "not run" if row["measured_s"] is None else f"measured {row['measured_s']:.3g} s"
     return (
-        f"{row['target']:5s} {row['case']:60s} {row['launches_per_step']:8.3g} launches/step, "
+        f"{row['target']:5s} {row['case'] + ', plain' * (row['path'] != OURS):60s} {row['launches_per_step']:8.3g} launches/step, "
         f"{row['bytes_per_step']:9.3g} B/step, {row['operations_per_step']:9.3g} op/step{used}, "
         f"bound {row['bound_s']:.3g} s by {row['bound_by']} ({row['share']:.0%} of the limit), {measured}"
     )

@@ -16,6 +16,8 @@ from benchmarks import recurrent, rollout, training
 from benchmarks.candidates import RHOS
 from benchmarks.ensembles import CENTER, Coupled, starts
 from benchmarks.single import RATE, RHO0, H, Linear
+from jaxcast.dynamics.plan import SolvePlan
+from jaxcast.dynamics.solve import solve_reference
 from jaxcast.training.run import FitSettings, run_epochs, started_run
 
 
@@ -30,6 +32,8 @@ class Program:
     """Steps of time, or of training, in a run: what kernels, bytes and operations are counted by."""
     width: int = 1
     """Trajectories, windows or sequences that make a step together."""
+    plain: Callable[..., Any] | None = None
+    """The same without kernels of our own."""
 
 
 def programs(quick: bool, mesh: Mesh) -> Iterator[Program]:
@@ -63,13 +67,23 @@ def simulations(quick: bool) -> Iterator[Program]:
         return jaxcast.final_states(system, u0, duration=100 * H, h=H)
 
     for num in (1_000,) if quick else (1_000_000, 8_000_000):
-        yield Program(f"final states of {num} after 100 steps", final, (states(num, 3),), 100, num)
+        yield Program(
+            f"final states of {num} after 100 steps",
+            final,
+            (states(num, 3),),
+            100,
+            num,
+            None if quick else partial(plainly, system),
+        )
 
     def recorded(u0: Any) -> Any:
         return jaxcast.simulate_ensemble(system, u0, num_samples=11, dt=10 * H, h=H).states
 
+    plain = None if quick else partial(plainly, system, num_samples=11)
     num = 1_000 if quick else 1_000_000
-    yield Program(f"{num} trajectories, every tenth of 100 steps recorded", recorded, (states(num, 3),), 100, num)
+    yield Program(
+        f"{num} trajectories, every tenth of 100 steps recorded", recorded, (states(num, 3),), 100, num, plain
+    )
 
 
 def other_systems(quick: bool) -> Iterator[Program]:
@@ -88,9 +102,18 @@ def other_systems(quick: bool) -> Iterator[Program]:
         return jaxcast.final_states(system, u0, duration=100 * H, h=H)
 
     for name, system in systems.items():
-        yield Program(
-            f"{name}, {num} after 100 steps", lambda u0, s=system: final(s, u0), (states(num, system.dim),), 100, num
-        )
+        plain = None if name.endswith("each") else partial(plainly, system)
+        name, u0 = f"{name}, {num} after 100 steps", states(num, system.dim)
+        if plain is None:
+            yield Program(name, final, (system, u0), 100, num)
+        else:
+            yield Program(name, partial(final, system), (u0,), 100, num, plain)
+
+
+def plainly(system: Any, u0: Any, num_samples: int | None = None) -> Any:
+    """Makes 100 steps as the reference does."""
+    plan = SolvePlan(0, num_samples, 100 if num_samples is None else 10)
+    return jax.vmap(lambda u: solve_reference(plan, system, u, 0.0, H))(u0)
 
 
 def states(num: int, dim: int) -> Any:
@@ -139,7 +162,7 @@ def trainings(quick: bool, mesh: Mesh) -> Iterator[Program]:
     samples = jaxcast.one_step_samples(trajectory, rollout.NUM_DELAYS, candidates)
     settings = FitSettings(jaxcast.pooling.mean_squared_error, training.BATCH_SIZE, num_epochs=1)
     num_steps = len(samples.targets) // training.BATCH_SIZE
-    for num_seeds in (1, 10):
+    for num_seeds in (1,) if quick else (1, 10):
         keys = jax.random.split(jax.random.key(0), num_seeds)
         graph, run = started_run(training.init, None, keys, training.OPTIMIZER, 1, False)
         epoch = partial(run_epochs, graph=graph, optimizer=training.OPTIMIZER, settings=settings, mesh=mesh)

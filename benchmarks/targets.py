@@ -80,13 +80,12 @@ class Target:
         """Returns a mesh of some devices to compile for."""
         return Mesh(np.asarray(self.devices()[:num_devices]), ("device",))
 
-    def compile(self, function: Callable[..., Any], *args: Any, dump: str | None = None) -> Any:
-        """Compiles function(*args) for one device; nothing runs.
+    def lower(self, function: Callable[..., Any], *args: Any) -> jax.stages.Lowered:
+        """Lowers function(*args) for one device.
 
         Args:
             function: of arrays, in any trees.
             args: arrays, or anything with their shape and dtype.
-            dump: a folder for what XLA writes about its programs, among it the PTX of a GPU.
         """
         mesh = self.mesh()
         sharding = NamedSharding(mesh, PartitionSpec())
@@ -94,15 +93,29 @@ class Target:
         # Pallas asks the mesh which TPU it writes a kernel for; without axes it leaves `shard_map` alone.
         context = AbstractMesh((), (), abstract_device=mesh.abstract_mesh.abstract_device)
         with jax.sharding.use_abstract_mesh(context):
-            lowered = jax.jit(function).lower(*shapes)
-        options: dict[str, Any] = {"xla_dump_to": dump} if dump else {}
-        try:
-            return lowered.compile(compiler_options=options)
-        except jax.errors.JaxRuntimeError as error:
-            if "Couldn't find output tile sizes" not in str(error):
-                raise
-            # Without a card nobody tries which tiles fit a product; the library's products need none.
-            return lowered.compile(compiler_options=options | {"xla_gpu_enable_triton_gemm": False})
+            return jax.jit(function).lower(*shapes)
+
+    def compile(self, function: Callable[..., Any], *args: Any, dump: str | None = None) -> jax.stages.Compiled:
+        """Compiles function(*args) for one device; nothing runs.
+
+        Args:
+            function: of arrays, in any trees.
+            args: arrays, or anything with their shape and dtype.
+            dump: a folder for what XLA writes about its programs, among it the PTX of a GPU.
+        """
+        return compiled(self.lower(function, *args), dump)
+
+
+def compiled(lowered: jax.stages.Lowered, dump: str | None = None) -> jax.stages.Compiled:
+    """Compiles what was lowered; `dump` as for `Target.compile`."""
+    options: dict[str, Any] = {"xla_dump_to": dump} if dump else {}
+    try:
+        return lowered.compile(options)
+    except jax.errors.JaxRuntimeError as error:
+        if "Couldn't find output tile sizes" not in str(error):
+            raise
+        # Without a card nobody tries which tiles fit a product; the library's products need none.
+        return lowered.compile(options | {"xla_gpu_enable_triton_gemm": False})
 
 
 @cache  # a device made twice is two devices

@@ -1,0 +1,48 @@
+from benchmarks.hlo import Cost, Kernel
+from benchmarks.ptx import executed, operations
+
+PTX = """
+.visible .entry advance(
+	.param .u64 .ptr .align 16 advance_param_0
+)
+.reqntid 128, 1, 1
+{
+	mov.b32 	%r1, 0;
+	mul.rn.f32 	%r9, %r8, %r8;
+$L__BB0_1:
+	fma.rn.f32 	%r2, %r9, %r9, %r9;
+	@%p2 bra 	$L__BB0_3;
+	mov.b32 	%r5, 0;
+$L__BB0_2:
+	sub.rn.f32 	%r3, %r2, %r2;
+	add.s32 	%r5, %r5, 2;
+	setp.ne.b32 	%p1, %r5, 6;
+	@%p1 bra 	$L__BB0_2;
+$L__BB0_3:
+	@%p3 mul.rn.f64 	%rd3, %rd2, %rd2;
+	add.s32 	%r1, %r1, 1;
+	setp.lt.u32 	%p4, %r1, 100;
+	@%p4 bra 	$L__BB0_1;
+	st.global.b32 	[%rd4], %r6;
+	ret;
+}
+
+.visible .entry copy(
+	.param .u64 .ptr .align 16 copy_param_0
+)
+{
+	add.s64 	%rd1, %rd2, %rd3;
+	ret;
+}
+"""
+
+
+def test_loops_are_multiplied_out():
+    assert executed(PTX) == {"advance": 1 + 100 * (1 + 3 * 1 + 1), "copy": 0}
+
+
+def test_all_threads_of_all_launches_count(tmp_path):
+    (tmp_path / "module.1.ptx").write_text(PTX)
+    text = '(%x), backend_config={grid_x = 10 : i32, grid_y = 2 : i32, name = "advance", num_warps = 4 : i32}'
+    kernels = [Kernel("call", "custom-call", 3.0, Cost(), text), Kernel("fusion.1", "fusion", 5.0, Cost(), "(%x)")]
+    assert operations(kernels, tmp_path) == 3 * 10 * 2 * 4 * 32 * 501
