@@ -102,7 +102,7 @@ def make_row(program: "Program", name: str, *, is_present: bool) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         lower = jax.jit(program.function).lower if is_present else partial(target.lower, program.function)
         lowered = lower(*program.args)
-        program_of_device = compiled(lowered, folder)
+        program_of_device: Any = compiled(lowered, folder)
         compile_s = time.perf_counter() - began
         used = resources(Path(folder)) if target.platform == "cuda" else None
         module = Module(program_of_device.as_text())
