@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jax.sharding import Mesh
+from jaxtyping import Array
 
 from jaxcast.tracing import is_traced
 
@@ -108,9 +110,30 @@ def _choose(programs: _Programs, *args: Any) -> list[Any]:
     return _by_platform_p.bind(*args, programs=programs)
 
 
-@_choose.defjvp
+@partial(_choose.defjvp, symbolic_zeros=True)
 def _choose_jvp(programs: _Programs, primals: Any, tangents: Any) -> Any:
-    return jax.jvp(programs.default, primals, tangents)
+    # To differentiate by what does not move would cost as much as by what does.
+    moves = [not isinstance(tangent, SymbolicZero) for tangent in tangents]
+
+    def of_moving(*moving: Any) -> list[Any]:
+        given = iter(moving)
+        return programs.default(*(next(given) if yes else still for still, yes in zip(primals, moves, strict=True)))
+
+    moving = [[a for a, yes in zip(all_of, moves, strict=True) if yes] for all_of in (primals, tangents)]
+    return jax.tree.map(batched_in_front, jax.jvp(of_moving, *moving))
+
+
+def batched_in_front(a: Array) -> Array:
+    """Returns the array; under `jax.vmap` with the batch as its first axis.
+
+    JAX takes what a derivative rule returns to be batched where the function's own result is.
+
+    Args:
+        a: any.
+    """
+    if a.dtype == jax.dtypes.float0:
+        return a
+    return jax.lax.reshape(jax.lax.reshape(a, (1, *a.shape)), a.shape)
 
 
 _by_platform_p = Primitive("by_platform")
@@ -125,13 +148,25 @@ def _compiled(*args: Any, programs: _Programs) -> Any:
 
 
 def _batched(args: Any, axes: Any, *, programs: _Programs) -> tuple[Any, Any]:
-    def mapped(function: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-        return jax.vmap(function, in_axes=tuple(axes))
+    is_mapped: list[bool] = []
 
-    default = mapped(programs.default)
+    def watched(*args: Any) -> list[Any]:
+        results = programs.default(*args)
+        tracer = next(type(arg) for arg, axis in zip(args, axes, strict=True) if axis is not None)
+        is_mapped[:] = [isinstance(result, tracer) for result in results]
+        return results
+
+    def mapped(function: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+        """Leaves results single that are single in the default, as its derivatives will be."""
+        of_all = jax.vmap(function, in_axes=tuple(axes))
+        return lambda *args: [
+            all_of if yes else all_of[0] for all_of, yes in zip(of_all(*args), is_mapped, strict=True)
+        ]
+
+    out = tuple(jax.make_jaxpr(mapped(watched))(*args).out_avals)
     special = tuple((platform, mapped(program)) for platform, program in programs.special)
-    out = tuple(jax.make_jaxpr(default)(*args).out_avals)
-    return _choose(_Programs(default, special, out), *args), [0] * len(out)
+    results = _choose(_Programs(mapped(programs.default), special, out), *args)
+    return results, [0 if yes else None for yes in is_mapped]
 
 
 batching.primitive_batchers[_by_platform_p] = _batched

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxcast.backends.cpu import MOST_WORK, has_kernels
-from jaxcast.backends.dispatch import by_platform
+from jaxcast.backends.dispatch import batched_in_front, by_platform
 from jaxcast.dynamics.loops import advance, advance_unrolled, as_state, components_of
 from jaxcast.dynamics.noise import AnySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, in_dtype, model_axes, num_models, run_plan
@@ -44,11 +44,7 @@ def solve(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Arr
 @solve.defjvp
 def _solve_jvp(plan: SolvePlan, primals: Any, tangents: Any) -> Any:
     # jax.vmap expects these batched in front, as `solve` is; solve_reference batches elsewhere.
-    return jax.tree.map(_batched_in_front, jax.jvp(partial(solve_reference, plan), primals, tangents))
-
-
-def _batched_in_front(a: Array) -> Array:
-    return jax.lax.reshape(jax.lax.reshape(a, (1, *a.shape)), a.shape)
+    return jax.tree.map(batched_in_front, jax.jvp(partial(solve_reference, plan), primals, tangents))
 
 
 def solve_reference(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:

@@ -86,13 +86,13 @@ class GRU(RecurrentLayer):
         return self._initial(0, batch)
 
 
-def _forward_after(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
+def _forward_after(weights: Weights, h: Array, product: Array) -> tuple[Array, Array, Any]:
     h_r, h_z, h_n = jnp.split(h @ weights.recurrent, 3, -1)
-    x_r, x_z, x_n = jnp.split(x @ weights.input + weights.bias, 3, -1)
+    x_r, x_z, x_n = jnp.split(product + weights.bias, 3, -1)
     r, z, h_n = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + weights.recurrent_bias
     n = jnp.tanh(x_n + r * h_n)
     new = n + z * (h - n)
-    return new, new, (h, (r, z, n, h_n))
+    return new, new, (r, z, n, h_n)
 
 
 def _backward_after(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -115,13 +115,13 @@ def _gradient_after(weights: Weights, xs: Array, saved: Any, d_products: tuple[A
     return d_weights, jnp.concatenate([d_gates, d_n], -1) @ weights.input.T
 
 
-def _forward_before(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
+def _forward_before(weights: Weights, h: Array, product: Array) -> tuple[Array, Array, Any]:
     gates, candidate = _gates_and_candidate(weights.recurrent)
-    x_gates, x_n = _gates_and_candidate(x @ weights.input + weights.bias)
+    x_gates, x_n = _gates_and_candidate(product + weights.bias)
     r, z = jnp.split(jax.nn.sigmoid(x_gates + h @ gates), 2, -1)
     n = jnp.tanh(x_n + (r * h) @ candidate)
     new = n + z * (h - n)
-    return new, new, (h, (r, z, n))
+    return new, new, (r, z, n)
 
 
 def _backward_before(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, Array]:

@@ -97,20 +97,20 @@ class LSTM(RecurrentLayer):
         return LSTMCarry(self._initial(0, batch), self._initial(1, batch))
 
 
-def _forward(weights: Weights, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array, Any]:
+def _forward(weights: Weights, carry: LSTMCarry, product: Array) -> tuple[LSTMCarry, Array, Any]:
     # Two products, and not one of x and h joined: for small layers that is a little faster, for
     # large ones this.
-    i, f, g, o = jnp.split(carry.h @ weights.recurrent + x @ weights.input + weights.bias, 4, -1)
+    i, f, g, o = jnp.split(carry.h @ weights.recurrent + product + weights.bias, 4, -1)
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     c = f * carry.c + i * g
     h = o * jnp.tanh(c)
     # The gates are saved apart: XLA for CPU takes longer for a training step that saves them in one
     # array.
-    return LSTMCarry(h, c), h, (*carry, (i, f, g, o))
+    return LSTMCarry(h, c), h, (i, f, g, o)
 
 
 def _backward(weights: Weights, saved: Any, d_carry: LSTMCarry, d_h: Array) -> tuple[LSTMCarry, Array]:
-    _, c, (i, f, g, o) = saved
+    (_, c), (i, f, g, o) = saved
     tanh_c = jnp.tanh(f * c + i * g)
     d_h = d_h + d_carry.h
     d_c = d_carry.c + d_h * o * (1 - tanh_c**2)
@@ -120,7 +120,7 @@ def _backward(weights: Weights, saved: Any, d_carry: LSTMCarry, d_h: Array) -> t
 
 
 def _gradient(weights: Weights, xs: Array, saved: Any, d_products: Array) -> tuple[Weights, Array]:
-    h, *_ = saved
+    (h, _), _ = saved
     return gradient(weights, xs, h, d_products)
 
 

@@ -4,8 +4,12 @@ The backward scan only passes cotangents from step to step and emits those of th
 weights. The gradient of the weights is then a single product over all steps and samples.
 Differentiating the scan itself would add up this gradient step by step, which is slower. Layers
 take the batch as an axis: under `jax.vmap` the single product would become one for each sample, and
-a sum. This is the fastest form found on a CPU; on accelerators it has not been compared with
-others.
+a sum.
+
+A CPU and accelerators have programs of their own. On a CPU all products stay in the loop, whose
+steps save their gates for the backward pass. On accelerators, where a launch costs microseconds,
+the products with the inputs are one product before the loop, the backward pass computes the gates
+anew, by one product for all steps, and a pass of the loop takes several steps.
 """
 
 from collections.abc import Callable
@@ -15,6 +19,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
+
+from jaxcast.backends.dispatch import by_platform
 
 
 class Weights(NamedTuple):
@@ -39,7 +45,8 @@ class Equations(NamedTuple):
     They are static arguments of compiled programs, so they must be functions of a module.
 
     Args:
-        forward: (weights, carry, x) -> (carry, h, saved), where the two others need `saved`.
+        forward: (weights, carry, product) -> (carry, h, gates), from the product of the input with
+            its weights. What the two others need is saved: the carry before the step, and `gates`.
         backward: (weights, saved, d_carry, d_h) -> (d_carry, d_products), from the cotangents after
             the step to those before it.
         gradient: (weights, xs, saved, d_products) -> (d_weights, d_xs), for all steps, time first.
@@ -78,24 +85,69 @@ def over_time(
 def _forward(
     equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None, *, save: bool = True
 ) -> tuple[Any, Any]:
+    how = {"equations": equations, "save": save}
+    elsewhere = partial(_forward_elsewhere, **how)
+    outputs, saved = by_platform(
+        partial(_forward_on_cpu, **how), weights, carry, xs, mask, cuda=elsewhere, tpu=elsewhere
+    )
+    return outputs, (weights, xs, mask, saved)
+
+
+def _forward_on_cpu(
+    weights: Weights, carry: Any, xs: Array, mask: Array | None, *, equations: Equations, save: bool
+) -> tuple[Any, Any]:
     batch, num_steps, _ = xs.shape
-    hidden_size = len(weights.recurrent)
 
     # Inputs and outputs keep the batch first and are indexed at their second axis: a scan over time
     # takes and gives time first, and to transpose whole sequences costs more.
     def step(state: tuple[Any, Array], n: Array) -> tuple[Any, Any]:
-        carry, hs = state
-        new, h, saved = equations.forward(weights, carry, _at(xs, n))
-        carry, h = _where(mask, n, (new, h), (carry, jnp.zeros_like(h)))
+        before, hs = state
+        carry, h, gates = equations.forward(weights, before, _at(xs, n) @ weights.input)
+        carry, h = _where(mask, n, (carry, h), (before, jnp.zeros_like(h)))
         hs = jax.lax.dynamic_update_index_in_dim(hs, h, n, 1)
-        return (carry, hs), saved if save else None
+        return (carry, hs), (before, gates) if save else None
 
-    hs = jnp.zeros((batch, num_steps, hidden_size), xs.dtype)
-    (carry, hs), saved = jax.lax.scan(step, (carry, hs), jnp.arange(num_steps))
-    return (carry, hs), (weights, xs, mask, saved)
+    hs = jnp.zeros((batch, num_steps, len(weights.recurrent)), xs.dtype)
+    return jax.lax.scan(step, (carry, hs), jnp.arange(num_steps))
+
+
+_STEPS_AT_ONCE = 4
+"""Steps in one pass of a loop on accelerators, where a pass has costs of its own."""
+
+
+def _forward_elsewhere(
+    weights: Weights, carry: Any, xs: Array, mask: Array | None, *, equations: Equations, save: bool
+) -> tuple[Any, Any]:
+    """Launches as little as possible: on accelerators small layers wait for launches."""
+    products, exists = _time_first((xs, mask))
+    products = products @ weights.input
+
+    def step(before: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
+        product, here = at
+        carry, h, _ = equations.forward(weights, before, product)
+        carry, h = _select(here, (carry, h), (before, jnp.zeros_like(h)))
+        return carry, (h, before if save else None)
+
+    last, (hs, before) = jax.lax.scan(step, carry, (products, exists), unroll=_STEPS_AT_ONCE)
+    outputs = last, jnp.swapaxes(hs, 0, 1)
+    if not save:
+        return outputs, None
+    # The backward pass computes the gates of all steps again, by one product.
+    gates = jax.eval_shape(equations.forward, weights, before, products)[2]
+    return outputs, (before, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), gates))
 
 
 def _backward(equations: Equations, residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array, None]:
+    elsewhere = partial(_backward_elsewhere, equations=equations)
+    d_carry, d_products, saved = by_platform(
+        partial(_backward_on_cpu, equations=equations), residuals, cotangents, cuda=elsewhere, tpu=elsewhere
+    )
+    weights, xs, *_ = residuals
+    d_weights, d_xs = equations.gradient(weights, jnp.swapaxes(xs, 0, 1), saved, d_products)
+    return d_weights, d_carry, jnp.swapaxes(d_xs, 0, 1), None
+
+
+def _backward_on_cpu(residuals: Any, cotangents: Any, *, equations: Equations) -> tuple[Any, Any, Any]:
     weights, xs, mask, saved = residuals
     d_carry, d_hs = cotangents
 
@@ -105,12 +157,29 @@ def _backward(equations: Equations, residuals: Any, cotangents: Any) -> tuple[We
         return _where(mask, n, (before, d_products), (d_carry, jax.tree.map(jnp.zeros_like, d_products)))
 
     numbers = jnp.arange(xs.shape[1])
-    d_carry, d_products = jax.lax.scan(step, d_carry, (numbers, saved), reverse=True)
-    d_weights, d_xs = equations.gradient(weights, jnp.swapaxes(xs, 0, 1), saved, d_products)
-    return d_weights, d_carry, jnp.swapaxes(d_xs, 0, 1), None
+    return *jax.lax.scan(step, d_carry, (numbers, saved), reverse=True), saved
+
+
+def _backward_elsewhere(residuals: Any, cotangents: Any, *, equations: Equations) -> tuple[Any, Any, Any]:
+    weights, xs, mask, (before, _) = residuals
+    d_carry, d_hs = cotangents
+    times, exists, d_hs = _time_first((xs, mask, d_hs))
+    saved = before, equations.forward(weights, before, times @ weights.input)[2]
+
+    def step(d_carry: Any, at: tuple[Any, Array, Any]) -> tuple[Any, Any]:
+        saved, d_h, here = at
+        before, d_products = equations.backward(weights, saved, d_carry, d_h)
+        return _select(here, (before, d_products), (d_carry, jax.tree.map(jnp.zeros_like, d_products)))
+
+    scanned = jax.lax.scan(step, d_carry, (saved, d_hs, exists), reverse=True, unroll=_STEPS_AT_ONCE)
+    return *scanned, saved
 
 
 over_time.defvjp(_forward, _backward)
+
+
+def _time_first(sequences: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), sequences)
 
 
 def _at(sequences: Shaped[Array, "batch time ..."], n: Array) -> Shaped[Array, "batch ..."]:
@@ -119,10 +188,14 @@ def _at(sequences: Shaped[Array, "batch time ..."], n: Array) -> Shaped[Array, "
 
 def _where(mask: Array | None, n: Array, inside: Any, outside: Any) -> Any:
     """Selects `inside` where step n exists, else `outside`."""
-    if mask is None:
+    return _select(None if mask is None else _at(mask, n), inside, outside)
+
+
+def _select(here: Array | None, inside: Any, outside: Any) -> Any:
+    """Selects `inside` for the samples that have a step here, else `outside`."""
+    if here is None:
         return inside
-    here = _at(mask, n)[:, None]
-    return jax.tree.map(lambda a, b: jnp.where(here, a, b), inside, outside)
+    return jax.tree.map(lambda a, b: jnp.where(here[:, None], a, b), inside, outside)
 
 
 def gradient(weights: Weights, xs: Array, h: Array, d_products: Array) -> tuple[Weights, Array]:

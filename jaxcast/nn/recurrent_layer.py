@@ -228,7 +228,7 @@ def _run(equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Ar
 
 @partial(jax.jit, static_argnums=0)
 def _step(equations: Equations, weights: Weights, carry: Any, x: Array) -> tuple[Any, Array]:
-    carry, h, _ = equations.forward(weights, carry, x)
+    carry, h, _ = equations.forward(weights, carry, x @ weights.input)
     return carry, h
 
 

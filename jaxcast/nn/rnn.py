@@ -95,9 +95,9 @@ def _equations(activation: Any, derivative: Any, *, in_torch: bool = True) -> Eq
         in_torch: whether PyTorch has this layer.
     """
 
-    def forward(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
-        new = activation(h @ weights.recurrent + x @ weights.input + weights.bias)
-        return new, new, (h, new)
+    def forward(weights: Weights, h: Array, product: Array) -> tuple[Array, Array, Any]:
+        new = activation(h @ weights.recurrent + product + weights.bias)
+        return new, new, new
 
     def backward(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, Array]:
         d_products = (d_h + d_carry) * derivative(saved[1])

@@ -85,3 +85,15 @@ def test_the_widest_vectors_are_for_arguments_on_a_cpu(monkeypatch):
     assert run(jnp.ones(2)).shape == (2,)
     assert dispatch._platforms_of((jnp.ones(2), 3.0)) == {"cpu"}
     assert dispatch._platforms_of((3.0, "x")) == set()
+
+
+def test_a_result_that_no_batch_reaches_has_derivatives_under_vmap():
+    def one(x, y):
+        return by_platform(lambda x, y: (jnp.sin(x), jnp.cos(y)), x, y, cpu=lambda x, y: (jnp.sin(x), jnp.cos(y)))
+
+    both = jax.jit(lambda x, y: sum(one(x, y)))
+    xs = jnp.arange(3.0)
+    over_xs = jax.vmap(both, in_axes=(0, None))
+    derivatives = jax.jit(jax.jacfwd(lambda y: over_xs(xs, y)))(2.0)
+    np.testing.assert_allclose(derivatives, jnp.full(3, -jnp.sin(2.0)))
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.hessian(both), in_axes=(0, None)))(xs, 2.0), -jnp.sin(xs))

@@ -11,6 +11,7 @@ import jaxcast
 from jaxcast.errors import InputError
 from jaxcast.forecasters.recurrent import projected_loss
 from jaxcast.nn import GRU, LSTM, RNN, LSTMCarry
+from jaxcast.nn.over_time import over_time
 
 
 @cache
@@ -359,3 +360,27 @@ def test_what_cannot_be_trained_in_closed_loop_is_refused(without_type_checks):
     both = jaxcast.nn.Bidirectional("gru", input_size=1, hidden_size=3, key=jax.random.key(0))
     with pytest.raises(jaxcast.InputError, match="Bidirectional, which needs whole sequences"):
         jaxcast.forecasters.fit_recurrent_readout(truth, layers=both)
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_gaps"), [("lstm", True), ("gru_after", False), ("gru_before", True), ("rnn_tanh", False)]
+)
+def test_the_program_of_accelerators_does_the_same(kind, has_gaps, monkeypatch):
+    layer = make(kind)
+    xs, carry = inputs(layer, (4,), 7)
+    mask = jnp.asarray(np.random.default_rng(1).random((4, 7)) > 0.3) if has_gaps else None
+
+    def all_of():
+        def run(*args):
+            result = over_time(layer.equations, *args, mask)
+            return weighted_loss(result), result
+
+        return jax.jit(jax.grad(run, argnums=(0, 1, 2), has_aux=True))(layer.weights, carry, xs)
+
+    expected = all_of()
+    monkeypatch.setattr(
+        "jaxcast.nn.over_time.by_platform", lambda default, *args, cuda, tpu: cuda(*args) if cuda is tpu else None
+    )
+    gradients, result = all_of()
+    assert_close(result, expected[1], 1e-14)
+    assert_close(gradients, expected[0], 1e-12)
