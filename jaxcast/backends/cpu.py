@@ -10,129 +10,42 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from jaxcast.backends.primitives import ELEMENTWISE, TRANSCENDENTAL, has_equations
+
 Result = TypeVar("Result")
 
 # What XLA for CPU can emit inside one kernel, with derivatives. It cannot emit products of
 # matrices, sorts, scatters, callbacks or calls of libraries.
-_EMITTED = frozenset(
+_EMITTED = ELEMENTWISE | frozenset(
     [
-        "abs",
-        "acos",
-        "acosh",
-        "add",
-        "add_any",
-        "and",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "bitcast_convert_type",
         "broadcast_in_dim",
-        "cbrt",
-        "ceil",
-        "clamp",
         "concatenate",
         "cond",
-        "convert_element_type",
         "copy",
-        "cos",
-        "cosh",
         "custom_jvp_call",
-        "div",
         "dynamic_slice",
         "dynamic_update_slice",
-        "eq",
-        "erf",
-        "exp",
-        "exp2",
-        "expm1",
-        "floor",
-        "ge",
-        "gt",
-        "integer_pow",
         "iota",
-        "is_finite",
         "jit",
-        "le",
-        "log",
-        "log1p",
-        "logistic",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-        "neg",
-        "not",
-        "or",
         "pad",
         "pjit",
-        "pow",
         "reduce",
         "reduce_and",
         "reduce_max",
         "reduce_min",
         "reduce_or",
         "reduce_sum",
-        "rem",
         "reshape",
         "rev",
-        "round",
-        "rsqrt",
         "scan",
-        "select_n",
-        "shift_left",
-        "shift_right_arithmetic",
-        "shift_right_logical",
-        "sign",
-        "sin",
-        "sinh",
         "slice",
         "split",
-        "sqrt",
-        "square",
         "squeeze",
         "stack",
         "stop_gradient",
-        "sub",
-        "tan",
-        "tanh",
         "transpose",
         "unstack",
         "while",
-        "xor",
-    ]
-)
-
-_TRANSCENDENTAL = frozenset(
-    [
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "cbrt",
-        "cos",
-        "cosh",
-        "erf",
-        "exp",
-        "exp2",
-        "expm1",
-        "integer_pow",
-        "log",
-        "log1p",
-        "logistic",
-        "pow",
-        "rem",
-        "rsqrt",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
     ]
 )
 
@@ -182,13 +95,9 @@ def one_kernel(function: Callable[..., Result], *args: Any) -> Result:
 def _is_emitted(closed: Any) -> bool:
     return all(
         equation.primitive.name in _EMITTED
-        and all(map(_is_emitted, jax.tree.leaves(equation.params, is_leaf=_has_equations)))
+        and all(map(_is_emitted, jax.tree.leaves(equation.params, is_leaf=has_equations)))
         for equation in getattr(closed, "eqns", ())
     )
-
-
-def _has_equations(value: Any) -> bool:
-    return hasattr(value, "eqns")
 
 
 @jax.custom_jvp
@@ -250,6 +159,6 @@ def num_operations(function: Callable[..., Any], *args: Any) -> int:
 
 
 def _num_operations(jaxpr: Any) -> int:
-    own = sum(2 if equation.primitive.name in _TRANSCENDENTAL else 1 for equation in jaxpr.eqns)
-    values = (value for e in jaxpr.eqns for value in jax.tree.leaves(e.params, is_leaf=_has_equations))
-    return own + sum(_num_operations(getattr(value, "jaxpr", value)) for value in values if _has_equations(value))
+    own = sum(2 if equation.primitive.name in TRANSCENDENTAL else 1 for equation in jaxpr.eqns)
+    values = (value for e in jaxpr.eqns for value in jax.tree.leaves(e.params, is_leaf=has_equations))
+    return own + sum(_num_operations(getattr(value, "jaxpr", value)) for value in values if has_equations(value))

@@ -43,7 +43,8 @@ def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[
     """Computes default(*args), by another program on the platforms that have one.
 
     Only the programs of the platforms in question are compiled. Derivatives are those of the
-    default.
+    default. It also runs where a program for a GPU or TPU cannot be lowered, and where XLA splits
+    a program over devices by itself: what is special there is a kernel.
 
     Args:
         default: of trees of arrays.
@@ -94,7 +95,7 @@ def _of_constants(closed: Any, first: int, last: int, num: int, *args: Any) -> l
 
 def _under_settings(function: Callable[..., Result]) -> Callable[..., Result]:
     """Returns the function with the settings of JAX as they are now, whenever it is traced."""
-    precision, x64 = jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64
+    precision, x64 = (jax.config.values[f"jax_{name}"] for name in ("default_matmul_precision", "enable_x64"))
 
     def call(*args: Any) -> Result:
         with contextlib.ExitStack() as stack:
@@ -139,12 +140,8 @@ def batched_in_front(a: Array) -> Array:
 _by_platform_p = Primitive("by_platform")
 _by_platform_p.multiple_results = True
 _by_platform_p.def_abstract_eval(lambda *_, programs: list(programs.out))
-_by_platform_p.def_impl(lambda *args, programs: _compiled(*args, programs=programs))
-
-
-@partial(jax.jit, static_argnames="programs")
-def _compiled(*args: Any, programs: _Programs) -> Any:
-    return _by_platform_p.bind(*args, programs=programs)
+_compiled = jax.jit(_by_platform_p.bind, static_argnames="programs")
+_by_platform_p.def_impl(_compiled)
 
 
 def _batched(args: Any, axes: Any, *, programs: _Programs) -> tuple[Any, Any]:
@@ -173,8 +170,20 @@ batching.primitive_batchers[_by_platform_p] = _batched
 
 
 def _lowered(ctx: Any, *args: Any, programs: _Programs, platform: str | None) -> Any:
-    program = dict(programs.special).get(platform, programs.default)
-    return mlir.lower_fun(program, multiple_results=True)(ctx, *args)
+    special = [program for name, program in programs.special if name == platform]
+    if special and (platform == "cpu" or not _is_partitioned(ctx)):
+        try:
+            return mlir.lower_fun(special[0], multiple_results=True)(ctx, *args)
+        except Exception:  # what a compiler of kernels cannot take shows in many ways
+            if platform == "cpu":
+                raise
+    return mlir.lower_fun(programs.default, multiple_results=True)(ctx, *args)
+
+
+def _is_partitioned(ctx: Any) -> bool:
+    """Tells whether XLA splits the program over devices, which it cannot do with a kernel."""
+    context = ctx.module_context.axis_context
+    return isinstance(context, mlir.ShardingContext) and context.num_devices > 1
 
 
 for _platform in ("cpu", "cuda", "tpu", None):

@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from jaxcast.backends.cpu import MOST_WORK, has_kernels
 from jaxcast.backends.dispatch import batched_in_front, by_platform
+from jaxcast.dynamics.kernels import solve_on_gpu
 from jaxcast.dynamics.loops import advance, advance_unrolled, as_state, components_of
 from jaxcast.dynamics.noise import AnySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, in_dtype, model_axes, num_models, run_plan
@@ -123,15 +124,18 @@ def _for_many(plan: SolvePlan, structure: Any, is_own: tuple[bool, ...], has_own
 
     @jax.custom_batching.custom_vmap
     def many(leaves: list[Array], u0: Array, t0: Any, h: Any) -> Array:
+        def of_leaves(solve: Callable[..., Array]) -> Callable[..., Array]:
+            shared = structure.unflatten(is_own)
+            return lambda leaves, *rest: solve(plan, structure.unflatten(leaves), shared, *rest)
+
         return by_platform(
             _plain_many(plan, structure, is_own, has_own_t0),
             leaves,
             u0,
             t0,
             h,
-            cpu=lambda leaves, *rest: solve_tiles(
-                plan, structure.unflatten(leaves), structure.unflatten(is_own), *rest
-            ),
+            cpu=of_leaves(solve_tiles),
+            cuda=of_leaves(solve_on_gpu),
         )
 
     @many.def_vmap

@@ -1,0 +1,242 @@
+"""Evaluates a program number by number, as a kernel needs it that keeps them in registers.
+
+A kernel has no slices, sums or products of small arrays. An array of the program becomes a NumPy
+array of its components, each of which is one number or, in a kernel, a block of them: what is a
+slice in the program is then one of Python's lists of components.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+from jaxcast.backends.primitives import ELEMENTWISE, has_equations
+
+MOST_OPERATIONS = 6000
+"""A kernel with more takes minutes to compile."""
+
+Components = Any
+"""NumPy's array, of objects, of one component for each number of an array."""
+
+
+def evaluate(closed: Any, *args: Components) -> list[Components]:
+    """Evaluates a program on components.
+
+    Args:
+        closed: the program, a closed jaxpr.
+        args: its arguments.
+
+    Returns:
+        The components of its results.
+
+    Raises:
+        NotImplementedError: for an operation that is not made of operations on single numbers.
+    """
+    return _evaluate(closed.jaxpr, [as_components(constant) for constant in closed.consts], args)
+
+
+def num_operations(closed: Any) -> int:
+    """Counts the operations on single numbers.
+
+    Args:
+        closed: the program, a closed jaxpr.
+
+    Returns:
+        The number.
+    """
+    total = 0
+    for equation in closed.eqns:
+        inner = [value for value in jax.tree.leaves(equation.params, is_leaf=has_equations) if has_equations(value)]
+        if inner:
+            total += sum(map(num_operations, inner))
+        elif equation.primitive.name in ELEMENTWISE:
+            total += math.prod(equation.outvars[0].aval.shape)
+        elif equation.primitive.name == "dot_general":
+            total += 2 * math.prod(equation.invars[0].aval.shape) * math.prod(equation.invars[1].aval.shape[1:])
+        elif equation.primitive.name in _REDUCTIONS:
+            total += math.prod(equation.invars[0].aval.shape)
+    return total
+
+
+def as_components(array: Any) -> Components:
+    """Returns the components of an array whose numbers are known, or of one number.
+
+    Args:
+        array: the array, or one number, which may be traced.
+
+    Returns:
+        The components.
+    """
+    shape = np.shape(array)
+    components = np.empty(shape, object)
+    if not shape or not isinstance(array, jax.core.Tracer):
+        known = array if isinstance(array, jax.core.Tracer) else np.asarray(array)
+        for index in np.ndindex(shape):
+            components[index] = known[index] if shape else known
+        return components
+    raise NotImplementedError("an array that is traced has no components yet")
+
+
+def _evaluate(jaxpr: Any, constants: list[Components], args: Any) -> list[Components]:
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True))
+
+    def read(value: Any) -> Components:
+        return as_components(value.val) if isinstance(value, Literal) else values[value]
+
+    for equation in jaxpr.eqns:
+        results = _apply(equation, [read(value) for value in equation.invars])
+        values |= dict(zip(equation.outvars, results, strict=True))
+    return [read(value) for value in jaxpr.outvars]
+
+
+def _apply(equation: Any, args: list[Components]) -> list[Components]:
+    """Carries out one operation."""
+    name, params = equation.primitive.name, equation.params
+    if name == "cond":
+        return _branches(params["branches"], args)
+    if name in _CALLS:
+        inner = params.get("call_jaxpr", params.get("jaxpr"))
+        if not has_equations(inner):
+            raise NotImplementedError(name)
+        constants = [as_components(constant) for constant in inner.consts] if hasattr(inner, "consts") else []
+        return _evaluate(inner.jaxpr if constants or hasattr(inner, "consts") else inner, constants, args)
+    if name in _MOVES:
+        moved = _MOVES[name](*args, **params)
+        return list(moved) if isinstance(moved, list | tuple) else [moved]
+    if name in _REDUCTIONS:
+        return [_reduced(_REDUCTIONS[name], args[0], params["axes"])]
+    if name == "dot_general":
+        return [_product(args[0], args[1], params["dimension_numbers"])]
+    if name == "iota":
+        shape, axis = params["shape"], params["dimension"]
+        row = np.arange(shape[axis], dtype=params["dtype"]).reshape([-1 if n == axis else 1 for n in range(len(shape))])
+        return [as_components(np.broadcast_to(row, shape))]
+    if name not in ELEMENTWISE or equation.primitive.multiple_results:
+        raise NotImplementedError(f"{name} is not an operation on single numbers")
+    result = np.empty(equation.outvars[0].aval.shape, object)
+    for index in np.ndindex(result.shape):
+        result[index] = _operation(equation.primitive, [arg[index] if arg.ndim else arg[()] for arg in args], params)
+    return [result]
+
+
+def _operation(primitive: Any, numbers: list[Any], params: Any) -> Any:
+    """Carries out an operation on numbers, and blocks of them of one shape."""
+    shape = jnp.broadcast_shapes(*map(np.shape, numbers))
+    if primitive.name == "round":
+        return _rounded(numbers[0])
+    if not any(isinstance(number, jax.core.Tracer) for number in numbers):
+        with jax.ensure_compile_time_eval():
+            return np.asarray(primitive.bind(*numbers, **params))[()]
+    return primitive.bind(*(x if np.shape(x) == shape else jnp.broadcast_to(x, shape) for x in numbers), **params)
+
+
+def _rounded(x: Any) -> Any:
+    """Rounds half to even; not every compiler of kernels can."""
+    near = jnp.floor(x + 0.5)
+    is_odd = jnp.floor(0.5 * near) * 2 != near
+    return jnp.where((near - x == 0.5) & is_odd, near - 1, near)
+
+
+def _branches(branches: Any, args: list[Components]) -> list[Components]:
+    """Evaluates all branches, and chooses among their results."""
+    index = args[0][()]
+    *_, last = results = [evaluate(branch, *args[1:]) for branch in branches]
+    chosen = list(last)
+    for number in reversed(range(len(results) - 1)):
+        choose = np.frompyfunc(partial(jnp.where, index <= number), 2, 1)
+        chosen = [_objects(choose(a, b)) for a, b in zip(results[number], chosen, strict=True)]
+    return chosen
+
+
+def _reduced(combine: Callable[[Any, Any], Any], a: Components, axes: tuple[int, ...]) -> Components:
+    kept = [axis for axis in range(a.ndim) if axis not in axes]
+    shape = [a.shape[axis] for axis in kept]
+    rows = a.transpose(*axes, *kept).reshape(-1, math.prod(shape))
+    return functools.reduce(np.frompyfunc(combine, 2, 1), np.split(rows, len(rows))).reshape(shape)
+
+
+def _product(a: Components, b: Components, dimension_numbers: Any) -> Components:
+    (left, right), (batch, _) = dimension_numbers
+    if batch:
+        raise NotImplementedError("a batch of products")
+    rows = np.moveaxis(a, left, range(-len(left), 0))
+    columns = np.moveaxis(b, right, range(len(right)))
+    outer = rows.reshape(*rows.shape[: a.ndim - len(left)], -1, *[1] * (b.ndim - len(right)))
+    products = np.frompyfunc(jnp.multiply, 2, 1)(outer, columns.reshape(-1, *columns.shape[len(right) :]))
+    return _reduced(jnp.add, products, (a.ndim - len(left),))
+
+
+def _objects(a: Any) -> Components:
+    """Returns an array of objects, also of no axes."""
+    if isinstance(a, np.ndarray):
+        return a
+    found = np.empty((), object)
+    found[()] = a
+    return found
+
+
+def _broadcast(a: Components, *_: Any, shape: Any, broadcast_dimensions: Any, **__: Any) -> Components:
+    sizes = [1] * len(shape)
+    for size, axis in zip(a.shape, broadcast_dimensions, strict=True):
+        sizes[axis] = size
+    return np.broadcast_to(a.reshape(sizes), shape)
+
+
+def _sliced(a: Components, *, start_indices: Any, limit_indices: Any, strides: Any) -> Components:
+    steps = strides or [1] * a.ndim
+    return a[tuple(slice(*each) for each in zip(start_indices, limit_indices, steps, strict=True))]
+
+
+def _padded(a: Components, value: Components, *, padding_config: Any) -> Components:
+    for axis, (low, high, between) in enumerate(padding_config):
+        if between or low < 0 or high < 0:
+            raise NotImplementedError("padding between, or less")
+        sides = [np.broadcast_to(value, [*a.shape[:axis], n, *a.shape[axis + 1 :]]) for n in (low, high)]
+        a = np.concatenate([sides[0], a, sides[1]], axis)
+    return a
+
+
+def _split(a: Components, *, sizes: Any, axis: int) -> list[Components]:
+    return np.split(a, np.cumsum(sizes)[:-1], axis)
+
+
+_MOVES: dict[str, Callable[..., Any]] = {
+    "broadcast_in_dim": _broadcast,
+    "concatenate": lambda *arrays, dimension: np.concatenate(arrays, dimension),
+    "copy": lambda a: a,
+    "pad": _padded,
+    "pvary": lambda *arrays, **_: arrays,
+    "reshape": lambda a, *, new_sizes, **_: a.reshape(new_sizes),
+    "rev": lambda a, *, dimensions: np.flip(a, dimensions),
+    "slice": _sliced,
+    "split": _split,
+    "squeeze": lambda a, *, dimensions: np.squeeze(a, dimensions),
+    "stack": lambda *arrays, axis: np.stack(arrays, axis),
+    "stop_gradient": lambda a: a,
+    "transpose": lambda a, *, permutation: a.transpose(permutation),
+    "unstack": lambda a, *, axis: [_objects(part) for part in np.moveaxis(a, axis, 0)],
+}
+_REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "reduce_sum": jnp.add,
+    "reduce_max": jnp.maximum,
+    "reduce_min": jnp.minimum,
+    "reduce_and": jnp.bitwise_and,
+    "reduce_or": jnp.bitwise_or,
+}
+_CALLS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "remat",
+    "remat2",
+    "checkpoint",
+)

@@ -1,0 +1,160 @@
+"""Kernels of GPU and TPU against the plain program, in Pallas' interpret mode; and which of them is chosen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.backends.components import as_components, evaluate
+from jaxcast.clock import split
+from jaxcast.dynamics import solve as programs
+from jaxcast.dynamics.kernels import solve_on_gpu
+from jaxcast.dynamics.plan import SolvePlan, in_dtype
+
+OLD_JAX = jax.__version_info__ < (0, 11)
+
+
+class Reservoir(jaxcast.System):
+    """A user's system of four variables: an array, a product, conditions, and the time."""
+
+    components = ("a", "b", "c", "d")
+    gain: jaxcast.dynamics.Parameter = 0.3
+
+    def vector_field(self, t, u):
+        u = jnp.asarray(u)
+        mixed = jnp.asarray([[0, 1, 0, 0], [-1, 0, 0.5, 0], [0.2, 0, -1, 0], [0, 0.1, 0, -1]], u.dtype) @ u
+        kick = jax.lax.cond(u[0] > 0, lambda: jnp.sin(t).astype(u.dtype) * u[1], lambda: jnp.round(3 * u[2]))
+        return jnp.tanh(mixed) * self.gain + jnp.stack([kick, u.sum(), jnp.where(u[3] > 0, u[3], -u[3]), u.max()])
+
+
+COSINE = jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)
+SYSTEMS = {
+    "lorenz63": jaxcast.Lorenz63(rho=COSINE),
+    "reservoir": Reservoir(),
+    "lorenz96": jaxcast.Lorenz96(dim=5),
+    "rossler": jaxcast.Rossler(a=jaxcast.LinearRamp(0.2, 0.3, 0.0, 0.3)),
+    "piecewise": jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant([0.1, 0.2], [28.0, 30.0, 40.0])),
+    "cosines": jaxcast.Lorenz63(rho=jaxcast.SumOfCosines(38.0, [1.0, 2.0], [3.0, 1.5], [0.0, 0.0])),
+    "function": jaxcast.Lorenz63(rho=lambda t: 28.0 + t),
+}
+QUICK = {"lorenz63", "reservoir"}
+NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SYSTEMS]
+
+
+def starts(system, num, dtype=float):
+    return jnp.asarray((np.random.default_rng(0).normal(size=(num, system.dim)) + 1).astype(dtype))
+
+
+def close(actual, expected, tolerance=1e-13):
+    assert actual.dtype == expected.dtype
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def both(system, plan, u0, t0=0.5, h=0.01):
+    """Returns what the kernel computes, and the plain program."""
+    numbers = system if u0.dtype == jnp.float64 else system.with_all_digits()
+    numbers, t0, h = in_dtype(numbers, u0.dtype), split(t0, u0.dtype), split(h, u0.dtype)
+    is_own = jax.tree.map(lambda _: False, numbers)
+    kernel = jax.jit(lambda system, u0: solve_on_gpu(plan, system, is_own, u0, t0, h, interpret=True))(numbers, u0)
+    return kernel, jax.vmap(lambda u: programs.solve_reference(plan, numbers, u, t0, h))(u0)
+
+
+@pytest.fixture
+def in_kernels(monkeypatch):
+    """Makes ensembles run in kernels on a CPU; returns the shapes of those that did."""
+    seen = []
+
+    def run(plan, system, is_own, u0, t0, h):
+        states = solve_on_gpu(plan, system, is_own, u0, t0, h, interpret=True)
+        seen.append(states.shape)
+        return states
+
+    monkeypatch.setattr(programs, "solve_tiles", run)
+    jax.clear_caches()
+    yield seen
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_states_are_those_of_the_plain_program(name):
+    system = SYSTEMS[name]
+    close(*both(system, SolvePlan(3, 3, 2), starts(system, 130)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_is_the_same_to_rounding(name):
+    system = SYSTEMS[name]
+    close(*both(system, SolvePlan(0, None, 5), starts(system, 5, np.float32)), 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num", [1, 2, 255, 256, 257, 600])
+def test_any_number_of_states(num):
+    system = SYSTEMS["lorenz63"]
+    close(*both(system, SolvePlan(0, None, 5), starts(system, num)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", jaxcast.dynamics.catalogue_names())
+def test_every_system_of_the_catalogue(name):
+    system = jaxcast.dynamics.catalogue_entry(name).system
+    close(*both(system, SolvePlan(0, None, 3), starts(system, 3), h=1e-4))
+
+
+def test_ensembles_have_parameters_batches_and_gradients_of_their_own(in_kernels):
+    u0, rhos = starts(SYSTEMS["lorenz63"], 6), jnp.linspace(28.0, 33.0, 6)
+
+    def total(rhos, u0):
+        return jaxcast.final_states(jaxcast.Lorenz63(rho=jaxcast.Cosine(rhos, 1.0, 2.0)), u0, duration=0.05)
+
+    plan = SolvePlan(0, None, 5)
+    each = jax.vmap(
+        lambda rho, u: programs.solve_reference(
+            plan, jaxcast.Lorenz63(rho=jaxcast.Cosine(rho, 1.0, 2.0)), u, jnp.asarray(0.0), jnp.asarray(0.01)
+        )
+    )
+    close(total(rhos, u0), each(rhos, u0))
+    assert in_kernels == [(3, 3)]  # on each of two devices
+    close(jax.grad(lambda r: total(r, u0).sum())(rhos), jax.grad(lambda r: each(r, u0).sum())(rhos))
+    step = jaxcast.flow_map(SYSTEMS["lorenz63"], dt=0.05)
+    twice = jax.vmap(jax.vmap(step, (0, None)), (None, 0))(u0, jnp.asarray([0.0, 0.7]))
+    assert in_kernels[-1] == (12, 3)
+    jax.clear_caches()
+    close(twice[1, 2], step(u0[2], 0.7))
+
+
+def lowered(platform, run, *args):
+    return jax.jit(run).trace(*args).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.skipif(not OLD_JAX, reason="later ones lower a kernel only where there is the device")
+@pytest.mark.parametrize(("platform", "call"), [("cuda", "xla.gpu.triton")])
+def test_an_ensemble_is_one_kernel_of_the_platform(platform, call):
+    u0 = starts(SYSTEMS["lorenz63"], 300, np.float32)
+    final = lowered(platform, lambda u: jaxcast.final_states(SYSTEMS["lorenz63"], u, duration=0.1), u0)
+    assert final.count(call) == 1
+    assert "stablehlo.while" not in final
+    noise = jaxcast.dynamics.AdditiveNoise(0.1)
+    noisy = lowered(
+        platform,
+        lambda u: jaxcast.final_states(SYSTEMS["lorenz63"], u, duration=0.1, noise=noise, key=jax.random.key(0)),
+        u0,
+    )
+    assert call not in noisy
+    assert "stablehlo.while" in noisy
+    assert call not in lowered("cpu", lambda u: jaxcast.final_states(SYSTEMS["lorenz63"], u, duration=0.1), u0)
+
+
+def test_programs_are_evaluated_number_by_number():
+    def program(a, b):
+        table = jnp.concatenate([a[::-1], jnp.zeros(2), a]).reshape(2, 4).T
+        return jnp.pad(table @ b, ((1, 2), (0, 0))), a.min(), jnp.split(table, [1])[1], jnp.stack([a, b[0]], 1)
+
+    a, b = np.arange(3.0) - 1, np.arange(6.0).reshape(2, 3)
+    expected = program(a, b)
+    closed = jax.make_jaxpr(program)(a, b)
+    for found, wanted in zip(evaluate(closed, as_components(a), as_components(b)), expected, strict=True):
+        np.testing.assert_array_equal(found.astype(float), wanted)
+    with pytest.raises(NotImplementedError, match="sort"):
+        evaluate(jax.make_jaxpr(jnp.sort)(a), as_components(a))
