@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Key
 
 from jaxcast.assimilation.checks import check_all
 from jaxcast.assimilation.localisation import Localisation
-from jaxcast.assimilation.transforms import product, rotate, transform
+from jaxcast.assimilation.transforms import rotate, transform
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 
 
@@ -202,6 +203,7 @@ class PerturbedObservations(FrozenPytree, EnsembleAnalysis, name="perturbed_obse
     def __post_init__(self) -> None:
         _check(self.inflation)
 
+    @highest
     def analyse(
         self,
         prior: Float[Array, "member variable"],
@@ -213,7 +215,7 @@ class PerturbedObservations(FrozenPytree, EnsembleAnalysis, name="perturbed_obse
         mean, center = prior.mean(0), observed.mean(0)
         inflation = jnp.asarray(self.inflation, prior.dtype)
         anomalies, seen = inflation * (prior - mean), inflation * (observed - center)
-        across, among = product(anomalies.T, seen) / k, product(seen.T, seen) / k
+        across, among = anomalies.T @ seen / k, seen.T @ seen / k
         if self.localisation is not None:
             across = across * self.localisation.of_members(prior.shape[1], len(values), prior.dtype)
             among = among * jnp.asarray(self.localisation.among, prior.dtype)
@@ -221,4 +223,4 @@ class PerturbedObservations(FrozenPytree, EnsembleAnalysis, name="perturbed_obse
         surprise = values + noise - noise.mean(0) - (center + seen)
         among = among + jnp.eye(len(values), dtype=prior.dtype)
         change = jax.scipy.linalg.solve(among, surprise.T, assume_a="pos")
-        return mean + anomalies + product(across, change).T
+        return mean + anomalies + (across @ change).T

@@ -12,9 +12,10 @@ from jaxcast.assimilation.ensemble_cell import EnsembleCell
 from jaxcast.assimilation.members import moments
 from jaxcast.assimilation.observation import weights_of
 from jaxcast.assimilation.start import around_value
-from jaxcast.assimilation.transforms import product, rotate, transform
+from jaxcast.assimilation.transforms import rotate, transform
 from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
+from jaxcast.precision import product
 from jaxcast.pytrees import static
 from jaxcast.rollout import Input, Output
 from jaxcast.types import Info

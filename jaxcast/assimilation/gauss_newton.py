@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.assimilation.transforms import product
+from jaxcast.precision import product
 
 
 class Minimum(NamedTuple):
@@ -64,7 +64,7 @@ def minimise(
 
         slopes, (seen, end) = jax.jacfwd(twice, has_aux=True)(control)
         residual = goal - seen
-        return _Point(control, control @ control + residual @ residual, residual, slopes, end)
+        return _Point(control, product(control, control) + product(residual, residual), residual, slopes, end)
 
     def factors(point: _Point, damping: Array) -> tuple[Array, Array]:
         """Returns the factors of [(1 + damping)^(1/2); slope], whose squares are the Hessian, unsquared."""

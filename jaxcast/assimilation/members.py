@@ -13,6 +13,7 @@ from jaxcast.assimilation.parameters import ParameterDynamics
 from jaxcast.dynamics.candidates import as_forecast_map
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.tracing import is_traced
 from jaxcast.types import Info
@@ -157,6 +158,7 @@ class MemberModel(FrozenPytree):
         return {"regime": mean, "regime_deviation": deviation}
 
 
+@highest
 def moments(members: Float[Array, "member number"], shares: Float[Array, " member"] | None) -> tuple[Array, Array]:
     """Computes mean and standard deviation over an ensemble.
 

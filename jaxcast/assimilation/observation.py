@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jaxcast.assimilation.checks import check_all
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 
 ObservationOperator: TypeAlias = Callable[..., Any]
@@ -98,6 +99,7 @@ class ObservationMatrix(FrozenPytree, name="observation_matrix"):
     def __post_init__(self) -> None:
         check_all("matrix", self.matrix)
 
+    @highest
     def __call__(self, state: Float[Array, "*batch dim"]) -> Float[Array, "*batch observation"]:
         """Returns the combinations.
 
@@ -111,7 +113,7 @@ class ObservationMatrix(FrozenPytree, name="observation_matrix"):
             raise InputError(
                 f"expected an observation matrix (observation, {state.shape[-1]}) of the state, got {self.matrix.shape}"
             )
-        return jnp.matmul(state, jnp.asarray(self.matrix, state.dtype).T, precision="highest")
+        return state @ jnp.asarray(self.matrix, state.dtype).T
 
 
 def as_operator(operator: ObservationOperator | None) -> Any:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from jaxcast.assimilation.checks import check_all
 from jaxcast.assimilation.ensemble_filter import EnsembleFilter
 from jaxcast.assimilation.members import without_lost
-from jaxcast.assimilation.transforms import product
+from jaxcast.precision import highest
 from jaxcast.types import Info
 
 
@@ -95,6 +95,7 @@ class ParticleFilter(EnsembleFilter, name="particle_filter"):
     def shares(self, log_weights: Float[Array, " member"]) -> Float[Array, " member"] | None:
         return jax.nn.softmax(log_weights)
 
+    @highest
     def _resample(self, members: Array, shares: Array, key: Key[Array, ""]) -> Array:
         num_members, num_numbers = members.shape
         members, shares = without_lost(members, shares)
@@ -103,10 +104,10 @@ class ParticleFilter(EnsembleFilter, name="particle_filter"):
         ends = jnp.cumsum(shares)
         # From the right, so that a member without a share is never chosen.
         chosen = jnp.searchsorted(ends, quantiles * ends[-1], side="right").clip(0, num_members - 1)
-        mean = product(shares, members)
+        mean = shares @ members
         anomalies = (members - mean) * jnp.sqrt(shares)[:, None]
-        variances, vectors = jnp.linalg.eigh(product(anomalies.T, anomalies))
+        variances, vectors = jnp.linalg.eigh(anomalies.T @ anomalies)
         width = jnp.asarray(self.jitter, members.dtype) * num_members ** (-1 / (num_numbers + 4))
         root = vectors * jnp.sqrt(jnp.maximum(variances, 0)) * width
         noise = jax.random.normal(second, members.shape, members.dtype)
-        return members[chosen] + product(noise, root.T)
+        return members[chosen] + noise @ root.T

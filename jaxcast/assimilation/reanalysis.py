@@ -11,9 +11,9 @@ from jaxcast.arguments import checked
 from jaxcast.assimilation.ensemble_filter import EnsembleCarry
 from jaxcast.assimilation.ensemble_kalman import EnsembleKalmanFilter
 from jaxcast.assimilation.members import moments
-from jaxcast.assimilation.transforms import product
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
+from jaxcast.precision import highest
 from jaxcast.rollout import Input
 from jaxcast.sampling import check_exogenous, exact_times, with_all_digits
 
@@ -113,10 +113,11 @@ def _reanalyse(cell: EnsembleKalmanFilter, xs: Input) -> Reanalysis:
     carry, (analysed, ahead) = jax.lax.scan(forward, start, xs)
     dim = carry.states.shape[1]
 
+    @highest
     def backward(smoothed: Array, ensembles: tuple[Array, Array]) -> tuple[Array, Array]:
         now, later = ensembles
         inverse = jnp.linalg.pinv(later - later.mean(0))
-        smoothed = now + product(smoothed - later, product(inverse, now - now.mean(0)))
+        smoothed = now + (smoothed - later) @ (inverse @ (now - now.mean(0)))
         return smoothed, smoothed
 
     # The last values are those of the filter.

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxcast.precision import highest
+
 NUM_BISECTIONS = 40
 LARGEST_SQUARE = 10.0
 """Of the finite-size inflation."""
@@ -13,19 +15,7 @@ LARGEST_SQUARE = 10.0
 Decomposition = tuple[Array, Array, Array]
 
 
-def product(a: Array, b: Array) -> Array:
-    """Multiplies matrices in full precision on any device.
-
-    Args:
-        a: the left factor, a vector or a matrix.
-        b: the right factor, likewise.
-
-    Returns:
-        The product.
-    """
-    return jnp.matmul(a, b, precision="highest")
-
-
+@highest
 def transform(
     prior: Float[Array, "member variable"],
     observed: Float[Array, "member observation"],
@@ -62,7 +52,7 @@ def transform(
     u, s, vt = jnp.linalg.svd(jax.lax.stop_gradient(observed), full_matrices=False)
     factor = jnp.asarray(inflation, prior.dtype)
     if is_finite_size:
-        surprise = product(vt, jax.lax.stop_gradient(innovation))
+        surprise = vt @ jax.lax.stop_gradient(innovation)
         factor = factor * finite_size_inflation(jax.lax.stop_gradient(factor) * s, surprise, len(prior), certainty)
     parts = (u, jax.lax.stop_gradient(factor) * s, vt)
     shift, anomalies = _transformed(parts, factor * observed, innovation, factor * (prior - mean))
@@ -70,12 +60,14 @@ def transform(
 
 
 @jax.custom_jvp
+@highest
 def _transformed(parts: Decomposition, observed: Array, innovation: Array, anomalies: Array) -> tuple[Array, Array]:
     """Returns the shift of the mean, (variable,), and the anomalies after the analysis."""
-    return product(_shift(parts, innovation, len(anomalies) - 1), anomalies), _shrunk(parts, anomalies)
+    return _shift(parts, innovation, len(anomalies) - 1) @ anomalies, _shrunk(parts, anomalies)
 
 
 @_transformed.defjvp
+@highest
 def _transformed_jvp(primals: Any, tangents: Any) -> Any:
     """Differentiates by divided differences, finite where singular values are equal or zero.
 
@@ -89,35 +81,35 @@ def _transformed_jvp(primals: Any, tangents: Any) -> Any:
     weights = _shift(parts, innovation, k)
 
     def outside(a: Array) -> Array:
-        return a - product(u, product(u.T, a))
+        return a - u @ (u.T @ a)
 
-    half = product(d_observed, observed.T @ weights) + product(observed, product(d_observed.T, weights))
-    force = product(d_observed, innovation) + product(observed, d_innovation) - half
-    d_weights = (force - product(u, s**2 / (k + s**2) * product(u.T, force))) / k
-    d_shift = product(d_weights, anomalies) + product(weights, d_anomalies)
+    half = d_observed @ (observed.T @ weights) + observed @ (d_observed.T @ weights)
+    force = d_observed @ innovation + observed @ d_innovation - half
+    d_weights = (force - u @ (s**2 / (k + s**2) * (u.T @ force))) / k
+    d_shift = d_weights @ anomalies + weights @ d_anomalies
 
     root = jnp.sqrt(k + s**2)
     total = root[:, None] + root
-    within = product(u.T, product(d_observed, product(vt.T, jnp.diag(s))))
+    within = u.T @ (d_observed @ (vt.T @ jnp.diag(s)))
     within = -jnp.sqrt(k) / (root[:, None] * root * total) * (within + within.T)
     # U' dK (I - U U') = S V' dY' (I - U U'), as Y' has nothing outside of U.
     across = -jnp.sqrt(k) / (root * jnp.sqrt(k) * (root + jnp.sqrt(k))) * s
-    of_rest = across[:, None] * product(vt, product(d_observed.T, outside(anomalies)))
-    to_rest = outside(product(d_observed, product(vt.T, across[:, None] * product(u.T, anomalies))))
-    d_shrunk = product(u, product(within, product(u.T, anomalies)) + of_rest) + to_rest
-    primal = (product(weights, anomalies), _shrunk(parts, anomalies))
+    of_rest = across[:, None] * (vt @ (d_observed.T @ outside(anomalies)))
+    to_rest = outside(d_observed @ (vt.T @ (across[:, None] * (u.T @ anomalies))))
+    d_shrunk = u @ (within @ (u.T @ anomalies) + of_rest) + to_rest
+    primal = (weights @ anomalies, _shrunk(parts, anomalies))
     return primal, (d_shift, d_shrunk + _shrunk(parts, d_anomalies))
 
 
 def _shift(parts: Decomposition, innovation: Array, k: int) -> Array:
     u, s, vt = parts
-    return product(u, s / (k + s**2) * product(vt, innovation))
+    return u @ (s / (k + s**2) * (vt @ innovation))
 
 
 def _shrunk(parts: Decomposition, anomalies: Array) -> Array:
     u, s, _ = parts
     k = len(anomalies) - 1
-    return anomalies + product(u * (jnp.sqrt(k / (k + s**2)) - 1), product(u.T, anomalies))
+    return anomalies + (u * (jnp.sqrt(k / (k + s**2)) - 1)) @ (u.T @ anomalies)
 
 
 def finite_size_inflation(
@@ -168,6 +160,7 @@ def finite_size_inflation(
     return jnp.exp((low + high) / 4)
 
 
+@highest
 def rotate(members: Float[Array, "member variable"], key: Key[Array, ""]) -> Float[Array, "member variable"]:
     """Rotates the members about their mean at random, which keeps mean and covariance.
 
@@ -194,4 +187,4 @@ def rotate(members: Float[Array, "member variable"], key: Key[Array, ""]) -> Flo
     gaussian = jax.random.normal(key, (len(members), rank), members.dtype)
     frame, _, right = jnp.linalg.svd(gaussian - gaussian.mean(0), full_matrices=False)
     # The frame of the anomalies is a choice, so that the rotation counts as independent of them.
-    return mean + product(product(frame, right), product(left[:, :rank].T, anomalies))
+    return mean + frame @ right @ (left[:, :rank].T @ anomalies)

@@ -13,9 +13,9 @@ from jaxcast.assimilation.gauss_newton import minimise
 from jaxcast.assimilation.members import MemberModel, checked_model, checked_parameters
 from jaxcast.assimilation.observation import as_operator, weights_of
 from jaxcast.assimilation.start import check_operator
-from jaxcast.assimilation.transforms import product
 from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
+from jaxcast.precision import product
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Input, Output
 from jaxcast.types import Info

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 
 
@@ -125,6 +126,7 @@ class Regression(NamedTuple):
     covariance: Float[Array, "regressor regressor"]
 
 
+@highest
 def score_covariance(scores: Float[Array, "sample moment"], groups: Groups) -> Float[Array, "moment moment"]:
     """Returns the covariance of the sum of scores, with clusters or autocorrelation.
 
@@ -141,13 +143,14 @@ def score_covariance(scores: Float[Array, "sample moment"], groups: Groups) -> F
         Driscoll and Kraay, Rev. Econ. Stat. 80, 549-560 (1998), for several samples a time step.
     """
     sums = scores if groups.number is None else jax.ops.segment_sum(scores, groups.number, groups.num_groups)
-    total = jnp.matmul(sums.T, sums, precision="highest")
+    total = sums.T @ sums
     for lag in range(1, groups.num_lags + 1):
-        lagged = jnp.matmul(sums[lag:].T, sums[:-lag], precision="highest")
+        lagged = sums[lag:].T @ sums[:-lag]
         total += (1 - lag / (groups.num_lags + 1)) * (lagged + lagged.T)
     return total
 
 
+@highest
 def regress(
     targets: Float[Array, " sample"], regressors: Float[Array, "sample regressor"], groups: Groups
 ) -> Regression:
@@ -160,9 +163,9 @@ def regress(
         regressors: z.
         groups: which scores depend on each other.
     """
-    gram = jnp.matmul(regressors.T, regressors, precision="highest")
-    coefficients = jnp.linalg.solve(gram, jnp.matmul(regressors.T, targets, precision="highest"))
-    errors = targets - jnp.matmul(regressors, coefficients, precision="highest")
+    gram = regressors.T @ regressors
+    coefficients = jnp.linalg.solve(gram, regressors.T @ targets)
+    errors = targets - regressors @ coefficients
     middle = score_covariance(regressors * errors[:, None], groups)
     return Regression(coefficients, jnp.linalg.solve(gram, jnp.linalg.solve(gram, middle).T))
 

@@ -14,6 +14,7 @@ from jaxcast.causal.network import NetworkNuisance, check_network
 from jaxcast.causal.perceptron import mean_output, train_perceptron
 from jaxcast.checks import check_finite
 from jaxcast.errors import InputError, shown
+from jaxcast.precision import highest, product
 from jaxcast.pytrees import FrozenPytree, static
 
 
@@ -45,6 +46,7 @@ class LinearEffect(FrozenPytree):
     basis: Basis = static()
 
     @checked
+    @highest
     def __call__(self, covariates: Shaped[ArrayLike, "*batch covariate"]) -> Float[Array, "*batch_and_treatment"]:
         """Returns the effects at some covariates.
 
@@ -57,6 +59,7 @@ class LinearEffect(FrozenPytree):
         return jnp.tensordot(self._features(covariates), self.coefficients, 1)
 
     @checked
+    @highest
     def standard_errors(
         self, covariates: Shaped[ArrayLike, "*batch covariate"]
     ) -> Float[Array, "*batch_and_treatment"]:
@@ -266,7 +269,7 @@ def fit_r_learner_network(
     # Effects are learned around the average one, in units in which outcomes have a variance of one.
     size = average.outcome_residuals.std()
     middle = jnp.atleast_1d(average.effect)
-    u = (average.outcome_residuals - treatments @ middle).mean(0)
+    u = (average.outcome_residuals - product(treatments, middle)).mean(0)
     scale = treatments.std((0, 1))
     data = {"x": basis.expand(values, places), "u": u / size, "v": treatments.mean(0) / scale}
     models = train_perceptron(

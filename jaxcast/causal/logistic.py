@@ -12,6 +12,7 @@ from jaxcast.causal.nuisance import Nuisance
 from jaxcast.causal.ridge import check_penalties, of_own_fold, scaled_features
 from jaxcast.causal.splits import Splits
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.tracing import is_traced
 
@@ -67,6 +68,7 @@ class LogisticNuisance(Nuisance, FrozenPytree):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
+@highest
 def _predict(
     basis: Basis, penalties: tuple[float, ...], covariates: Array, targets: Array, splits: Splits, among: Array
 ) -> Array:
@@ -82,7 +84,7 @@ def _predict(
             return jax.lax.map(one_target, targets.T)
 
         coefficients = jax.lax.map(one_fold, split.train)
-        predictions = jnp.einsum("nf,ktf->knt", features, coefficients, precision="highest")
+        predictions = jnp.einsum("nf,ktf->knt", features, coefficients)
         return of_own_fold(jax.nn.sigmoid(predictions), split.fold)
 
     return jax.lax.map(one_repeat, splits)
@@ -113,7 +115,7 @@ def _newton(
 
     def curvature(logits: Array) -> Array:
         share = jax.nn.sigmoid(logits)
-        return jnp.matmul((features * (weights * share * (1 - share))[:, None]).T, features, precision="highest")
+        return (features * (weights * share * (1 - share))[:, None]).T @ features
 
     def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         found, _, number = state

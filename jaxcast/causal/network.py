@@ -13,6 +13,7 @@ from jaxcast.causal.perceptron import mean_output, train_perceptron
 from jaxcast.causal.splits import Splits
 from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.tracing import is_traced
 
@@ -90,6 +91,7 @@ class NetworkNuisance(Nuisance, FrozenPytree):
         return jnp.asarray(found)
 
 
+@highest
 def _scales(targets: Array, weight: Array) -> tuple[Float[Array, " target"], Float[Array, " target"]]:
     """Returns mean and standard deviation of the samples to learn from."""
     middle = weight @ targets / weight.sum()

@@ -12,6 +12,7 @@ from jaxcast.causal.nuisance import Nuisance
 from jaxcast.causal.splits import Splits
 from jaxcast.checks import check_positive
 from jaxcast.errors import InputError, shown
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 
 PENALTIES = tuple(np.logspace(-6, 1, 22).tolist())
@@ -100,6 +101,7 @@ def of_own_fold(predictions: Float[Array, "fold sample target"], fold: Array) ->
 
 
 @partial(jax.jit, static_argnums=(0, 1))
+@highest
 def _predict(
     basis: Basis, penalties: tuple[float, ...], covariates: Array, targets: Array, splits: Splits, among: Array
 ) -> Array:
@@ -111,7 +113,7 @@ def _predict(
     def one_repeat(split: Splits) -> Array:
         fit = lambda train: _fit(features, scaled, train & among, jnp.asarray(penalties, features.dtype))  # noqa: E731
         slopes, level = jax.lax.map(fit, split.train)
-        predictions = jnp.einsum("nf,kft->knt", features, slopes, precision="highest") + level[:, None]
+        predictions = jnp.einsum("nf,kft->knt", features, slopes) + level[:, None]
         return of_own_fold(predictions, split.fold)
 
     return middle + size * jax.lax.map(one_repeat, splits)
@@ -125,12 +127,12 @@ def _fit(
     count = weights.sum()
     mean, level = weights @ features / count, weights @ targets / count
     own = (features - mean) * weights[:, None]
-    gram = jnp.matmul(own.T, own, precision="highest") / count
-    products = jnp.matmul(own.T, targets - level, precision="highest") / count
+    gram = own.T @ own / count
+    products = own.T @ (targets - level) / count
     squares = weights @ (targets - level) ** 2 / count
     values, vectors = jnp.linalg.eigh(gram)
     values = jnp.maximum(values, 0)[:, None]
-    projected = jnp.matmul(vectors.T, products, precision="highest")
+    projected = vectors.T @ products
 
     def gcv(penalty: Array) -> Array:
         shrunk = projected / (values + penalty)
@@ -139,5 +141,5 @@ def _fit(
         return jnp.where(free > 0, residual / jnp.where(free > 0, free, 1) ** 2, jnp.inf)
 
     penalty = penalties[jnp.argmin(jax.vmap(gcv)(penalties), 0)]
-    slopes = jnp.matmul(vectors, projected / (values + penalty), precision="highest")
+    slopes = vectors @ (projected / (values + penalty))
     return slopes, level - mean @ slopes

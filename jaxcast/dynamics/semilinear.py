@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxcast.dynamics.systems import Components, System
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 
@@ -80,6 +81,7 @@ class SplitSystem(System):
         modes = modes.reshape(*modes.shape, *[1] * (slopes.ndim - modes.ndim))
         return self.to_points(self.product(self.linear_operator(), modes) + slopes)
 
+    @highest
     def product(self, operator: Array, modes: Array) -> Array:
         """Applies L, or a function of it.
 

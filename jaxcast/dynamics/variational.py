@@ -12,6 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, check_state, flow_map, num_steps_in
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 from jaxcast.types import Scalar, StateLike
 
 
@@ -235,6 +236,7 @@ def _spectrum(flow: FlowMap, u: Array, frame: Array, t0: Scalar, num_transient: 
 
 
 @partial(jax.jit, static_argnames=("num_transient", "num_samples"))
+@highest
 def _covariant(
     flow: FlowMap, u: Array, frame: Array, key: Array, t0: Scalar, num_transient: int, num_samples: int
 ) -> CovariantVectors:

@@ -14,6 +14,7 @@ from jaxcast.ensemble.correction import correct_newest_errors
 from jaxcast.ensemble.pool import EnsemblePool, equal_weights_of, median_of, weighted
 from jaxcast.ensemble.skill import skill_weights
 from jaxcast.ensemble.verified import over_near_leads, sum_verified
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
@@ -107,6 +108,7 @@ class AdaptiveEnsemble(EnsemblePool, FrozenPytree, name="ensemble_adaptive"):
     def __call__(self, forecasts: EnsembleForecasts) -> Output:
         return self.join(forecasts, None)
 
+    @highest
     def join(self, forecasts: EnsembleForecasts, others: Float[Array, "other issue lead"] | None) -> Output:
         """Pools the forecasts, with other forecasters among the experts.
 

@@ -12,6 +12,7 @@ from jaxcast.ensemble.arrays import EnsembleForecasts
 from jaxcast.ensemble.carried import carry_leads, mean_of
 from jaxcast.ensemble.verified import over_near_leads, sum_verified
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 
 RATE = 0.995
 SEASON_WIDTH = 0.125
@@ -24,6 +25,7 @@ SPREAD_POWER = 0.5
 
 
 @checked
+@highest
 def error_spread(pooled: Shaped[ArrayLike, "issue lead"], forecasts: EnsembleForecasts) -> Float[Array, "issue lead"]:
     """Computes the standard deviation of the errors to come, by lead and season, from those verified.
 

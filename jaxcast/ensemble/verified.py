@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.ensemble.arrays import EnsembleForecasts
+from jaxcast.precision import highest
 
 RATE = 0.99
 NEAR = 0.5
@@ -36,6 +37,7 @@ def sum_verified(
     return jax.lax.scan(at, jnp.zeros_like(arrived[0]), arrived[:-1])[1]
 
 
+@highest
 def over_near_leads(sums: Float[Array, "*rest lead"], near: float | Array = NEAR) -> Float[Array, "*rest lead"]:
     """Adds to each lead the sums of other leads, with weights that fall with their distance.
 

@@ -14,6 +14,7 @@ from jaxcast.forecasters.readout import as_series, no_lags
 from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.ridge import gaussian_gram, ridge
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.tracing import is_traced
@@ -85,12 +86,13 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
         return no_lags(value, self.standardizer, self.warmup + 1)
 
     @checked
+    @highest
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
         newest = self.standardizer.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
         point = (self.lag_weights[:, None] * lags).ravel()
         near = gaussian_gram(point[None], self.points, self.bandwidth)[0]
-        step = jnp.matmul(near, self.coefficients, precision="highest")
+        step = near @ self.coefficients
         return lags, Output((x.value + self.standardizer.std * step).astype(x.value.dtype), {})
 
 

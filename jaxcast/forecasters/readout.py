@@ -9,6 +9,7 @@ from jaxcast.checks import check_finite, check_penalty
 from jaxcast.errors import InputError
 from jaxcast.nn.standardizer import Standardizer
 from jaxcast.numerics.ridge import ridge
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 
@@ -23,13 +24,14 @@ class Readout(NamedTuple):
     weights: Float[Array, "feature dim"]
     bias: Float[Array, " dim"]
 
+    @highest
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
         """Computes the step.
 
         Args:
             features: of the cell.
         """
-        return jnp.matmul(features, self.weights, precision="highest") + self.bias
+        return features @ self.weights + self.bias
 
 
 def scaled_readout(feature: str) -> dict[str, str]:
@@ -46,6 +48,7 @@ def scaled_readout(feature: str) -> dict[str, str]:
     }
 
 
+@highest
 def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
     """Fits a readout by ridge regression with a bias.
 
@@ -56,7 +59,7 @@ def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
     """
     mean = features.mean(0)
     weights = ridge(features - mean, targets - targets.mean(0), penalty)
-    return Readout(weights, targets.mean(0) - jnp.matmul(mean, weights, precision="highest"))
+    return Readout(weights, targets.mean(0) - mean @ weights)
 
 
 def as_series(values: Any, least: int, penalty: Scalar) -> Array:

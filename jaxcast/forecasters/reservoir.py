@@ -14,6 +14,7 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Readout, as_series, check_dim, fit_readout, scaled_readout
 from jaxcast.limits import check_arrays
 from jaxcast.nn.standardizer import Standardizer, standardizer_of
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.types import Scalar
@@ -102,6 +103,7 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
         return nodes, Output(forecast.astype(x.value.dtype), {})
 
 
+@highest
 def excite(
     network: Network, leak: Scalar, nodes: Float[Array, " node"], scaled: Float[Array, " dim"]
 ) -> Float[Array, " node"]:
@@ -114,7 +116,7 @@ def excite(
         scaled: the standardised input.
     """
     heard = (network.strengths * nodes[network.sources]).sum(-1)
-    heard = heard + jnp.matmul(network.inputs, scaled, precision="highest") + network.bias
+    heard = heard + network.inputs @ scaled + network.bias
     return jnp.asarray((1 - leak) * nodes + leak * jnp.tanh(heard), nodes.dtype)
 
 

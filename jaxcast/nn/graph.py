@@ -14,6 +14,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 
 
 @checked
@@ -141,6 +142,7 @@ def rescaled_laplacian(
     return 2 / bound * laplacian - identity
 
 
+@highest
 def _largest_eigenvalue(matrix: Array) -> Array:
     """Returns v^T L v of the last eigenvector, whose gradient exists where eigenvalues coincide too."""
     vector = jax.lax.stop_gradient(jnp.linalg.eigh(jax.lax.stop_gradient(matrix))[1][..., -1])
@@ -148,6 +150,7 @@ def _largest_eigenvalue(matrix: Array) -> Array:
 
 
 @checked
+@highest
 def chebyshev_polynomials(
     laplacian: Float[ArrayLike, "*graph node node"], order: int
 ) -> Float[Array, "*graph degree node node"]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcast.numerics.moments import Moments
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 
@@ -44,6 +45,7 @@ class _State(NamedTuple):
     num_steps: Int[Array, ""]
 
 
+@highest
 def lasso_of_moments(
     moments: Moments, penalties: Float[Array, " penalty"], *, tolerance: Scalar = 1e-6, max_steps: int = 20_000
 ) -> Lasso:

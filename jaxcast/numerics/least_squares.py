@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from jaxcast.precision import highest
+
 MAX_DAMPING = 1e6
 
 
@@ -48,6 +50,7 @@ def _normal_equations(
 
 
 @partial(jax.jit, static_argnames="residuals")
+@highest
 def sum_of_squares(residuals: Callable[..., Any], params: Any, constants: Any, data: Any) -> Any:
     """Computes the sum of squared residuals of each sample.
 
@@ -64,6 +67,7 @@ def sum_of_squares(residuals: Callable[..., Any], params: Any, constants: Any, d
 
 
 @partial(jax.jit, static_argnames=("residuals", "batch_size"))
+@highest
 def _try(
     residuals: Callable[..., Any],
     params: Any,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 
@@ -24,6 +25,7 @@ class Moments(NamedTuple):
     squares: Float[Array, "*own target"]
 
 
+@highest
 def ridge_of_moments(
     moments: Moments, penalty: Scalar
 ) -> tuple[Float[Array, "*own slope target"], Float[Array, "*own target"]]:
@@ -41,11 +43,11 @@ def ridge_of_moments(
     """
     gram, targets, _ = moments
     count, sums, middle = gram[..., -1:, -1:], gram[..., :-1, -1:], targets[..., -1:, :]
-    centred = gram[..., :-1, :-1] - jnp.matmul(sums, jnp.swapaxes(sums, -1, -2), precision="highest") / count
+    centred = gram[..., :-1, :-1] - sums @ jnp.swapaxes(sums, -1, -2) / count
     values, vectors = jnp.linalg.eigh(centred)
     values = jnp.maximum(values, 0)
-    products = targets[..., :-1, :] - jnp.matmul(sums, middle, precision="highest") / count
-    projected = jnp.matmul(jnp.swapaxes(vectors, -1, -2), products, precision="highest")
+    products = targets[..., :-1, :] - sums @ middle / count
+    projected = jnp.swapaxes(vectors, -1, -2) @ products
     # Without a penalty, directions that are rounding alone are left out.
     rounding = jnp.finfo(values.dtype).eps * values.shape[-1] * values.max(-1, keepdims=True)
     divisors = values + penalty * values.mean(-1, keepdims=True)
@@ -55,7 +57,5 @@ def ridge_of_moments(
     kept = ((jnp.asarray(penalty) > 0) | (values > rounding)) & changes
     divisors = jnp.where(kept, divisors, 1)
     shrunk = jnp.where(kept[..., None], projected / divisors[..., None], 0)
-    slopes = jnp.matmul(vectors, shrunk, precision="highest")
-    return slopes, (middle - jnp.matmul(jnp.swapaxes(sums, -1, -2), slopes, precision="highest"))[..., 0, :] / count[
-        ..., 0
-    ]
+    slopes = vectors @ shrunk
+    return slopes, (middle - jnp.swapaxes(sums, -1, -2) @ slopes)[..., 0, :] / count[..., 0]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
+from jaxcast.precision import highest
 
 Factors = tuple[tuple[int, ...], ...]
 
@@ -55,6 +56,7 @@ def check_factors(name: str, factors: Any, num_variables: int) -> None:
         )
 
 
+@highest
 def products(values: Float[Array, "*batch variable"], factors: Factors) -> Float[Array, "*batch term"]:
     """Computes monomials.
 
@@ -68,9 +70,7 @@ def products(values: Float[Array, "*batch variable"], factors: Factors) -> Float
     with_one = jnp.concatenate([jnp.ones_like(values[..., :1]), values], -1)
     # Products with zeros and ones: the gradient of a gather is a scatter, slow to compile and run.
     chosen = (
-        jnp.matmul(
-            with_one, jnp.asarray(np.eye(with_one.shape[-1])[:, list(column)], values.dtype), precision="highest"
-        )
+        with_one @ jnp.asarray(np.eye(with_one.shape[-1])[:, list(column)], values.dtype)
         for column in zip(*factors, strict=True)
     )
     return reduce(jnp.multiply, chosen)

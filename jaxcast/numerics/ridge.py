@@ -3,9 +3,11 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 
+@highest
 def ridge(
     features: Float[Array, "sample feature"], targets: Float[Array, "sample dim"], penalty: Scalar
 ) -> Float[Array, "feature dim"]:
@@ -27,9 +29,10 @@ def ridge(
     rounding = jnp.finfo(values.dtype).eps * max(features.shape) * values.max(initial=0)
     kept = (jnp.asarray(penalty) > 0) | (values > rounding)
     shrunk = jnp.where(kept, values / jnp.where(kept, values**2 + penalty, 1), 0)
-    return jnp.matmul(right.T, shrunk[:, None] * jnp.matmul(left.T, targets, precision="highest"), precision="highest")
+    return right.T @ (shrunk[:, None] * (left.T @ targets))
 
 
+@highest
 def gaussian_gram(
     left: Float[Array, "left feature"], right: Float[Array, "right feature"], width: Scalar
 ) -> Float[Array, "left right"]:
@@ -46,10 +49,11 @@ def gaussian_gram(
         exp(-|x - y|^2 / (2 width^2)) for all pairs.
     """
     norms = jnp.sum(left**2, -1)[:, None] + jnp.sum(right**2, -1)
-    squares = norms - 2 * jnp.matmul(left, right.T, precision="highest")
+    squares = norms - 2 * (left @ right.T)
     return jnp.exp(jnp.maximum(squares, 0) / (-2 * width**2))
 
 
+@highest
 def gaussian_kernel(
     x: Float[Array, "*batch feature"], centres: Float[Array, "centre feature"], length: Scalar
 ) -> Float[Array, "*batch centre"]:
@@ -64,5 +68,5 @@ def gaussian_kernel(
         The kernel of each point and centre.
     """
     x, centres = x / length, centres / length
-    distances = (x**2).sum(-1)[..., None] + (centres**2).sum(-1) - 2 * jnp.matmul(x, centres.T, precision="highest")
+    distances = (x**2).sum(-1)[..., None] + (centres**2).sum(-1) - 2 * (x @ centres.T)
     return jnp.exp(-jnp.maximum(distances, 0) / 2)

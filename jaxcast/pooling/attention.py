@@ -16,6 +16,7 @@ from jaxcast.nn.layers import check_input, shares_of, uniform_linear
 from jaxcast.nn.network import Network
 from jaxcast.pooling.memory import Memory
 from jaxcast.pooling.pool import DelayPool, WeightedPool, WeightedSum
+from jaxcast.precision import highest
 from jaxcast.rollout import Output
 
 Present = Bool[Array, "*batch model"] | None
@@ -243,6 +244,7 @@ class MultiHeadAttention(WeightedPool, DelayPool, Network, name="multi_head_atte
     ) -> Float[Array, "*batch head model"]:
         return jax.vmap(lambda head: head.weigh(memory, forecasts, present), out_axes=-2)(self.heads)
 
+    @highest
     def combine(
         self, weights: Float[Array, "*batch head model"], forecasts: Float[Array, "*batch model dim"]
     ) -> Output:

@@ -29,6 +29,7 @@ from jaxcast.numerics.ridge import gaussian_kernel
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
 from jaxcast.pooling.pool import Pool
 from jaxcast.pooling.samples import OneStepSamples
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
@@ -102,6 +103,7 @@ class PolynomialCorrection(Checked, FrozenPytree, name="polynomial_correction"):
         if len(self.coefficients) != num_terms:
             raise InputError(f"expected coefficients of {num_terms} terms, got {len(self.coefficients)}")
 
+    @highest
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
         return chebyshev_terms(features, self.degree) @ self.coefficients
 
@@ -139,6 +141,7 @@ class KernelCorrection(Checked, FrozenPytree, name="kernel_correction"):
         if self.centres.shape[1] != num_features:
             raise InputError(f"expected centres of {num_features} features, got {self.centres.shape[1]}")
 
+    @highest
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
         return gaussian_kernel(features, self.centres, self.length) @ self.coefficients
 
@@ -343,6 +346,7 @@ def _error(correction: Any, x: Array, missing: Array, scale: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="degree")
+@highest
 def _fit_polynomial(x: Array, missing: Array, penalty: Scalar, degree: int) -> Array:
     terms = chebyshev_terms(x, degree)
     gram = terms.T @ terms + penalty * jnp.eye(terms.shape[-1], dtype=terms.dtype)
@@ -350,6 +354,7 @@ def _fit_polynomial(x: Array, missing: Array, penalty: Scalar, degree: int) -> A
 
 
 @partial(jax.jit, static_argnames="max_centres")
+@highest
 def _fit_kernel(x: Array, missing: Array, length: Scalar, penalty: Scalar, *, max_centres: int) -> KernelCorrection:
     if len(x) <= max_centres:
         gram = gaussian_kernel(x, x, length) + penalty * jnp.eye(len(x), dtype=x.dtype)

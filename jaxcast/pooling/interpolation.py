@@ -12,6 +12,7 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.memory import Memory
 from jaxcast.pooling.pool import DelayPool, WeightedPool
 from jaxcast.pooling.samples import OneStepSamples
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.types import Info
@@ -65,6 +66,7 @@ class RegimeInterpolation(WeightedPool, DelayPool, Checked, FrozenPytree, name="
         check_whole("the number of directions", sizes["direction"], most=sizes["model"] - 1)
         check_positive(scale=self.scale, length_of_directions=(self.directions**2).sum(0))
 
+    @highest
     def position(self, memory: Memory) -> Float[Array, "*batch lag direction"]:
         """Computes the position z of every step in the memory.
 
@@ -88,11 +90,13 @@ class RegimeInterpolation(WeightedPool, DelayPool, Checked, FrozenPytree, name="
         return jnp.clip(position, -farthest, farthest)
 
     @checked
+    @highest
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Info:
         position = self.position(memory)
         weights = 1 / len(self.directions) + position[..., 0, :] @ self._normed(self.directions).T
         return {"weights": weights.astype(forecasts.dtype), "position": position.reshape(*position.shape[:-2], -1)}
 
+    @highest
     def combine(self, weights: Info, forecasts: Float[Array, "*batch model dim"]) -> Output:
         return Output(jnp.einsum("...m,...md->...d", weights["weights"], forecasts), weights)
 
@@ -144,6 +148,7 @@ def fit_regime_interpolation(samples: OneStepSamples, *, num_directions: int = 1
 
 
 @partial(jax.jit, static_argnames="num_directions")
+@highest
 def _directions(forecasts: Float[Array, "sample model dim"], num_directions: int) -> tuple[Array, Array]:
     centred = forecasts - forecasts.mean(1, keepdims=True)
     scale = jnp.sqrt((centred**2).mean((0, 1)))

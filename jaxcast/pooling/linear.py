@@ -12,6 +12,7 @@ from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.pool import Pool, WeightedSum
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
@@ -118,6 +119,7 @@ class LinearRegression(Pool, Checked, FrozenPytree, name="linear_regression"):
         sizes_of(self, {".weights": "dim model dim", ".bias": "dim"})
 
     @checked
+    @highest
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
         if forecasts.shape[-2:] != self.weights.shape[1:]:
             raise InputError(
@@ -207,6 +209,7 @@ def fit_ridge(
     return _fit(forecasts, targets, lambda features, targets: ridge(features, targets, penalty))
 
 
+@highest
 def _fit(forecasts: Array, targets: Array, solve: Callable[[Array, Array], Array]) -> LinearRegression:
     """Fits by a function of centred features and targets; the means give the bias."""
     if forecasts.ndim != 3 or targets.shape != (forecasts.shape[0], forecasts.shape[2]):

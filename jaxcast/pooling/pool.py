@@ -10,6 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory, PoolMemory
+from jaxcast.precision import highest
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
 
@@ -160,6 +161,7 @@ class WeightedSum(WeightedPool):
     A subclass's `weigh` returns (*batch, model).
     """
 
+    @highest
     def combine(self, weights: Any, forecasts: Float[Array, "*batch model dim"]) -> Output:
         """Returns the weighted sum, and the weights.
 
@@ -179,6 +181,7 @@ class ComponentWeights(WeightedPool):
     A subclass's `weigh` returns (*batch, dim, model).
     """
 
+    @highest
     def combine(self, weights: Float[Array, "*batch dim model"], forecasts: Float[Array, "*batch model dim"]) -> Output:
         """Returns the weighted sums, and the weights.
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from jaxcast.arguments import checked
 from jaxcast.pooling.memory import Memory
 from jaxcast.pooling.pool import DelayPool, WeightedSum
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 
 
@@ -63,12 +64,13 @@ class _Search(NamedTuple):
 
 @jax.jit
 @partial(jnp.vectorize, signature="(m,n)->(m)")
+@highest
 def _nearest_to_zero(points: Float[Array, "model number"]) -> Float[Array, " model"]:
     """Returns the weights of the point nearest to zero in the convex hull of these points."""
     # Only the ratios of the errors matter; scaled, their squares neither overflow nor vanish.
     size = jax.lax.stop_gradient(jnp.max(jnp.abs(points)))
     points = points / jnp.where(size > 0, size, 1)
-    gram = jnp.matmul(points, points.T, precision="highest")
+    gram = points @ points.T
     trace = jnp.maximum(jnp.trace(gram), 1)
     eps = float(jnp.finfo(gram.dtype).eps)
     gram += eps ** (2 / 3) * trace * jnp.eye(len(gram), dtype=gram.dtype)

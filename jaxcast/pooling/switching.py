@@ -18,6 +18,7 @@ from jaxcast.checks import Checked, check_floats, check_number, check_positive, 
 from jaxcast.errors import InputError, shown
 from jaxcast.pooling.memory import PoolMemory
 from jaxcast.pooling.pool import WeightedSum
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Input
 from jaxcast.types import Scalar
@@ -234,6 +235,7 @@ class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_mod
         return gaussian_log_density(errors, covariances)
 
 
+@highest
 def gaussian_log_density(
     errors: Float[Array, "*sample model dim"], covariances: Float[Array, "model dim dim"]
 ) -> Float[Array, "*sample model"]:
@@ -247,5 +249,5 @@ def gaussian_log_density(
     # The inverse of the factor serves all samples; to solve for each would be slower.
     identity = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
     whiten = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
-    whitened = jnp.einsum("mde,...me->...md", whiten, errors, precision="highest")
+    whitened = jnp.einsum("mde,...me->...md", whiten, errors)
     return -0.5 * (whitened**2).sum(-1) - jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)).sum(-1)

@@ -10,6 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_finite
 from jaxcast.errors import InputError
 from jaxcast.pooling.switching import FixedShare, InteractingModels, gaussian_log_density
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 
@@ -65,6 +66,7 @@ def fit_fixed_share(
 
 
 @jax.jit
+@highest
 def _fit_fixed_share(errors: Array, num_iterations: Any) -> tuple[Array, Array]:
     num_steps, num_models, _ = errors.shape
     uniform = jnp.full(num_models, 1 / num_models, errors.dtype)
@@ -129,6 +131,7 @@ def fit_interacting_models(
 
 
 @jax.jit
+@highest
 def _fit_interacting(errors: Array, num_iterations: Any, pseudo_count: Scalar) -> tuple[Array, Array]:
     _, num_models, dim = errors.shape
     floor = jnp.diag(_smallest(errors) ** 2)
@@ -148,6 +151,7 @@ def _fit_interacting(errors: Array, num_iterations: Any, pseudo_count: Scalar) -
     return transition, covariances
 
 
+@highest
 def stationary(transition: Float[Array, "model model"]) -> Float[Array, " model"]:
     """Computes the stationary distribution of a chain: pi = pi T.
 
@@ -161,6 +165,7 @@ def stationary(transition: Float[Array, "model model"]) -> Float[Array, " model"
     return power.mean(0)
 
 
+@highest
 def smooth(
     log_densities: Float[Array, "time model"], prior: Float[Array, " model"], transition: Float[Array, "model model"]
 ) -> Smoothed:

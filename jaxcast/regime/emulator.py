@@ -21,6 +21,7 @@ from jaxcast.errors import InputError
 from jaxcast.limits import as_size, check_memory
 from jaxcast.numerics.least_squares import levenberg_marquardt, sum_of_squares
 from jaxcast.numerics.polynomials import monomials, products
+from jaxcast.precision import highest
 from jaxcast.progress import detail
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.checks import check_coordinates, check_forecasts
@@ -91,6 +92,7 @@ class PolynomialSystem(System):
             return None
         return (max(map(max, self.state_factors)) - 1) // 2
 
+    @highest
     def vector_field(self, t: Scalar, u: Components) -> Components:
         scaled = (jnp.asarray(u) - self.origin) / self.scale
         theta = jnp.einsum("q,kqd->kd", products(self.coordinates, self.coordinate_factors), self.theta)
@@ -316,6 +318,7 @@ def check_ensemble(
 
 
 @jax.jit
+@highest
 def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Array, Array, Array]:
     """Returns standardised coordinates, their origin and their unit."""
     if coordinates is None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jaxcast.dynamics.candidate_cell import CandidateCell
 from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.numerics.polynomials import monomials, products
+from jaxcast.precision import product
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.kalman import GaussianState, observe, predict
 from jaxcast.regime.motions import Motion
@@ -147,18 +148,18 @@ class RegimeCell(CandidateCell):
         regime = motion.path(numbers)
         halfway = regime(emulator.dt / 2)
         features = products(halfway, monomials(len(halfway), self.interpolation_degree))
-        weights = features @ self.interpolation
+        weights = product(features, self.interpolation)
         forecast = ahead.mean[:dim]
         if self.forecast_map is not None and not self.is_corrected:
-            forecast = forecast + weights @ emulator.misses(self.forecast_map, state, exogenous)
+            forecast = forecast + product(weights, emulator.misses(self.forecast_map, state, exogenous))
         at_now = jax.jacfwd(lambda numbers: motion.path(numbers)(0.0))(numbers)
         apart = carry.ahead.mean[:, :dim] - ahead.mean[:dim]
         variances = carry.ahead.deviation[:, :dim] ** 2 + apart**2
         info: Info = {
             "weights": weights,
             "regime": emulator.offset + emulator.unit * regime(0.0),
-            "regime_deviation": emulator.unit * jnp.linalg.norm(at_now @ now.root[dim:], axis=-1),
-            "spread": jnp.sqrt(jax.nn.softmax(carry.log_weights) @ variances),
+            "regime_deviation": emulator.unit * jnp.linalg.norm(product(at_now, now.root[dim:]), axis=-1),
+            "spread": jnp.sqrt(product(jax.nn.softmax(carry.log_weights), variances)),
         }
         return Output(forecast, info)
 

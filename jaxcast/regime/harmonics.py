@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from jaxcast.dynamics.schedules import Parameter, SmoothSchedule
+from jaxcast.precision import highest
 from jaxcast.regime.emulator import Emulator
 from jaxcast.types import Scalar
 
@@ -49,6 +50,7 @@ class HarmonicSchedule(SmoothSchedule):
     cosines: Parameter
     sines: Parameter
 
+    @highest
     def __call__(self, t: Scalar) -> Float[Array, " coordinate"]:
         angles = self.frequencies * t
         return self.level + self.slope * t + jnp.cos(angles) @ self.cosines + jnp.sin(angles) @ self.sines
@@ -130,6 +132,7 @@ def misfit(schedule: HarmonicSchedule, constants: tuple[Emulator, Allowed], step
 
 
 @jax.jit
+@highest
 def fit_deviations(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> HarmonicSchedule:
     """Computes standard errors of a fitted schedule's numbers, as if the misfits were independent.
 
@@ -170,6 +173,7 @@ def restricted(schedule: HarmonicSchedule, allowed: Allowed) -> HarmonicSchedule
 
 
 @jax.jit
+@highest
 def revealed(schedule: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tuple[Array, Array, Array]:
     """Estimates the regime at each step from the residuals, by Gauss-Newton.
 
@@ -210,6 +214,7 @@ def revealed(schedule: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tu
 
 
 @jax.jit
+@highest
 def certain(shift: Float[Array, "step coordinate"], information: Array) -> tuple[Array, Array]:
     """Shrinks shifts with little information.
 

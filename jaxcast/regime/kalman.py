@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.precision import highest
+
 NUM_ITERATIONS = 4
 
 
@@ -39,6 +41,7 @@ def root_of(*parts: Float[Array, "number _"]) -> Float[Array, "number number"]:
     return jnp.linalg.qr(jnp.concatenate(parts, 1).T, mode="r").T
 
 
+@highest
 def condition(
     belief: GaussianState,
     observation: Float[Array, "value number"],
@@ -68,6 +71,7 @@ def condition(
     return GaussianState(belief.mean + gain @ jax.scipy.linalg.solve_triangular(expected, surprise, lower=True), left)
 
 
+@highest
 def predict(
     step: Callable[[Array], Array], belief: GaussianState, noise_root: Float[Array, "number _"]
 ) -> GaussianState:
@@ -90,6 +94,7 @@ def _slope_and_value(step: Callable[[Array], Array], mean: Array) -> tuple[Array
     return jax.jacfwd(twice, has_aux=True)(mean)
 
 
+@highest
 def observe(
     step: Callable[[Array], Array],
     before: GaussianState,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.dynamics.schedules import Parameter, Schedule, SmoothSchedule
+from jaxcast.precision import highest
 from jaxcast.registry import Saveable
 from jaxcast.types import Scalar
 
@@ -66,11 +67,13 @@ class PolynomialPath(SmoothSchedule):
     coefficients: Parameter
     dt: Parameter
 
+    @highest
     def __call__(self, t: Scalar) -> Float[Array, " coordinate"]:
         powers = (jnp.asarray(t) / self.dt) ** jnp.arange(len(self.coefficients))
         return powers.astype(self.coefficients.dtype) @ self.coefficients
 
 
+@highest
 def path_through(knots: Float[Array, "knot coordinate"], dt: Any) -> PolynomialPath:
     """Returns the cubic through four values of the regime, the last two of which bound the step.
 

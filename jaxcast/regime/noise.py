@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.precision import highest
 from jaxcast.regime.checks import NUM_BLOCKS
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, certain, revealed
@@ -57,6 +58,7 @@ def explanations(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -
 
 
 @jax.jit
+@highest
 def _told_apart(
     seen: tuple[Array, Array, Array], emulator: Emulator, schedule: HarmonicSchedule, steps: Steps
 ) -> tuple[Array, Array, list[tuple[Array, Array]]]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 
 
 class ClimateScores(NamedTuple):
@@ -120,6 +121,7 @@ def histogram_distance(
 
 
 @checked
+@highest
 def spectrum_distance(
     forecast: Float[Array, "time dim"], truth: Float[Array, "time dim"], *, smoothing: float | int = 2.0
 ) -> Float[Array, " dim"]:
@@ -261,6 +263,7 @@ def wasserstein_distance(
 
 
 @checked
+@highest
 def sliced_wasserstein_distance(
     forecast: Float[Array, "time dim"],
     truth: Float[Array, "other_time dim"],

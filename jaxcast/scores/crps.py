@@ -12,6 +12,7 @@ from jaxcast.distributions.normal import Normal
 from jaxcast.distributions.poisson import Poisson
 from jaxcast.distributions.student_t import StudentT
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 from jaxcast.scores.quantiles import pinball_loss
 
 
@@ -175,6 +176,7 @@ def _difference_of_counts(rate: Array, dispersion: Array) -> Array:
 
 
 @checked
+@highest
 def crps_normal_mixture(
     loc: Shaped[ArrayLike, "*batch component"],
     scale: Shaped[ArrayLike, "*batch component"],

@@ -12,6 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
+from jaxcast.precision import highest
 
 
 class RelativeScore(NamedTuple):
@@ -67,6 +68,7 @@ class BlockBootstrap(NamedTuple):
 
 
 @checked
+@highest
 def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | None = None) -> RelativeScore:
     """Compares models by the geometric mean of their pairwise score ratios.
 
@@ -103,7 +105,7 @@ def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | N
     there = ~jnp.isnan(table)
     filled = jnp.where(there, table, 0)
     num_common = there.T.astype(int) @ there.astype(int)
-    sums = jnp.matmul(filled.T, there.astype(filled.dtype), precision="highest")  # of i, over tasks of i and j
+    sums = filled.T @ there.astype(filled.dtype)  # of i, over tasks of i and j
     return relative_of_sums(sums, num_common, baseline)
 
 

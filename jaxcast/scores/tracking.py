@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 
 
 class ParameterTracking(NamedTuple):
@@ -23,6 +24,7 @@ class ParameterTracking(NamedTuple):
 
 
 @checked
+@highest
 def parameter_tracking(
     weights: Float[Array, "*sample model"],
     coordinates: Shaped[ArrayLike, " model"] | Sequence[float],

@@ -13,6 +13,7 @@ from jaxcast.hub.pools.quantile_pool import QuantilePool, clip_outliers, equal_s
 from jaxcast.hub.pools.relative_scores import decay, newest_known, relative_scores
 from jaxcast.hub.pools.weighted_mixtures import weighted_mixtures
 from jaxcast.nn.layers import shares_of
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
@@ -93,6 +94,7 @@ class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
             check_number("lower", self.lower)
         check_flag("follow_newest", self.follow_newest)
 
+    @highest
     def observe(self, forecasts: HubForecasts) -> Experts:
         """Makes the forecasts of all experts.
 
@@ -117,6 +119,7 @@ class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
             experts.append(_at_other_levels((averages[middle] + mixtures[middle]) / 2, forecasts))
         return Experts(weights, jnp.concatenate(experts))
 
+    @highest
     def __call__(self, memory: Experts, forecasts: HubForecasts) -> Output:
         aggregate = aggregate_experts(memory.forecasts, forecasts)
         mean = _share_of_mean(forecasts)

@@ -11,6 +11,7 @@ from jaxcast.arguments import checked
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.pools.quantile_pool import where_forecast
 from jaxcast.hub.pools.relative_scores import MEMORY, decay, newest_known, step_weights
+from jaxcast.precision import highest
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.types import Scalar
 
@@ -29,6 +30,7 @@ class AggregateForecast(NamedTuple):
 
 @checked
 @jax.jit
+@highest
 def aggregate_experts(
     experts: Float[Array, "expert location time quantile"],
     forecasts: HubForecasts,

@@ -13,6 +13,7 @@ from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.pools.quantile_pool import MemorylessPool, equal_shares, where_forecast
 from jaxcast.hub.pools.weighted_mixtures import weighted_mixtures
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
@@ -129,6 +130,7 @@ def mixture_quantiles(
 
 
 @partial(jax.jit, static_argnames="tails")
+@highest
 def _mixture(quantiles: Array, shares: Array, levels: Array, tails: Tails) -> Array:
     if tails == "none":
         tasks, weights = quantiles.reshape(-1, *quantiles.shape[-2:]), shares.reshape(-1, 1, shares.shape[-1])

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
+from jaxcast.precision import highest
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
@@ -163,6 +164,7 @@ def where_forecast(
     return jnp.where(forecasts.is_forecast[..., None], forecast, jnp.nan)
 
 
+@highest
 def weighted_mean(
     weights: Float[Array, "location time model"],
     quantiles: Float[Array, "location time model quantile"],

@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.pools.quantile_pool import scores_against
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 MEMORY = 52  # Time steps that are remembered, which keeps the work linear in their number.
@@ -59,6 +60,7 @@ def decay(rate: Scalar, dtype: DTypeLike) -> Float[Array, " memory"]:
     return jnp.asarray(rate, dtype) ** jnp.arange(MEMORY, dtype=dtype)
 
 
+@highest
 def relative_scores(
     forecasts: HubForecasts,
     quantiles: Float[Array, "location time model quantile"],

@@ -13,6 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.pools.quantile_pool import QuantilePool, clip_outliers, equal_shares
+from jaxcast.precision import highest
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.tracing import is_traced
 from jaxcast.training.optimizers import make_optimizer
@@ -180,6 +181,7 @@ def task_scores(
     return jnp.where(forecasts.is_scorable, 2 * pinball_loss(pooled, truth, forecasts.levels).mean(-1), 0)
 
 
+@highest
 def _clipped_mean(forecasts: HubForecasts) -> Array:
     clipped, credible = clip_outliers(forecasts, 2.0)
     return jnp.einsum("ltm,ltmq->ltq", equal_shares(credible, clipped.dtype), clipped)

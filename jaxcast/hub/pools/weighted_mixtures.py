@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcast.precision import highest
+
 BATCH = 64
 
 
+@highest
 def weighted_mixtures(
     quantiles: Float[Array, "task model quantile"],
     present: Bool[Array, "task model"],

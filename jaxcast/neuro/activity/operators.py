@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.backends.dispatch import separate
 from jaxcast.neuro.activity.filters import HaemodynamicFilter
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 
 MOST_TAPS = 32
@@ -71,13 +72,15 @@ class LongFilter(FilterOperator):
 
     matrix: Float[Array, "time time"]
 
+    @highest
     def forward(self, series: Float[Array, "time voxel"]) -> Float[Array, "time voxel"]:
         """Returns the product with the matrix."""
-        return jnp.matmul(self.matrix, series, precision="highest")
+        return self.matrix @ series
 
+    @highest
     def transposed(self, series: Float[Array, "time voxel"]) -> Float[Array, "time voxel"]:
         """Returns the product with the transposed matrix."""
-        return jnp.matmul(self.matrix.T, series, precision="highest")
+        return self.matrix.T @ series
 
 
 def filter_operator(haemodynamic: HaemodynamicFilter, num_scans: int, dtype: Any) -> FilterOperator:

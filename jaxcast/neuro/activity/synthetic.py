@@ -12,6 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import InputError
 from jaxcast.neuro.activity.filters import HaemodynamicModel, haemodynamic_response
+from jaxcast.precision import highest
 from jaxcast.types import Scalar
 
 BLOCKS, GAPS = (5, 25), (10, 30)
@@ -90,6 +91,7 @@ def simulate_activity(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
+@highest
 def _simulate(
     num_regions: int, num_scans: int, regions: Array, response: Array, snr: Array, key: Array
 ) -> SimulatedActivity:
@@ -97,7 +99,7 @@ def _simulate(
     activity = jax.vmap(lambda one: _blocks(one, num_scans), out_axes=1)(jax.random.split(of_activity, num_regions))
     lags = np.subtract.outer(np.arange(num_scans), np.arange(num_scans))
     system = jnp.where(lags >= 0, response[np.maximum(lags, 0)], 0.0)
-    signal = jnp.matmul(system, activity, precision="highest")
+    signal = system @ activity
     deviations = signal.std(0)
     is_active = deviations > 0
     mean = deviations.sum() / jnp.maximum(is_active.sum(), 1)

@@ -10,6 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_number
 from jaxcast.neuro.activity.filters import HaemodynamicModel, haemodynamic_response
 from jaxcast.neuro.activity.series import check_series, checked_noise_level
+from jaxcast.precision import highest
 
 NUM_HALVINGS = 60
 """Of the interval in which the logarithm of the penalty is looked for."""
@@ -62,12 +63,13 @@ def wiener_activity(
 
 
 @jax.jit
+@highest
 def _wiener(series: Array, noise_level: Array, response: Array) -> Array:
     num_scans = len(response)
     lags = jnp.arange(num_scans)[:, None] - jnp.arange(num_scans)
     system = jnp.where(lags >= 0, response[jnp.maximum(lags, 0)], 0.0)
     left, values, right = jnp.linalg.svd(system)
-    rotated = jnp.matmul(left.T, series, precision="highest")
+    rotated = left.T @ series
 
     def residual(log_penalty: Array) -> Array:
         """Returns the mean square of what each voxel's ridge regression leaves over."""
@@ -84,5 +86,5 @@ def _wiener(series: Array, noise_level: Array, response: Array) -> Array:
     start = jnp.full_like(noise_level, top - 30), jnp.full_like(noise_level, top + 15)
     low, high = jax.lax.fori_loop(0, NUM_HALVINGS, halve, start)
     weights = values[:, None] / (values[:, None] ** 2 + jnp.exp((low + high) / 2))
-    found = jnp.matmul(right.T, weights * rotated, precision="highest")
+    found = right.T @ (weights * rotated)
     return jnp.where(jnp.mean(series**2, 0) > noise_level**2, found, 0)

@@ -13,6 +13,7 @@ from jaxcast.limits import check_arrays
 from jaxcast.neuro.connectivity import unit_series
 from jaxcast.neuro.dynamic_graphs.segments import Segments, check_segment_size
 from jaxcast.neuro.subjects import SubjectSeries
+from jaxcast.precision import highest
 
 
 class DynamicGraphs(NamedTuple):
@@ -33,6 +34,7 @@ class DynamicGraphs(NamedTuple):
     present: Bool[Any, "subject segment"]
 
     @property
+    @highest
     def correlations(self) -> Float[Array, "subject segment region other_region"]:
         """The correlations of each segment, zero for constant regions."""
         scans = jnp.asarray(self.scans)

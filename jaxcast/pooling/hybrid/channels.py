@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.checks import Checked, check_floats, check_positive, sizes_of
 from jaxcast.pooling.hybrid.stencil import Stencil
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree
 
 ROUNDING = 100.0
@@ -68,6 +69,7 @@ class Channels(Checked, FrozenPytree):
             ]
         )
 
+    @highest
     def differences(
         self, forecast: Float[Array, " dim"], candidates: Float[Array, "model dim"] | None
     ) -> Float[Array, "mode dim"]:
@@ -116,6 +118,7 @@ def measure_channels(
     return Channels(mean, std, size(forecasts - states), size(forecasts[:-1] - states[1:]), modes, spread)
 
 
+@highest
 def _modes(forecasts: Array, candidates: Any, std: Array) -> tuple[Array, Array]:
     """Returns the principal components over models, and their coefficients at each time (time, mode, dim)."""
     if candidates is None:

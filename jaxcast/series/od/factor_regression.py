@@ -21,6 +21,7 @@ from jaxcast.checks import (
 )
 from jaxcast.errors import InputError, shown
 from jaxcast.numerics.moments import Moments, ridge_of_moments
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.baselines import Leads
@@ -117,6 +118,7 @@ class FactorRegression(WindowForecaster, Checked, FrozenPytree, name="factor_reg
         check_positive(std=self.std)
 
     @checked
+    @highest
     def __call__(
         self, history: Float[Array, "..."], covariates: Any = None, *, lags: WindowLags | None = None
     ) -> Output:
@@ -142,6 +144,7 @@ class FactorRegression(WindowForecaster, Checked, FrozenPytree, name="factor_reg
         steps = self.mean + self.std * (factors @ self.components)
         return Output(jnp.maximum(steps, 0) if self.nonnegative else steps, {"factors": factors})
 
+    @highest
     def factors(self, rows: Float[Array, "*batch time region"]) -> Float[Array, "*batch lead factor"]:
         """Forecasts the factors at all leads.
 
@@ -228,6 +231,7 @@ def fit_factor_regression(
 
 
 @partial(jax.jit, static_argnames=("number", "steps", "leads", "num_older"))
+@highest
 def _fit(
     history: Array,
     targets: Array,
@@ -273,6 +277,7 @@ def _scales(
 
 
 @partial(jax.jit, static_argnames="number")
+@highest
 def _components(values: Float[Array, "sample region"], number: int) -> Float[Array, "factor region"]:
     """Returns the first right singular vectors, by subspace iteration from one fixed start."""
     size = min(number + 10, *values.shape)
@@ -283,6 +288,7 @@ def _components(values: Float[Array, "sample region"], number: int) -> Float[Arr
     return (within @ basis.T)[:number]
 
 
+@highest
 def _seen_factors(rows: Array, mean: Array, std: Array, components: Array) -> tuple[Array, Array]:
     """Returns the factors at each row, and 1 where anything is known of it."""
     known = jnp.isfinite(rows)
@@ -307,6 +313,7 @@ def _num_features(steps: WindowSteps, num_factors: int, num_older: int) -> int:
     return (len(steps.own) - num_recent) * num_older + (num_recent + (steps.season > 0)) * num_factors
 
 
+@highest
 def _regression(features: Array, wanted: Array, weights: Array, penalty: Any) -> tuple[Array, Array]:
     """Solves one ridge regression by sums in the default precision."""
     exact = jnp.result_type(float)

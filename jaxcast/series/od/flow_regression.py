@@ -13,6 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_flag, check_floats, check_model, check_penalty, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.numerics.moments import Moments, ridge_of_moments
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.features import check_history
@@ -106,6 +107,7 @@ class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regress
             forecast, of_factors = jax.lax.map(self._of_window, rows, batch_size=CHUNK)
         return Output(forecast, {"factor_forecast": of_factors})
 
+    @highest
     def _of_window(self, rows: Float[Array, "time region"]) -> tuple[Array, Array]:
         first = self.base.factors(rows) @ self.base.components
         features = _features(self.base, rows, first)
@@ -217,6 +219,7 @@ def _in_chunks(*arrays: Array) -> tuple[Array, ...]:
 
 
 @jax.jit
+@highest
 def _moments(
     base: FactorRegression,
     without: FactorRegression,
@@ -241,6 +244,7 @@ def _moments(
     return jax.lax.scan(add, zero, chunks)[0]
 
 
+@highest
 def _group_moments(features: Array, wanted: Array, weights: Array) -> Moments:
     columns = jnp.pad(features, (*[(0, 0)] * 3, (0, 1)), constant_values=1)
     weighted = columns * weights[..., None]

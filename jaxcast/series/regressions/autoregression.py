@@ -14,6 +14,7 @@ from jaxcast.checks import Checked, check_flag, check_floats, check_penalty, che
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.numerics.moments import Moments, ridge_of_moments
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.features import check_history
@@ -75,6 +76,7 @@ class VectorAutoregression(WindowForecaster, Checked, FrozenPytree, name="vector
             raise InputError(f".weights must be square for each lag, got {self.weights.shape}")
 
     @checked
+    @highest
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         check_history(history, (), series=self.mean.shape, least=max(self.lags) + 1)
         lagged = _lagged(history, self.mean, self.lags)
@@ -230,15 +232,16 @@ def _solve_each(
     return jax.lax.map(of_lead, tuple(jnp.moveaxis(a, 1, 0) for a in (targets, weights)))
 
 
+@highest
 def _moments(phi: Array, targets: Float[Array, "sample target"], weights: Float[Array, " sample"]) -> Moments:
-    product = partial(jnp.matmul, precision="highest")
     weighted = (phi * weights[:, None]).T
     targets = targets.astype(phi.dtype)
-    return Moments(product(weighted, phi), product(weighted, targets), product(weights.astype(phi.dtype), targets**2))
+    return Moments(weighted @ phi, weighted @ targets, weights.astype(phi.dtype) @ targets**2)
 
 
+@highest
 def _raw(solved: tuple[Array, Array], mean: Array, std: Array, lags: tuple[int, ...]) -> tuple[Array, Array]:
     """Returns slopes and constants of the series in their own units."""
     slopes, bias = solved
     slopes = slopes / jnp.tile(std, len(lags))[:, None]
-    return slopes, bias - jnp.matmul(jnp.tile(mean, len(lags)).astype(slopes.dtype), slopes, precision="highest")
+    return slopes, bias - jnp.tile(mean, len(lags)).astype(slopes.dtype) @ slopes

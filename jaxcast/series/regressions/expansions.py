@@ -12,6 +12,7 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters.reservoir import Network, excite, random_network
 from jaxcast.limits import check_arrays
 from jaxcast.numerics.polynomials import monomials, products
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.types import Scalar
 
@@ -95,6 +96,7 @@ class RandomFourierFeatures(Checked, FrozenPytree, name="random_fourier_features
         sizes_of(self, {".frequencies": "feature cosine", ".phases": "cosine", ".bandwidth": "", ".linear": ""})
 
     @checked
+    @highest
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:
         size, num_cosines = self.frequencies.shape
         waves = jnp.cos(features @ (self.frequencies * (self.bandwidth / size**0.5)) + self.phases)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_choice, check_flag, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
+from jaxcast.precision import highest
 from jaxcast.pytrees import static
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
 from jaxcast.series.regressions.inputs import RegressionInputs, Window
@@ -190,6 +191,7 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
     def _of_targets(self, values: Array) -> Array:
         return of_targets(values, self.target_features)
 
+    @highest
     def _raw(self, values: Array, weights: Array) -> tuple[Array, Any]:
         """Makes features before they are standardised, and the mean of each region's own group."""
         scaled = self._scaled(values)
@@ -225,6 +227,7 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         scaled = flat(scaled) if self.target_features else scaled
         return flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
 
+    @highest
     def _projected(self, scaled: Array, weights: Array) -> Array:
         return _to_all(self._lagged(scaled) @ self.components * self.components_scale, len(weights))
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.numerics.ridge import ridge
+from jaxcast.precision import highest
 from jaxcast.series.regressions.expansions import Expansion, expansion_size
 from jaxcast.series.regressions.inputs import RegressionInputs, Window
 from jaxcast.series.samples import SeriesWindows
@@ -91,6 +92,7 @@ def _solve_all(
 
 
 @partial(jax.jit, static_argnames="predict_change")
+@highest
 def _solve(
     samples: SeriesWindows,
     window: Window,
@@ -111,7 +113,7 @@ def _solve(
         if penalty is None:
             solved = ridge(centred, ((wanted - middle) * jnp.sqrt(weights))[:, None], 0.0)[:, 0]
             return solved, middle - mean @ solved
-        values, vectors = jnp.linalg.eigh(jnp.matmul(centred.T, centred, precision="highest"))
+        values, vectors = jnp.linalg.eigh(centred.T @ centred)
         values = jnp.maximum(values, 0)
         moments = centred.T @ ((wanted - middle) * jnp.sqrt(weights))
         # Without a penalty, directions that are rounding alone are left out: the solution of least norm.

@@ -19,6 +19,7 @@ from jaxcast.checks import (
     sizes_of,
 )
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.features import target_features_of
@@ -145,6 +146,7 @@ class LagRegression(WindowForecaster, Checked, FrozenPytree, name="lag_regressio
         forecast = forecast + (newest if self.predict_change else window.level)
         return Output(jnp.maximum(forecast, 0) if self.nonnegative else forecast, {})
 
+    @highest
     def _steps(self, expanded: Array, target: int | None = None) -> Float[Array, "*batch lead region"]:
         """Forecasts in units of the scale."""
         weights = self.weights if target is None else self.weights[..., target, :]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcast.numerics.moments import Moments, ridge_of_moments
+from jaxcast.precision import highest
 from jaxcast.series.regressions.expansions import Expansion
 from jaxcast.series.regressions.inputs import RegressionInputs, Window
 from jaxcast.series.samples import SeriesWindows
@@ -177,6 +178,7 @@ def _outputs(
     return flat[0], flat[1]
 
 
+@highest
 def _sums(phi: Array, targets: Array, weights: Array, *, each_region: bool, is_shared: bool) -> Moments:
     own = "r" if each_region else ""
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_flag, check_floats, check_model, check_penalty, check_sizes, sizes_of
 from jaxcast.errors import InputError
+from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.samples import WindowLags
@@ -105,6 +106,7 @@ class SeasonalRegression(WindowForecaster, Checked, FrozenPytree, name="seasonal
         forecast = jnp.maximum(forecast, 0) if self.nonnegative else forecast
         return Output(forecast if np.ndim(history) == 3 else forecast[0], {})
 
+    @highest
     def standardised(self, features: Features) -> Float[Array, "sample lead region"]:
         """Forecasts in units of each series' standard deviation.
 
