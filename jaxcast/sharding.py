@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -124,8 +125,8 @@ def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:
 def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTree, mesh: Mesh) -> PyTree:
     """Computes function(split, shared) with the leading axis of `split` spread over devices.
 
-    Call it inside `jax.jit`. If the axis does not divide evenly, the last entry is computed more
-    than once.
+    Call it inside `jax.jit`; devices then need nothing of each other. If the axis does not divide
+    evenly, the last entry is computed more than once, and `without_repeated` drops it afterwards.
 
     Args:
         function: of one device's part and the shared arguments.
@@ -139,10 +140,36 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
     length = len(jax.tree.leaves(split)[0])
     if mesh.size == 1:
         return function(split, shared)
-    padded = jax.tree.map(lambda a: _pad(a, -length % mesh.size), split)
     own, same = PartitionSpec(mesh.axis_names), PartitionSpec()
-    mapped = jax.shard_map(function, mesh=mesh, in_specs=(own, same), out_specs=own, check_vma=False)(padded, shared)
-    return jax.tree.map(lambda a: a[:length] if length % mesh.size else a, mapped)
+
+    def on_part(split: PyTree, shared: PyTree) -> PyTree:
+        part = -(-length // mesh.size)
+        numbers = jax.lax.axis_index(mesh.axis_names) * part + jnp.arange(part)
+        return function(jax.tree.map(lambda a: a[jnp.minimum(numbers, length - 1)], split), shared)
+
+    # Padding would move parts between devices: each takes its own from the whole instead.
+    run, spec = (on_part, same) if length % mesh.size else (function, own)
+    return jax.shard_map(run, mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(split, shared)
+
+
+def without_repeated(mapped: PyTree, length: int) -> PyTree:
+    """Drops what `map_shards` computed more than once.
+
+    Call it outside of `jax.jit`, so that a program without messages between devices stays one.
+
+    Args:
+        mapped: what `map_shards` returned.
+        length: of the axis that was spread.
+
+    Returns:
+        The first results, one for each entry.
+    """
+    return mapped if len(jax.tree.leaves(mapped)[0]) == length else _first(mapped, length)
+
+
+@partial(jax.jit, static_argnames="length")
+def _first(tree: PyTree, length: int) -> PyTree:
+    return jax.tree.map(lambda a: a[:length], tree)
 
 
 def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
@@ -298,7 +325,3 @@ def _seed_mesh(num_seeds: int, mesh: Mesh | None) -> Mesh:
     if jax.process_count() == 1:
         devices = devices[:num_seeds]
     return Mesh(devices, ("seed",))
-
-
-def _pad(a: Any, num: int) -> Any:
-    return jnp.concatenate([a, jnp.broadcast_to(a[-1:], (num, *a.shape[1:]))]) if num else a

@@ -16,7 +16,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.rollout import Cell, Output, forecast
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
-from jaxcast.sharding import devices_for, map_shards
+from jaxcast.sharding import devices_for, map_shards, without_repeated
 from jaxcast.tracing import is_traced
 
 MOST_LEADS = 200
@@ -172,7 +172,6 @@ def _check_histories(history: Array | np.ndarray, forecast: Array) -> None:
         )
 
 
-@partial(wide_jit, static_argnames="mesh")
 def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     """Runs `forecast_windows` without its checks; times may be instants.
 
@@ -184,6 +183,12 @@ def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     Returns:
         The outputs, with a leading window axis.
     """
+    output: Output = without_repeated(_run_windows(cell, windows, mesh=mesh), len(windows.history))
+    return output
+
+
+@partial(wide_jit, static_argnames="mesh")
+def _run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     num_leads = windows.truth.shape[1]
 
     def on_one_device(own: tuple[Array, Any], cell: Cell) -> Output:

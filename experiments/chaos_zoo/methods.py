@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import jaxcast
-from jaxcast.sharding import devices_for, map_shards
+from jaxcast.sharding import devices_for, map_shards, without_repeated
 
 MAX_LAGS = 64
 """The lags of all delay embeddings; shorter ones have zero weights for the rest."""
@@ -171,7 +171,10 @@ def _fit_recurrent(layer: Any, num_optimizer_steps: int, series: Float[Array, "t
 
 
 def _closed_loops(fit: Callable[[Array, Any], Any], num_leads: int, systems: Any, setting: Any) -> Array:
-    return _all_loops(systems, setting, fit=fit, num_leads=num_leads, mesh=devices_for(None, systems))
+    mesh = devices_for(None, systems)
+    loops = _all_loops(systems, setting, fit=fit, num_leads=num_leads, mesh=mesh)
+    found: Array = without_repeated(loops, len(jax.tree.leaves(systems)[0]))
+    return found
 
 
 @partial(jax.jit, static_argnames=("fit", "num_leads", "mesh"))

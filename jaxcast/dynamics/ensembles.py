@@ -20,7 +20,7 @@ from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in, sample_times
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
-from jaxcast.sharding import devices_for, map_shards
+from jaxcast.sharding import devices_for, map_shards, without_repeated
 
 
 @checked
@@ -158,7 +158,9 @@ def _ensemble(
     if is_narrow(states.dtype):
         system, h, t0 = system.with_all_digits(), split(h, states.dtype), split(t0, states.dtype)
     noisy = with_noise(system, noise, keys_for(key, len(states)))
-    return _spread(noisy, states, h, t0, plan=plan, mesh=devices_for(mesh, noisy, states, h, t0))
+    spread = _spread(noisy, states, h, t0, plan=plan, mesh=devices_for(mesh, noisy, states, h, t0))
+    found: Array = without_repeated(spread, len(states))
+    return found
 
 
 def keys_for(key: Any, num: int) -> Any:
