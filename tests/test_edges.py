@@ -1,9 +1,13 @@
 """What comes in at the public edges: whole numbers, NaN, wrong things; what learns sees neither weights of 0 nor the future."""
 
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core.primitives import dot_general_p
 
 import jaxcast
 from jaxcast.dynamics.trajectory_checks import stored
@@ -35,13 +39,44 @@ def assert_same(first, second):
         np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-9)
 
 
+# Networks, and what maps over them and differentiates them: their products have the user's precision.
+NETWORKS = (
+    "nn/",
+    "training/",
+    "rollout.py",
+    "pooling/attention.py",
+    "pooling/baselines.py",
+    "series/abstract_network.py",
+)
+
+
+@pytest.fixture
+def rounded_products(monkeypatch):
+    """Lists where, outside of networks, products are traced that accelerators would round."""
+    found, bind, root = [], dot_general_p.bind, f"{Path(jaxcast.__file__).parent}/"
+
+    def spied(*args, **options):
+        if options["precision"] is None and all(jnp.issubdtype(a.dtype, jnp.inexact) for a in args):
+            frame = sys._getframe(1)
+            while frame is not None and not frame.f_code.co_filename.startswith(root):
+                frame = frame.f_back
+            place = "" if frame is None else f"{frame.f_code.co_filename.removeprefix(root)}:{frame.f_lineno}"
+            if place and not place.startswith(NETWORKS):
+                found.append(place)
+        return bind(*args, **options)
+
+    monkeypatch.setattr(dot_general_p, "bind", spied)
+    return found
+
+
 @pytest.mark.parametrize("name", CALLS)
-def test_whole_numbers_give_what_floats_give(name):
+def test_whole_numbers_give_what_floats_give_in_full_precision(name, rounded_products):
     function, arguments, options = CALLS[name]()
     wanted = function(*arguments, **options)
     key = {"key": options["key"]} if "key" in options else {}
     integers = jax.tree.map(as_integers, (arguments, options))
     assert_same(wanted, function(*integers[0], **integers[1] | key))
+    assert not rounded_products
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, list, jnp.int32])
