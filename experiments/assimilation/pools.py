@@ -10,6 +10,7 @@ import numpy as np
 import jaxcast
 from jaxcast.assimilation import (
     AssimilatedCell,
+    DirectInsertion,
     EnsembleKalmanFilter,
     EnsembleTransform,
     HarmonicParameter,
@@ -39,12 +40,10 @@ class Learned:
     Args:
         cell: that forecasts.
         note: the setting that was chosen.
-        has_masks: whether unknown components of a history are filled by the cell's own forecasts.
     """
 
     cell: Any
     note: str = ""
-    has_masks: bool = False
 
 
 def _starts(num_members: int, seed: int) -> Any:
@@ -139,33 +138,17 @@ def _attention(states: Any, task: Task, config: Any) -> Any:
     return jaxcast.Forecaster(pool, task.forecast_map)
 
 
-def inserted(values: Any) -> tuple[Any, Any]:
-    """Prepares values for direct insertion: unseen components follow the cell's own forecasts.
-
-    Args:
-        values: (time, dim), NaN where a component is not seen.
-
-    Returns:
-        The values and a mask; at the first step an unseen component is the candidates' mean.
-    """
-    known = ~jnp.isnan(values)
-    mean = _starts(400, 0).mean(0)
-    first = jnp.where(known[0], values[0], mean)
-    values = jnp.where(known, values, 0.0).at[0].set(first)
-    return values, known.at[0].set(True)
-
-
 def raw_attention(task: Task, config: Any) -> Learned:
     """Fits attention to the record as it is; unseen components are those of the equally weighted candidates."""
     states = jnp.asarray(task.train.states)
     if not bool(jnp.isnan(states).any()):
         return Learned(_attention(states, task, config))
     assert task.forecast_map is not None
-    equal = jaxcast.Forecaster(jaxcast.equal_weights(11), task.forecast_map)
-    values, known = inserted(states)
-    _, outputs = jaxcast.roll(equal, jaxcast.Input(values, known, task.train.times))
-    fed = jnp.concatenate([values[:1], outputs.forecast[:-1]])
-    return Learned(_attention(jnp.where(known, values, fed), task, config), "direct insertion", has_masks=True)
+    mean = _starts(400, 0).mean(0)
+    equal = DirectInsertion(jaxcast.Forecaster(jaxcast.equal_weights(11), task.forecast_map), mean)
+    fed = jnp.concatenate([mean[None], jaxcast.open_loop(equal, states, task.train.times).forecast[:-1]])
+    cell = _attention(jnp.where(jnp.isnan(states), fed, states), task, config)
+    return Learned(DirectInsertion(cell, mean), "direct insertion")
 
 
 def assimilated_attention(task: Task, config: Any, learned: Learned) -> Learned:
@@ -175,16 +158,12 @@ def assimilated_attention(task: Task, config: Any, learned: Learned) -> Learned:
 
 
 def forecast(task: Task, learned: Learned) -> np.ndarray:
-    """Forecasts every window, (window, lead, dim)."""
-    if not learned.has_masks:
-        return np.asarray(jaxcast.forecast_windows(learned.cell, task.windows).forecast)
+    """Forecasts every window, (window, lead, dim); NaN where a filter has lost its ensemble."""
+    num_leads = task.windows.truth.shape[1]
 
     def one(history: Any, times: Any) -> Any:
-        values, known = inserted(history)
-        size = len(history)
-        state, _ = jaxcast.roll(learned.cell, jaxcast.Input(values, known, times[:size]))
-        _, later = jaxcast.closed_loop(learned.cell, state, len(times) - size, times[size:])
-        return jnp.concatenate([state.output.forecast[None], later.forecast])
+        return jaxcast.forecast(learned.cell, history, num_leads, times).forecast
 
+    # Forecasting all windows at once by `forecast_windows` would refuse the lost ones.
     times = jnp.asarray(jaxcast.forecast_times(task.windows))
     return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(task.windows.history), times))

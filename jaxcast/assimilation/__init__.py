@@ -10,6 +10,7 @@ from jaxcast.assimilation.ensemble_filter import EnsembleCarry as EnsembleCarry
 from jaxcast.assimilation.ensemble_kalman import EnsembleKalmanFilter as EnsembleKalmanFilter
 from jaxcast.assimilation.ensemble_smoother import IterativeEnsembleSmoother as IterativeEnsembleSmoother
 from jaxcast.assimilation.ensemble_smoother import SmootherCarry as SmootherCarry
+from jaxcast.assimilation.insertion import DirectInsertion as DirectInsertion
 from jaxcast.assimilation.localisation import Localisation as Localisation
 from jaxcast.assimilation.localisation import gaspari_cohn as gaspari_cohn
 from jaxcast.assimilation.localisation import localise as localise

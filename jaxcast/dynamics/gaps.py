@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
@@ -23,17 +24,49 @@ def filled(trajectory: Trajectory, known: Any) -> tuple[Trajectory, np.ndarray]:
     Raises:
         InputError: for a mask of another shape or dtype, or one without any known sample.
     """
-    shape = np.shape(trajectory.states)
     if known is None:
-        return trajectory, np.ones(shape[0], bool)
-    mask = np.asarray(known)
+        return trajectory, np.ones(len(trajectory.states), bool)
+    states, rows = filled_rows(jnp.asarray(trajectory.states), known)
+    return trajectory._replace(states=states), rows
+
+
+def filled_rows(states: Array, known: Any) -> tuple[Array, np.ndarray]:
+    """Fills the states that are not known in whole with the first that is.
+
+    Args:
+        states: with any numbers where they are not known, (time, dim).
+        known: which are known, (time,) or (time, dim).
+
+    Returns:
+        The states, and which are known in whole, (time,).
+
+    Raises:
+        InputError: for a mask of another shape or dtype, or one without any known sample.
+    """
+    shape, mask = states.shape, np.asarray(known)
     if mask.dtype != bool or mask.shape not in (shape[:1], shape):
         raise InputError(f"known must be a boolean mask of shape {shape[:1]} or {shape}, got {mask.dtype}{mask.shape}")
     rows: np.ndarray = mask if mask.ndim == 1 else np.all(mask, axis=-1)
     if not rows.any():
         raise InputError("known must hold a sample that is known in whole, got none")
-    states = jnp.asarray(trajectory.states)
-    return trajectory._replace(states=jnp.where(rows[:, None], states, states[int(np.argmax(rows))])), rows
+    return jnp.where(rows[:, None], states, states[int(np.argmax(rows))]), rows
+
+
+def longest_stretch(rows: np.ndarray) -> slice:
+    """Finds the longest run of known samples, the first of several.
+
+    Args:
+        rows: which samples are known, (time,).
+
+    Returns:
+        Where it lies; empty where nothing is known.
+    """
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], rows, [0]])))
+    starts, lengths = ends[::2], ends[1::2] - ends[::2]
+    if not lengths.size:
+        return slice(0, 0)
+    best = int(np.argmax(lengths))
+    return slice(int(starts[best]), int(starts[best] + lengths[best]))
 
 
 def known_throughout(rows: np.ndarray, length: int, *, stride: int = 1) -> np.ndarray:

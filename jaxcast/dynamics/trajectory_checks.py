@@ -180,3 +180,20 @@ def check_trajectory(trajectory: Trajectory) -> None:
     bad = np.flatnonzero(~np.isfinite(states).all(-1))
     if bad.size:
         raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")
+
+
+def check_gappy(trajectory: Trajectory) -> None:
+    """Refuses anything but a trajectory of finite numbers and of NaN, where nothing is known.
+
+    Args:
+        trajectory: what the user gave.
+
+    Raises:
+        InputError: with the first sample that is infinite, or where all is NaN.
+    """
+    if isinstance(trajectory, Trajectory) and not is_traced(trajectory.states):
+        states = np.asarray(trajectory.states)
+        if np.isnan(states).all():
+            raise InputError(f"the trajectory must hold numbers, got NaN in all of {len(states)} samples")
+        trajectory = trajectory._replace(states=np.where(np.isnan(states), 0.0, states))
+    check_trajectory(trajectory)

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_floats, check_positive, check_whole, sizes_of
+from jaxcast.dynamics.gaps import filled_rows, known_throughout
 from jaxcast.forecasters.readout import Readout, as_series, fit_readout, no_lags, scaled_readout
 from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.numerics.delay_embedding import delay_embed
@@ -106,7 +107,13 @@ def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, 
 
 @checked
 def fit_nvar(
-    values: Float[Any, "time dim"], *, num_delays: int = 2, skip: int = 1, degree: int = 2, penalty: Scalar = 1e-6
+    values: Float[Any, "time dim"],
+    *,
+    num_delays: int = 2,
+    skip: int = 1,
+    degree: int = 2,
+    penalty: Scalar = 1e-6,
+    known: Bool[Any, "..."] | None = None,
 ) -> NVAR:
     """Fits an NVAR to one series, in closed form.
 
@@ -118,13 +125,15 @@ def fit_nvar(
         skip: s, samples from one of them to the next.
         degree: of the polynomial, at least 1.
         penalty: for the sum over all samples; a new value does not compile again.
+        known: which values or components are known, (time,) or (time, dim); by default all. Samples
+            with an unknown one are left out.
 
     Returns:
         The forecaster.
 
     Raises:
-        InputError: for sizes below one, a penalty below zero, or a series that is too short or not
-            finite.
+        InputError: for sizes below one, a penalty below zero, a series that is too short or not
+            finite where it is known, a mask of another shape, or one without any sample.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -135,9 +144,17 @@ def fit_nvar(
         True
     """
     check_settings(num_delays, skip, degree)
-    states = as_series(values, (num_delays - 1) * skip + 2, penalty)
-    readout, standardizer = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
-    return NVAR(readout, standardizer, num_delays, skip, degree)
+    span = (num_delays - 1) * skip + 2
+    if known is None:
+        states = as_series(values, span, penalty)
+        readout, standardizer = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
+        return NVAR(readout, standardizer, num_delays, skip, degree)
+    values, rows = filled_rows(jnp.asarray(values), known)
+    states = as_series(values, span, penalty)
+    standardizer = standardizer_of(states[rows])
+    features, increments = _samples(standardizer.apply(states), num_delays=num_delays, skip=skip, degree=degree)
+    found = known_throughout(rows, span)
+    return NVAR(fit_readout(features[found], increments[found], penalty), standardizer, num_delays, skip, degree)
 
 
 @partial(jax.jit, static_argnames=("num_delays", "skip", "degree"))
@@ -145,8 +162,12 @@ def _fit_nvar(
     states: Array, penalty: Scalar, *, num_delays: int, skip: int, degree: int
 ) -> tuple[Readout, Standardizer]:
     standardizer = standardizer_of(states)
-    scaled = standardizer.apply(states)
+    samples = _samples(standardizer.apply(states), num_delays=num_delays, skip=skip, degree=degree)
+    return fit_readout(*samples, penalty), standardizer
+
+
+def _samples(scaled: Array, *, num_delays: int, skip: int, degree: int) -> tuple[Array, Array]:
+    """Returns features and increments along standardised states."""
     lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
     features = _features(lags.reshape(len(lags), -1), degree)
-    increments = jnp.diff(scaled, axis=0)[-len(lags) :]
-    return fit_readout(features, increments, penalty), standardizer
+    return features, jnp.diff(scaled, axis=0)[-len(lags) :]

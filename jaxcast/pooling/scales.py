@@ -1,12 +1,15 @@
 """Standardisation of the inputs of networks."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_finite, check_positive
 from jaxcast.dynamics.candidates import ForecastMap, forecasts_along
+from jaxcast.dynamics.gaps import filled, known_throughout
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
@@ -14,12 +17,16 @@ from jaxcast.nn.standardizer import Standardizer
 
 
 @checked
-def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Standardizer:
+def input_scales(
+    trajectory: Trajectory, forecast_map: ForecastMap, *, known: Bool[Any, "..."] | None = None
+) -> Standardizer:
     """Measures the scales of a network's inputs.
 
     Args:
         trajectory: to measure on.
         forecast_map: of the candidates.
+        known: which states or components are known, (time,) or (time, dim); by default all. Other
+            states count nowhere.
 
     Returns:
         Mean and standard deviation of the states, and the root mean square of the candidates'
@@ -27,7 +34,8 @@ def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Standardi
         exactly.
 
     Raises:
-        InputError: for a trajectory of fewer than two samples.
+        InputError: for a trajectory of fewer than two samples, a mask of another shape, or one
+            without two known samples in a row.
 
     Example:
         >>> import jaxcast
@@ -37,11 +45,14 @@ def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Standardi
         >>> bool((scales.error < scales.std).all())
         True
     """
+    trajectory, rows = filled(trajectory, known)
     states = trajectory.states
     if len(states) < 2:
         raise InputError(f"expected a trajectory of at least 2 samples, got {len(states)}")
     check_finite({"states": states})
     errors = forecasts_along(forecast_map, trajectory)[:-1] - states[1:, None]
+    if known is not None:
+        errors, states = errors[known_throughout(rows, 2)], states[rows]
     size = jnp.sqrt((errors**2).mean((0, 1)))
     std = states.std(0)
     return Standardizer(states.mean(0), jnp.where(std > 0, std, 1), jnp.where(size > 0, size, 1))

@@ -2,36 +2,26 @@
 
 import math
 import time
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.progress import doing
+from jaxcast.pytrees import fingerprint
 from jaxcast.scores.valid_times import usual_threshold
+from jaxcast.selection.kept import KeptTrials
 from jaxcast.selection.methods import METHODS, PoolData
-from jaxcast.selection.trials import Times, Trial, left_out, trial_of, valid_times
+from jaxcast.selection.records import Record
+from jaxcast.selection.trials import BestSetting, Times, Trial, left_out, trial_of, valid_times
 from jaxcast.windows import late_windows
 
 LEAST_LATE = 12
 """Samples of the last part: fewer make windows of so few leads that they tell nothing."""
 NO_ERROR = 1e-4
 """Below this error a method whose forecasts stay valid ends the comparison."""
-
-
-class BestSetting(NamedTuple):
-    """A method's best setting.
-
-    Args:
-        setting: the setting.
-        times: valid times with it.
-        seconds: that all settings took.
-    """
-
-    setting: dict[str, Any]
-    times: Times
-    seconds: float
 
 
 class Comparison:
@@ -44,9 +34,12 @@ class Comparison:
         validation_share: share of the trajectory that is held out.
         threshold: of the mean squared error; None for 0.175 times that of two states at random.
         budget: seconds after which no further method starts; None for all.
+        max_methods: the most methods that are tried; None for all.
+        checkpoint: file that keeps finished trials; None for none.
 
     Raises:
-        InputError: for a trajectory that is too short, or constant.
+        InputError: for a trajectory that is too short, or constant, or the checkpoint of another
+            comparison.
     """
 
     def __init__(
@@ -58,6 +51,8 @@ class Comparison:
         validation_share: float = 0.25,
         threshold: float | int | None = None,
         budget: float | int | None = None,
+        max_methods: int | None = None,
+        checkpoint: Path | None = None,
     ):
         trajectory = data.trajectory
         size = len(trajectory.states)
@@ -68,12 +63,23 @@ class Comparison:
         self.windows = late_windows(
             trajectory, num_fit, history_size=data.history_size, num_windows=num_windows, num_leads=num_leads
         )
-        self.data = data._replace(trajectory=Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit]))
+        self.record = Record(data._replace(trajectory=Trajectory(*(part[:num_fit] for part in trajectory))))
         self.dt = float(f"{(trajectory.times[-1] - trajectory.times[0]) / (size - 1):.9g}")
-        self.threshold = usual_threshold(trajectory.states) if threshold is None else float(threshold)
-        if threshold is None and not np.ptp(np.asarray(trajectory.states), axis=0).any():
+        self.threshold = known_threshold(trajectory.states) if threshold is None else float(threshold)
+        if threshold is None and not self.threshold > 0:
             raise InputError("expected a trajectory that varies, got equal states; give a threshold to try methods")
-        self.began, self.budget = time.perf_counter(), budget
+        self.budget, self.max_methods = budget, max_methods
+        identity = {
+            "trajectory": fingerprint(trajectory),
+            "candidates": fingerprint(data.forecast_map),
+            "history_size": data.history_size,
+            "num_leads": num_leads,
+            "num_windows": num_windows,
+            "validation_share": validation_share,
+            "threshold": self.threshold,
+            "seed": data.seed,
+        }
+        self.kept = KeptTrials(checkpoint, identity)
         self.best: dict[str, BestSetting] = {}
         self.left_out: dict[str, Trial] = {}
 
@@ -84,16 +90,36 @@ class Comparison:
             name: of the method.
         """
         began = time.perf_counter()
-        if self.budget is not None and began - self.began > self.budget and self.best:
-            self.leave_out(name, f"the budget of {self.budget:g} s was spent")
-        elif (other := self.always_valid()) is not None:
+        if (other := self.always_valid()) is not None:
             self.leave_out(name, f"{other} has next to no error to the end of every window")
+        elif (kept := self.kept.best.get(name)) is not None:
+            self.best[name] = kept
+        elif (refused := self.kept.left_out.get(name)) is not None:
+            self.left_out[name] = refused
+        elif self.best and self.is_spent():
+            self.leave_out(name, f"the budget of {self.budget:g} s was spent")
+        elif self.max_methods is not None and len(self.best) >= self.max_methods:
+            self.leave_out(
+                name, f"{self.max_methods} method{'s' * (self.max_methods > 1)} were tried, no more are allowed"
+            )
         else:
             doing(f"trying {name}")
             try:
-                self.best[name] = self.best_setting(name)
+                self.best[name] = found = self.best_setting(name)
+                if not found.num_untried:
+                    self.kept.add(name, found)
             except InputError as error:
                 self.leave_out(name, str(error), time.perf_counter() - began)
+                self.kept.add(name, self.left_out[name])
+
+    def is_spent(self, seconds: float = 0.0) -> bool:
+        """Returns whether the budget is spent.
+
+        Args:
+            seconds: that the method in hand has taken.
+        """
+        done = sum(one.seconds for one in (*self.best.values(), *self.left_out.values()))
+        return self.budget is not None and done + seconds >= self.budget
 
     def leave_out(self, name: str, reason: str, seconds: float = 0.0) -> None:
         """Notes that a method is not compared.
@@ -119,9 +145,7 @@ class Comparison:
         """Returns the trials of all methods, best first, compared with the best."""
         names = self.ranked()
         chosen = self.best[names[0]].times
-        compared = [(name, self.best[name]) for name in names]
-        trials = [trial_of(name, one.setting, one.times, chosen, one.seconds) for name, one in compared]
-        return (*trials, *self.left_out.values())
+        return (*(trial_of(name, self.best[name], chosen) for name in names), *self.left_out.values())
 
     def best_setting(self, name: str) -> BestSetting:
         """Tries all settings of a method.
@@ -135,12 +159,16 @@ class Comparison:
         Raises:
             InputError: for a method that cannot be fitted to such data with any of its settings.
         """
-        began, method, data = time.perf_counter(), METHODS[name], self.data
-        if method.with_candidates and data.forecast_map is None:
+        began = time.perf_counter()
+        if METHODS[name].with_candidates and self.record.data.forecast_map is None:
             raise InputError("it needs candidates")
         refused = InputError("it has no setting for such data")
         best: tuple[dict[str, Any], Times] | None = None
-        for number, setting in enumerate(method.settings(data)):
+        settings, num_tried = self.record.settings(name), 0
+        for number, setting in enumerate(settings):
+            if best is not None and self.is_spent(time.perf_counter() - began):
+                break
+            num_tried += 1
             try:
                 times = self.times_of(name, setting)
             except InputError as error:  # another setting may need less
@@ -152,7 +180,7 @@ class Comparison:
             raise refused
         if best[1].error == 1:
             raise InputError("its forecasts are not finite")
-        return BestSetting(*best, time.perf_counter() - began)
+        return BestSetting(*best, time.perf_counter() - began, len(settings) - num_tried)
 
     def times_of(self, name: str, setting: dict[str, Any]) -> Times:
         """Fits a method with one setting, and forecasts the windows.
@@ -167,9 +195,20 @@ class Comparison:
         Raises:
             InputError: for a setting that cannot be fitted to such data.
         """
-        cell = METHODS[name].fit(self.data, **setting)
-        if cell.warmup + 1 > self.data.history_size:
-            raise InputError(
-                f"it needs histories of {cell.warmup + 1} samples, history_size is {self.data.history_size}"
-            )
+        cell, history_size = self.record.fit(name, setting), self.record.data.history_size
+        if cell.warmup + 1 > history_size:
+            raise InputError(f"it needs histories of {cell.warmup + 1} samples, history_size is {history_size}")
         return valid_times(cell, self.windows, dt=self.dt, threshold=self.threshold)
+
+
+def known_threshold(states: Any) -> float:
+    """Returns the usual threshold of a valid time, by the components that are ever known.
+
+    Args:
+        states: (time, dim), NaN where they are not known.
+    """
+    columns = np.asarray(states).T
+    if np.isfinite(columns).all():
+        return usual_threshold(states) if np.ptp(columns, axis=1).any() else 0.0
+    known = [column[~np.isnan(column)] for column in columns]
+    return float(np.mean([usual_threshold(values[:, None]) for values in known if values.size]))

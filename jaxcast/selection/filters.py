@@ -1,16 +1,30 @@
 """Ensemble Kalman filters of state and parameter, whose settings are chosen on held-out windows."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.assimilation.analyses import EnsembleTransform
 from jaxcast.assimilation.ensemble_kalman import EnsembleKalmanFilter
-from jaxcast.assimilation.parameters import HarmonicParameter, RandomWalk
+from jaxcast.assimilation.parameters import HarmonicParameter, RandomWalk, parameter_map
+from jaxcast.dynamics.candidates import unstack_systems
+from jaxcast.dynamics.coordinates import coordinates_of
+from jaxcast.dynamics.systems import System, random_starts
+from jaxcast.dynamics.trajectories import FlowMap, Trajectory, simulate
+from jaxcast.errors import InputError
 
 NUM_MEMBERS = 30
+NOISES = (0.03, 0.1)
+"""Of observations, in standard deviations of the state."""
+MOTIONS = ((1 / 40, False), (1 / 5, False), (1 / 40, True))
+"""Deviation of the parameter's steps, and whether it oscillates."""
+APART = 20
+"""Samples from one member of the first ensemble to the next."""
 SHORTEST, LONGEST = 5.0, 60.0
 """Periods of the first guess of a parameter that oscillates, in samples."""
 
@@ -54,3 +68,62 @@ def parameter_filter(
         analysis=EnsembleTransform(inflation=1.02),
         initial_ensemble=initial_ensemble,
     )
+
+
+def filter_settings() -> list[dict[str, Any]]:
+    """Returns the settings that are tried."""
+    return [
+        {"observation_noise": noise, "deviation": deviation, "is_harmonic": is_harmonic}
+        for noise, (deviation, is_harmonic) in itertools.product(NOISES, MOTIONS)
+    ]
+
+
+def fit_filter(
+    trajectory: Trajectory,
+    forecast_map: Any,
+    *,
+    observation_noise: float,
+    deviation: float,
+    is_harmonic: bool,
+    seed: int,
+) -> EnsembleKalmanFilter:
+    """Makes a filter with the candidates' family as its model.
+
+    Args:
+        trajectory: of the truth, for its scale; NaN where it is not known.
+        forecast_map: of the candidates.
+        observation_noise: in standard deviations of the state.
+        deviation: of the parameter's steps, as in `parameter_filter`.
+        is_harmonic: whether the parameter oscillates.
+        seed: of what is random.
+
+    Returns:
+        The filter. For a trajectory with gaps it starts anywhere on a candidate's attractor.
+
+    Raises:
+        InputError: where the candidates do not differ in one parameter alone.
+    """
+    found = coordinates_of(forecast_map)
+    if found is None or not isinstance(forecast_map, FlowMap):
+        raise InputError("the candidates do not differ in one parameter alone")
+    (name, values), systems = found, unstack_systems(forecast_map.system)
+    sizes = {"dt": float(forecast_map.dt), "h": float(forecast_map.dt) / forecast_map.num_substeps}
+    scale, ensemble = trajectory.states.std(0), None
+    if bool(jnp.isnan(scale).any()):
+        ensemble = _climate(systems[len(systems) // 2], sizes, seed)
+        scale = jnp.where(jnp.isnan(trajectory.states).all(0), ensemble.std(0), jnp.nanstd(trajectory.states, 0))
+    return parameter_filter(
+        parameter_map(systems[0], [name], **sizes),
+        values,
+        observation_noise=observation_noise * scale,
+        deviation=deviation,
+        is_harmonic=is_harmonic,
+        key=jax.random.key(seed),
+        initial_ensemble=ensemble,
+    )
+
+
+def _climate(system: System, sizes: dict[str, float], seed: int) -> Any:
+    """Returns states of a system's attractor that are far apart in time."""
+    start = random_starts(system, 1, key=jax.random.key(seed))[0]
+    return simulate(system, start, num_samples=(NUM_MEMBERS + 20) * APART, **sizes).states[20 * APART :: APART]

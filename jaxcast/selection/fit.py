@@ -2,19 +2,21 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_names, check_number, check_seed, check_whole
 from jaxcast.dynamics.candidates import ForecastMap, candidate_shapes
 from jaxcast.dynamics.trajectories import Trajectory
-from jaxcast.dynamics.trajectory_checks import check_trajectory
+from jaxcast.dynamics.trajectory_checks import check_gappy
 from jaxcast.errors import InputError, shown
 from jaxcast.progress import doing
 from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
 from jaxcast.selection.comparison import Comparison
 from jaxcast.selection.methods import METHODS, PoolData
+from jaxcast.selection.records import Record
 from jaxcast.selection.trials import Trial
 
 
@@ -68,6 +70,7 @@ def _line(trial: Trial) -> str:
     return (
         f"  {trial.method:<24} median {trial.median:<8.4g} mean {trial.mean:<8.4g} difference {trial.difference:<8.3g} "
         f"p {trial.p:<8.2g} {trial.seconds:.1f} s"
+        f"{f'; budget spent, {trial.num_untried} settings not tried' if trial.num_untried else ''}"
     )
 
 
@@ -83,6 +86,8 @@ def fit_pool(
     validation_share: float = 0.25,
     threshold: float | int | None = None,
     budget: float | int | None = None,
+    max_methods: int | None = None,
+    checkpoint: str | Path | None = None,
     seed: int = 0,
 ) -> PoolChoice:
     """Chooses how to forecast from candidates: tries methods on held-out windows, fits the best.
@@ -100,9 +105,15 @@ def fit_pool(
     parameter, attention with weights for each component, a reservoir on the truth alone, and
     hybrids.
 
+    NaN in the trajectory is a gap. A method is then fitted to what is known and takes its own
+    forecasts for what is not (`DirectInsertion`); regime, reservoir and hybrids are fitted to the
+    longest stretch without gaps. Where the candidates differ in one parameter, each is also fitted
+    to the reanalysis by an ensemble Kalman filter, whose analyses it then sees
+    (`AssimilatedCell`), and the better way is taken. Forecasts are compared where the truth is
+    known.
+
     Args:
-        trajectory: of the truth, possibly observed with noise; `jaxcast.assimilation.reanalyse`
-            fills gaps and unseen components before.
+        trajectory: of the truth, possibly observed with noise; NaN where nothing is observed.
         forecast_map: of the candidates; None for methods that need none.
         methods: names of those to try, by default all.
         history_size: samples that will be known before each forecast; it decides which method is
@@ -113,15 +124,21 @@ def fit_pool(
         validation_share: share of the trajectory, its end, that is held out.
         threshold: a forecast is valid while its mean squared error is below it; by default 0.175
             times the squared error of two states drawn at random.
-        budget: seconds after which no further method is started; by default all are tried.
+        budget: seconds of fitting and forecasting after which no further method and no further
+            setting is started; by default all are tried. The least that is tried is one setting of
+            one method.
+        max_methods: the most methods that are tried, which does not depend on the machine's speed.
+        checkpoint: file that keeps finished trials. Where it exists, they are not tried again, and
+            a larger budget goes on from there; by default nothing is kept.
         seed: of what is random in reservoirs and networks.
 
     Returns:
         The chosen cell and what was compared.
 
     Raises:
-        InputError: for a trajectory that is not finite, constant, not evenly sampled or too short,
-            no methods or an unknown one, numbers out of range, or where no method can be tried.
+        InputError: for a trajectory that is infinite somewhere, constant, not evenly sampled or too
+            short, no methods or an unknown one, numbers out of range, a checkpoint of another
+            comparison, or where no method can be tried.
 
     Source:
         Own design, studied in experiments/valid_time/README.md.
@@ -146,6 +163,8 @@ def fit_pool(
         check_number("threshold", threshold, above=0)
     if budget is not None:
         check_number("budget", budget, least=0)
+    if max_methods is not None:
+        check_whole("max_methods", max_methods)
     comparison = Comparison(
         data,
         num_leads=num_leads,
@@ -153,6 +172,8 @@ def fit_pool(
         validation_share=validation_share,
         threshold=threshold,
         budget=budget,
+        max_methods=max_methods,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     for name in names:
         comparison.try_method(name)
@@ -162,7 +183,7 @@ def fit_pool(
 def _checked_data(
     trajectory: Trajectory, forecast_map: ForecastMap | None, history_size: int | None, seed: int
 ) -> PoolData:
-    check_trajectory(trajectory)
+    check_gappy(trajectory)
     check_sampling(trajectory.times, forecast_map)
     check_seed(seed)
     history_size = max(1, min(100, len(trajectory.states) // 10)) if history_size is None else history_size
@@ -172,11 +193,12 @@ def _checked_data(
 
 def _fitted(comparison: Comparison, data: PoolData) -> PoolChoice:
     """Fits the best method that can be fitted to the whole trajectory."""
+    record = Record(data)
     for name in comparison.ranked():
         doing(f"fitting {name} to the whole trajectory")
-        setting, _, seconds = comparison.best[name]
+        setting, _, seconds, _ = comparison.best[name]
         try:
-            cell = METHODS[name].fit(data, **setting)
+            cell = record.fit(name, setting)
         except InputError as error:
             comparison.leave_out(name, f"it cannot be fitted to the whole trajectory: {error}", seconds)
             continue

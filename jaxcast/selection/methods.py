@@ -1,16 +1,16 @@
 """The methods among which `fit_pool` chooses, cheapest first, each with its settings."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
 
-from jaxcast.assimilation.parameters import parameter_map
-from jaxcast.dynamics.candidates import ForecastMap, unstack_systems
+from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.dynamics.coordinates import coordinates_of
-from jaxcast.dynamics.trajectories import FlowMap, Trajectory
-from jaxcast.errors import InputError
+from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.forecasters.nvar import fit_nvar
 from jaxcast.forecasters.reservoir import fit_reservoir
 from jaxcast.pooling.baselines import Persistence
@@ -22,11 +22,11 @@ from jaxcast.pooling.hybrid.regressors import KernelRegressor, NetworkRegressor,
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_ridge, single_candidate
 from jaxcast.pooling.losses import mean_squared_error
-from jaxcast.pooling.samples import one_step_samples
+from jaxcast.pooling.samples import OneStepSamples, one_step_samples
 from jaxcast.pooling.scales import input_scales
 from jaxcast.regime.fit import fit_regime
 from jaxcast.rollout import Cell
-from jaxcast.selection.filters import parameter_filter
+from jaxcast.selection.filters import filter_settings, fit_filter
 from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
 
@@ -52,6 +52,7 @@ class PoolData(NamedTuple):
         num_models: number of candidates, 0 without.
         history_size: samples before each forecast.
         seed: of what is random in a method.
+        known: which components are known, (time, dim); None for all.
     """
 
     trajectory: Trajectory
@@ -59,6 +60,7 @@ class PoolData(NamedTuple):
     num_models: int
     history_size: int
     seed: int
+    known: Bool[np.ndarray, "time dim"] | None = None
 
     @property
     def dim(self) -> int:
@@ -70,6 +72,14 @@ class PoolData(NamedTuple):
         """Delays of the pools that see errors: as many as the history fills, at most five."""
         return max(1, min(NUM_DELAYS, self.history_size - 1))
 
+    def samples(self, num_delays: int) -> OneStepSamples:
+        """Returns the one-step samples whose memory and target are known.
+
+        Args:
+            num_delays: past states and errors in the memory.
+        """
+        return one_step_samples(self.trajectory, num_delays, self.forecast_map, known=self.known)
+
 
 class Method(NamedTuple):
     """A method of forecasting.
@@ -78,11 +88,14 @@ class Method(NamedTuple):
         fit: (data, **setting) -> cell.
         settings: data -> settings to try.
         with_candidates: whether it needs candidates.
+        with_gaps: what it is fitted to where a trajectory has gaps: its "samples" that are known,
+            its longest known "stretch", or all of it by the method's "own" ways.
     """
 
     fit: Callable[..., Cell]
     settings: Callable[[PoolData], Sequence[dict[str, Any]]]
     with_candidates: bool = True
+    with_gaps: Literal["samples", "stretch", "own"] = "samples"
 
 
 def _once(data: PoolData) -> Sequence[dict[str, Any]]:
@@ -102,14 +115,14 @@ def _single(data: PoolData, *, candidate: int) -> Cell:
 
 
 def _ridge(data: PoolData, *, penalty: float) -> Cell:
-    samples = one_step_samples(data.trajectory, 1, data.forecast_map)
+    samples = data.samples(1)
     scale = samples.targets.var() * len(samples.targets)
     pool = fit_ridge(samples.forecasts, samples.targets, penalty=penalty * scale)
     return Forecaster(pool, data.forecast_map)
 
 
 def _nvar(data: PoolData, *, num_delays: int, degree: int, penalty: float) -> Cell:
-    return fit_nvar(data.trajectory.states, num_delays=num_delays, degree=degree, penalty=penalty)
+    return fit_nvar(data.trajectory.states, num_delays=num_delays, degree=degree, penalty=penalty, known=data.known)
 
 
 def _nvar_settings(data: PoolData) -> Sequence[dict[str, Any]]:
@@ -138,7 +151,7 @@ def _reservoir_settings(data: PoolData) -> Sequence[dict[str, Any]]:
 
 
 def _corrected(data: PoolData) -> Cell:
-    samples = one_step_samples(data.trajectory, data.num_delays, data.forecast_map)
+    samples = data.samples(data.num_delays)
     pool = fit_correction(samples, pool=fit_regime_interpolation(samples))
     return Forecaster(pool, data.forecast_map)
 
@@ -179,9 +192,9 @@ def _regime(data: PoolData) -> Cell:
 
 
 def _attention(data: PoolData, *, num_epochs: int) -> Cell:
-    samples = one_step_samples(data.trajectory, data.num_delays, data.forecast_map)
+    samples = data.samples(data.num_delays)
     assert data.forecast_map is not None
-    scales = input_scales(data.trajectory, data.forecast_map)
+    scales = input_scales(data.trajectory, data.forecast_map, known=data.known)
     dim, num_models, num_delays = data.dim, data.num_models, data.num_delays
 
     def init(key: Any) -> Any:
@@ -201,30 +214,12 @@ def _attention(data: PoolData, *, num_epochs: int) -> Cell:
     return Forecaster(jax.tree.map(lambda a: a[0], trained.models), data.forecast_map)
 
 
-def _filter(data: PoolData, *, observation_noise: float, deviation: float, is_harmonic: bool) -> Cell:
-    found = coordinates_of(data.forecast_map)
-    if found is None or not isinstance(data.forecast_map, FlowMap):
-        raise InputError("the candidates do not differ in one parameter alone")
-    (name, values), flow = found, data.forecast_map
-    dt = float(flow.dt)
-    return parameter_filter(
-        parameter_map(unstack_systems(flow.system)[0], [name], dt=dt, h=dt / flow.num_substeps),
-        values,
-        observation_noise=observation_noise * data.trajectory.states.std(0),
-        deviation=deviation,
-        is_harmonic=is_harmonic,
-        key=jax.random.key(data.seed),
-    )
+def _filter(data: PoolData, **setting: Any) -> Cell:
+    return fit_filter(data.trajectory, data.forecast_map, seed=data.seed, **setting)
 
 
 def _filter_settings(data: PoolData) -> Sequence[dict[str, Any]]:
-    if data.dim > MANY_COMPONENTS:  # thirty members are too few
-        return []
-    return [
-        {"observation_noise": noise, "deviation": deviation, "is_harmonic": is_harmonic}
-        for noise in (0.03, 0.1)
-        for deviation, is_harmonic in ((1 / 40, False), (1 / 5, False), (1 / 40, True))
-    ]
+    return filter_settings() if data.dim <= MANY_COMPONENTS else []  # thirty members are too few
 
 
 METHODS: dict[str, Method] = {
@@ -234,10 +229,10 @@ METHODS: dict[str, Method] = {
     "ridge": Method(_ridge, lambda data: [{"penalty": penalty} for penalty in (1e-12, 1e-9, 1e-6, 1e-3)]),
     "nvar": Method(_nvar, _nvar_settings, with_candidates=False),
     "corrected_interpolation": Method(_corrected, _once),
-    "regime": Method(_regime, _once),
-    "ensemble_kalman_filter": Method(_filter, _filter_settings),
+    "regime": Method(_regime, _once, with_gaps="stretch"),
+    "ensemble_kalman_filter": Method(_filter, _filter_settings, with_gaps="own"),
     "attention": Method(_attention, lambda data: [{"num_epochs": 100}]),
-    "reservoir": Method(_reservoir, _reservoir_settings, with_candidates=False),
-    "hybrid": Method(_hybrid, _hybrid_settings),
+    "reservoir": Method(_reservoir, _reservoir_settings, with_candidates=False, with_gaps="stretch"),
+    "hybrid": Method(_hybrid, _hybrid_settings, with_gaps="stretch"),
 }
 """All methods by name, cheapest first."""

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.rollout import Cell
@@ -25,6 +26,7 @@ class Trial(NamedTuple):
             the p-value is too small: it ranks differences, and proves none.
         seconds: that fitting and forecasting took, compilation included.
         reason: why it was left out; empty if it was not.
+        num_untried: settings of the method for which the budget was spent.
     """
 
     method: str
@@ -35,6 +37,7 @@ class Trial(NamedTuple):
     p: float
     seconds: float
     reason: str = ""
+    num_untried: int = 0
 
 
 class Times(NamedTuple):
@@ -57,12 +60,28 @@ class Times(NamedTuple):
         return (round(float(self.times.mean()), 9), -self.error)
 
 
+class BestSetting(NamedTuple):
+    """A method's best setting.
+
+    Args:
+        setting: the setting.
+        times: valid times with it.
+        seconds: that all settings took.
+        num_untried: settings that were not tried.
+    """
+
+    setting: dict[str, Any]
+    times: Times
+    seconds: float
+    num_untried: int = 0
+
+
 def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) -> Times:
     """Forecasts windows and measures how long the forecasts stay valid.
 
     Args:
         cell: the forecaster.
-        windows: to forecast.
+        windows: to forecast. Where their truth is NaN nothing is judged.
         dt: interval between samples.
         threshold: of the mean squared error.
 
@@ -76,24 +95,27 @@ def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) ->
 
 @jax.jit
 def _times(forecast: Any, truth: Any, dt: Any, threshold: Any) -> Any:
-    score = jax.vmap(lambda f, t: tuple(valid_time(f, t, dt=dt, threshold=threshold)))
-    squares = ((forecast - truth) ** 2).mean(-1)
-    return (*score(forecast, truth), lost_share(squares, threshold))
+    is_known = ~jnp.isnan(truth)
+    shares = is_known.mean(-1, keepdims=True)
+    # The mean of squares is over the components that are known.
+    errors = jnp.where(is_known | jnp.isnan(forecast), forecast - truth, 0) / jnp.sqrt(jnp.where(shares > 0, shares, 1))
+    nothing = jnp.zeros_like(truth)
+    score = jax.vmap(lambda error, zero: tuple(valid_time(error, zero, dt=dt, threshold=threshold)))
+    return (*score(errors, nothing), lost_share((errors**2).mean(-1), threshold))
 
 
-def trial_of(method: str, setting: dict[str, Any], own: Times, best: Times, seconds: float) -> Trial:
+def trial_of(method: str, found: BestSetting, best: Times) -> Trial:
     """Compares a method with the chosen one.
 
     Args:
         method: its name.
-        setting: of the method.
-        own: its valid times.
-        best: those of the chosen method.
-        seconds: that it took.
+        found: its best setting.
+        best: valid times of the chosen method.
 
     Returns:
         The trial.
     """
+    own = found.times
     test = paired_test(
         own.times,
         best.times,
@@ -104,12 +126,13 @@ def trial_of(method: str, setting: dict[str, Any], own: Times, best: Times, seco
     )
     return Trial(
         method,
-        setting,
+        found.setting,
         float(own.times.mean()),
         float(np.median(own.times)),
         test.difference,
         test.wilcoxon,
-        seconds,
+        found.seconds,
+        num_untried=found.num_untried,
     )
 
 

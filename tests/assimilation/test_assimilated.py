@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.assimilation import AssimilatedCell, EnsembleKalmanFilter, ObservedComponents
+from jaxcast.assimilation import AssimilatedCell, DirectInsertion, EnsembleKalmanFilter, ObservedComponents
 from jaxcast.sharding import devices_for, local_mesh
 from tests.assimilation.linear import NOISE, SEEN, record, step
 
@@ -82,3 +82,23 @@ def test_filters_stay_on_one_cpu_device_wherever_they_are():
         assert devices_for(None, cell, windows).size == 1
         assert devices_for(local_mesh(), cell, windows).size == len(jax.devices())  # the user's choice
     assert devices_for(None, forecaster(), windows).size == len(jax.devices())
+
+
+def test_direct_insertion_takes_forecasts_for_gaps():
+    values = jnp.asarray([[np.nan, 4.0], [2.0, np.nan], [np.nan, np.nan], [1.0, 1.0]])
+    cell = DirectInsertion(forecaster(), jnp.asarray([3.0, 3.0]))
+    # Fed is 1.05 times the last value, or the value itself until the memory is full.
+    outputs = jaxcast.open_loop(cell, values)
+    seen, full = [np.asarray([3.0, 4.0])], cell.warmup
+    for n in (1, 2, 3):
+        fed = seen[-1] * (1.05 if n > full else 1.0)
+        seen.append(np.where(np.isnan(values[n]), fed, values[n]))
+    np.testing.assert_allclose(outputs.forecast[full:], 1.05 * np.asarray(seen)[full:], rtol=1e-6)
+    whole = jnp.nan_to_num(values, nan=2.0)
+    np.testing.assert_array_equal(
+        jaxcast.forecast(cell, whole, 3).forecast, jaxcast.forecast(forecaster(), whole, 3).forecast
+    )
+    with pytest.raises(jaxcast.InputError, match="expected a cell of real numbers, got int"):
+        DirectInsertion(3, jnp.zeros(2))
+    with pytest.raises(jaxcast.InputError, match="expected a start"):
+        jaxcast.open_loop(DirectInsertion(forecaster(), jnp.zeros(3)), values)

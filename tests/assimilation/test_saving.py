@@ -47,12 +47,15 @@ def cells():
     }  # fmt: skip
     candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
     pool = jaxcast.Forecaster(jaxcast.equal_weights(2), candidates)
-    return filters | {"assimilated": da.AssimilatedCell(filters["finite"], pool)}
+    return filters | {
+        "assimilated": da.AssimilatedCell(filters["finite"], pool),
+        "insertion": da.DirectInsertion(pool, ENSEMBLE.mean(0)),
+    }
 
 
 @pytest.mark.parametrize(
     "name",
-    ["finite", "walk", "perturbed", "particles", "assimilated"]
+    ["finite", "walk", "perturbed", "particles", "assimilated", "insertion"]
     + [pytest.param(name, marks=pytest.mark.slow) for name in ("smoother", "variational")],
 )
 def test_a_saved_filter_has_the_same_bits(name, tmp_path):

@@ -486,6 +486,9 @@ def test_a_pool_is_chosen_with_what_was_compared(folder, capsys, tmp_path, monke
     results = json.loads((out / "results.json").read_text())
     assert {trial["method"] for trial in results["trials"]} == {"persistence", "equal_weights", "best_single", "ridge"}
     assert results["trials"][0]["method"] == results["chosen"]["method"]
+    seconds = [trial["seconds"] for trial in results["trials"]]  # kept, so that no trial is made again
+    run("pool", "train", "--trajectory", folder / "truth.npz", "--out", out, "--pool", "auto", *given)
+    assert [trial["seconds"] for trial in json.loads((out / "results.json").read_text())["trials"]] == seconds
     assert len(results["one_step_mse"]) == 1
     evaluated = ["--num-windows", 3, "--num-leads", 5, "--out", tmp_path / "scores"]
     run("pool", "evaluate", "--pool", out, "--trajectory", folder / "truth.npz", *evaluated)

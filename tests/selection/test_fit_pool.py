@@ -9,7 +9,7 @@ from scipy.stats import wilcoxon
 import jaxcast
 from jaxcast.scores.valid_times import usual_threshold
 from jaxcast.selection.methods import METHODS, Method
-from jaxcast.selection.trials import Times, trial_of, valid_times
+from jaxcast.selection.trials import BestSetting, Times, trial_of, valid_times
 from jaxcast.windows import late_windows
 
 CHEAP = ("persistence", "equal_weights", "best_single", "ridge")
@@ -67,7 +67,7 @@ def test_windows_that_decide_begin_after_all_that_was_fitted():
 def test_a_trial_is_the_paired_test_of_scipy():
     rng = np.random.default_rng(0)
     own, best = (Times(rng.uniform(1, 3, 40) + shift, np.zeros(40, bool), 1.0) for shift in (0.0, 0.4))
-    trial = trial_of("nvar", {}, own, best, 1.0)
+    trial = trial_of("nvar", BestSetting({}, own, 1.0), best)
     assert trial.p == pytest.approx(wilcoxon(own.times, best.times, method="approx").pvalue, rel=1e-6)
     assert trial.difference == pytest.approx(np.median(own.times) - np.median(best.times))
     assert best.rank > own.rank
@@ -170,3 +170,92 @@ def test_windows_that_all_methods_last_are_judged_by_the_errors_in_them():
     choice = jaxcast.fit_pool(truth, candidates, methods=CHEAP, history_size=10, num_leads=10, num_windows=10)
     assert choice.method == "ridge"
     assert all(trial.median == pytest.approx(0.2) for trial in choice.trials if trial.method != "persistence")
+
+
+def with_gaps(truth, share, seed=0):
+    gaps = np.random.default_rng(seed).random(truth.states.shape) < share
+    return truth._replace(states=jnp.where(gaps, jnp.nan, truth.states))
+
+
+def test_a_record_with_gaps_is_fitted_to_what_is_known_and_judged_where_it_is():
+    truth = with_gaps(trajectory_of(30.5), 0.03)
+    choice = jaxcast.fit_pool(truth, methods=("persistence", "nvar"), **SIZES)
+    assert choice.method == "nvar"
+    assert choice.setting["gaps"] == "left out"
+    known = np.isfinite(truth.states)
+    setting = {name: value for name, value in choice.setting.items() if name != "gaps"}
+    cell = jaxcast.forecasters.fit_nvar(jnp.nan_to_num(truth.states), known=known, **setting)
+    history = trajectory_of(30.5).states[:8]
+    expected = jaxcast.forecast(cell, history, 5).forecast
+    np.testing.assert_allclose(jaxcast.forecast(choice.cell, history, 5).forecast, expected, rtol=1e-9)
+    ahead = jaxcast.forecast(choice.cell, history.at[4, 0].set(jnp.nan), 5).forecast
+    np.testing.assert_allclose(ahead, expected, rtol=0.1)
+    with pytest.raises(jaxcast.InputError, match="got NaN or infinity in 1 samples, first in 7"):
+        jaxcast.fit_pool(truth._replace(states=truth.states.at[7, 0].set(jnp.inf)))
+    with pytest.raises(jaxcast.InputError, match="must hold numbers, got NaN in all of 300 samples"):
+        jaxcast.fit_pool(truth._replace(states=jnp.full_like(truth.states, jnp.nan)))
+
+
+def test_unknown_truth_is_not_judged():
+    rng = np.random.default_rng(1)
+    history, truth = jnp.asarray(rng.normal(size=(10, 2, 3))), jnp.asarray(rng.normal(size=(10, 6, 3)))
+    windows = jaxcast.Windows(
+        history, truth.at[:, 1].set(jnp.nan).at[:, :, 2].set(jnp.nan), jnp.tile(jnp.arange(8.0), (10, 1))
+    )
+    times = valid_times(jaxcast.Forecaster(jaxcast.pooling.Persistence()), windows, dt=0.5, threshold=1.5)
+    errors = ((np.asarray(history[:, -1:, :2]) - np.asarray(truth[..., :2])) ** 2).mean(-1)
+    errors[:, 1] = 0
+    expected = [0.5 * next((k for k, error in enumerate(row) if error >= 1.5), 6) for row in errors]
+    np.testing.assert_allclose(times.times, expected)
+    assert times.error == pytest.approx(np.mean(errors / (errors + 1.5)))
+
+
+def test_a_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    path, truth = tmp_path / "trials.npz", trajectory_of(30.5)
+    first = jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, max_methods=2, checkpoint=path, **SIZES)
+    reasons = {trial.method: trial.reason for trial in first.trials if trial.reason}
+    assert reasons == dict.fromkeys(CHEAP[2:], "2 methods were tried, no more are allowed")
+    tried = []
+    for name in CHEAP:
+        method = METHODS[name]
+
+        def fit(data, method=method, name=name, **setting):
+            tried.append(name)
+            return method.fit(data, **setting)
+
+        monkeypatch.setitem(METHODS, name, method._replace(fit=fit))
+    again = jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, checkpoint=path, **SIZES)
+    assert set(tried[:-1]) == {"best_single", "ridge"}
+    whole = jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, **SIZES)
+    assert [(t.method, t.setting, t.mean, t.p) for t in again.trials] == [
+        (t.method, t.setting, t.mean, t.p) for t in whole.trials
+    ]
+    with pytest.raises(jaxcast.InputError, match="another comparison, with other seed"):
+        jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, checkpoint=path, seed=1, **SIZES)
+    np.savez(path, states=np.zeros(3))
+    with pytest.raises(jaxcast.InputError, match="is not a checkpoint of fit_pool"):
+        jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, checkpoint=path, **SIZES)
+
+
+def test_a_budget_ends_the_settings_of_a_method(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr("jaxcast.selection.comparison.time.perf_counter", lambda: float(next(clock)))
+    choice = jaxcast.fit_pool(trajectory_of(30.5), CANDIDATES, methods=("best_single", "ridge"), budget=2, **SIZES)
+    assert (choice.method, choice.trials[0].num_untried) == ("best_single", 1)
+    assert choice.setting["candidate"] < 2
+    assert "budget spent, 1 settings not tried" in str(choice)
+    assert choice.trials[1].reason == "the budget of 2 s was spent"
+
+
+@pytest.mark.slow
+def test_gaps_are_filled_by_a_filter_where_that_is_better():
+    """x alone is known, with noise: no method can be fitted to it but after assimilation."""
+    truth = trajectory_of(jaxcast.Cosine(mean=30.0, amplitude=3.0, period=1.6))
+    states = truth.states + 0.2 * jax.random.normal(jax.random.key(0), truth.states.shape)
+    partial = truth._replace(states=states.at[:, 1:].set(jnp.nan))
+    names = ("persistence", "equal_weights", "ensemble_kalman_filter")
+    choice = jaxcast.fit_pool(partial, CANDIDATES, methods=names, history_size=20, num_leads=20, num_windows=20)
+    assert not any(trial.reason for trial in choice.trials)
+    assert next(trial.setting["gaps"] for trial in choice.trials if trial.method == "equal_weights") == "assimilated"
+    forecast = jaxcast.forecast(choice.cell, partial.states[:40], 5, truth.times[:44]).forecast
+    assert float(jnp.abs(forecast - truth.states[40:45]).mean()) < 3.0

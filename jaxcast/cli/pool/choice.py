@@ -1,6 +1,7 @@
 """Chooses among methods for `jaxcast pool train --pool auto`, and reports what was compared."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from jaxcast.cli.pool.regime import one_step_error
@@ -15,6 +16,8 @@ def chosen(
     *,
     history_size: int | None,
     budget: float | int | None,
+    max_methods: int | None,
+    checkpoint: Path,
     seed: int,
 ) -> tuple[PoolChoice, dict[str, Any]]:
     """Tries all methods on the last quarter of a trajectory and fits the best.
@@ -24,12 +27,22 @@ def chosen(
         candidates: The candidates; None for the methods that need none.
         history_size: Samples before each forecast; None for the default of `fit_pool`.
         budget: Seconds after which no further method starts; None for all.
+        max_methods: The most methods that are tried; None for all.
+        checkpoint: File that keeps finished trials.
         seed: Of what is random.
 
     Returns:
         The choice, and the results for the file.
     """
-    choice = fit_pool(trajectory, candidates, history_size=history_size, budget=budget, seed=seed)
+    choice = fit_pool(
+        trajectory,
+        candidates,
+        history_size=history_size,
+        budget=budget,
+        max_methods=max_methods,
+        checkpoint=checkpoint,
+        seed=seed,
+    )
     error, num_samples = one_step_error(choice.cell, trajectory)
     trials = [
         {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in one.items()}

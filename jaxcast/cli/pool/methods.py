@@ -15,7 +15,7 @@ from jaxcast.pooling.pool import FittedPool, Pool
 from jaxcast.rollout import Cell
 
 CLOSED_FORM = {
-    "auto": ("history_size", "budget", "seed"),
+    "auto": ("history_size", "budget", "max_methods", "seed"),
     "regime": (),
     "corrected_interpolation": ("num_delays",),
     "simplex_least_squares": ("num_delays",),

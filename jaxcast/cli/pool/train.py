@@ -92,8 +92,8 @@ class TrainPool:
     needs none; without them auto chooses among methods that learn from the truth alone."""
     pool: Method = "regime"
     """Pool that combines the candidates' forecasts. auto: tries pools and other methods on the last
-    quarter of the trajectory, prints the comparison and fits the best; it takes some minutes, and
-    after an interruption it starts again. regime: a filter over the state and the parameter in
+    quarter of the trajectory, prints the comparison and fits the best; it takes some minutes.
+    regime: a filter over the state and the parameter in
     which the candidates differ; corrected_interpolation: interpolation between the candidates with
     a kernel regression as correction; additive_attention: the published pool; feed_forward: no
     candidates. Options that a pool does not use are refused."""
@@ -113,7 +113,10 @@ class TrainPool:
     """Samples that will be known before a forecast, by which auto chooses. By default 100, or a
     tenth of the trajectory if that is less."""
     budget: float | None = None
-    """Seconds after which auto starts no further method. By default it tries all."""
+    """Seconds of trials after which auto starts no further method or setting. By default it tries
+    all; it prints what was left out."""
+    max_methods: int | None = None
+    """The most methods that auto tries, cheapest first, however long they take. By default all."""
     penalty: float = 1.0
     """Penalty of ridge_regression on the squared weights, in squared units of the state."""
     training: TrainingOptions = dataclasses.field(default_factory=TrainingOptions)
@@ -146,6 +149,8 @@ class TrainPool:
                     forecast_map,
                     history_size=self.history_size,
                     budget=self.budget,
+                    max_methods=self.max_methods,
+                    checkpoint=folder.path / "stages" / "trials.checkpoint",
                     seed=self.seed,
                 )
             print(choice)
@@ -178,8 +183,9 @@ class TrainPool:
         """Returns what the pool is trained on, after checking everything that can be refused."""
         check_numbers(self)
         refuse_other_options(self)
-        if self.history_size is not None:
-            check_sizes(history_size=self.history_size)
+        for name in ("history_size", "max_methods"):
+            if vars(self)[name] is not None:
+                check_sizes(**{name: vars(self)[name]})
         check_sizes(num_delays=self.num_delays, hidden_size=self.hidden_size, num_heads=self.num_heads)
         self.training.check()
         check_seed(self.seed)
