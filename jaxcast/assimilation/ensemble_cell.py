@@ -1,9 +1,10 @@
 """Bases of the cells that assimilate: what they feed back, and how an ensemble starts."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
@@ -14,6 +15,7 @@ from jaxcast.assimilation.members import (
     checked_parameters,
 )
 from jaxcast.assimilation.observation import WholeState, as_operator
+from jaxcast.assimilation.smoothing import Estimate, Smoothable, as_members, of_members
 from jaxcast.assimilation.start import check_known, check_operator, check_settings
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
@@ -119,3 +121,30 @@ class EnsembleCell(ObservingCell, FrozenPytree):
         self.member_model.check_model(states[0], exogenous)
         check_operator(self.operator, self.observation_noise, states[0], value)
         return states, self.member_model.draw(self.key, self.num_members, value.dtype)
+
+
+class SmoothableEnsemble(Smoothable, ABC):
+    """Base of ensemble cells whose estimates are ensembles.
+
+    A subclass has `member_model`, as `EnsembleCell` does.
+    """
+
+    member_model: Any
+
+    def moved(self, estimate: Estimate, exogenous: Any) -> Estimate:
+        """Returns an estimate one step later, without noise.
+
+        Args:
+            estimate: before the step.
+            exogenous: of the step.
+        """
+        return of_members(jax.vmap(self.member_model.step, (0, None))(as_members(estimate), exogenous))
+
+    def parameters_of(self, estimate: Estimate) -> tuple[Array, Array]:
+        """Returns mean and standard deviation of the unknown parameters.
+
+        Args:
+            estimate: of the state and their variables.
+        """
+        report = self.member_model.report(as_members(estimate))
+        return report["regime"], report["regime_deviation"]

@@ -2,15 +2,27 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxcast.assimilation.analyses import EnsembleAnalysis, EnsembleTransform
-from jaxcast.assimilation.ensemble_filter import EnsembleFilter
+from jaxcast.assimilation.analyses import (
+    EnsembleAnalysis,
+    EnsembleTransform,
+    LocalEnsembleTransform,
+    PerturbedObservations,
+)
+from jaxcast.assimilation.ensemble_cell import SmoothableEnsemble
+from jaxcast.assimilation.ensemble_filter import EnsembleCarry, EnsembleFilter
+from jaxcast.assimilation.observation import WholeState
+from jaxcast.assimilation.smoothing import Estimate, of_members
 from jaxcast.errors import InputError
+from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
+LOCALISED = (LocalEnsembleTransform, PerturbedObservations)
 
-class EnsembleKalmanFilter(EnsembleFilter, name="ensemble_kalman_filter"):
+
+class EnsembleKalmanFilter(EnsembleFilter, SmoothableEnsemble, name="ensemble_kalman_filter"):
     """An ensemble Kalman filter of states and parameters, by any of several analyses.
 
         analysis   [u; p] <- analysis of the members, with weights by covariances
@@ -72,6 +84,8 @@ class EnsembleKalmanFilter(EnsembleFilter, name="ensemble_kalman_filter"):
 
     analysis: EnsembleAnalysis = EnsembleTransform()
 
+    lag = 0
+
     def check_analysis(self) -> None:
         """Refuses something else than an analysis.
 
@@ -93,6 +107,43 @@ class EnsembleKalmanFilter(EnsembleFilter, name="ensemble_kalman_filter"):
         key: Key[Array, ""],
     ) -> tuple[Float[Array, "member number"], Float[Array, " member"], Info]:
         return self.analysis.analyse(members, observed, values, key), log_weights, {}
+
+    def estimate(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Output, Estimate, Estimate]:
+        """Takes a step.
+
+        Args:
+            carry: the ensemble before the newest value.
+            x: the newest value and what comes with it.
+
+        Returns:
+            The ensemble of the next step, the output, and the estimates after and before.
+        """
+        analysed, _ = self.assimilate(carry, x)
+        carry, output = self(carry, x)
+        now, later = (of_members(jnp.concatenate([one.states, one.parameters], 1)) for one in (analysed, carry))
+        return carry, output, now, later
+
+    def tapers(self, num_numbers: int, dtype: Any) -> Float[Array, "number number"] | None:
+        """Returns the tapers of the analysis, between components; those of parameters are 1.
+
+        Args:
+            num_numbers: of a member.
+            dtype: of the result.
+
+        Raises:
+            InputError: where not the whole state is observed.
+        """
+        found = self.analysis.localisation if isinstance(self.analysis, LOCALISED) else None
+        if found is None:
+            return None
+        if not isinstance(self.operator, WholeState):
+            raise InputError(
+                "a reanalysis with localisation needs tapers between components; observe the whole state, with NaN "
+                "for what is unseen, or leave the localisation out"
+            )
+        dim = num_numbers - self.member_model.num_variables
+        tapers = found.of_members(num_numbers, dim, dtype)
+        return jnp.concatenate([tapers, jnp.ones((num_numbers, num_numbers - dim), dtype)], 1)
 
     def shares(self, log_weights: Float[Array, " member"]) -> Any:
         return None

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxcast.assimilation.checks import check_all
-from jaxcast.assimilation.ensemble_cell import EnsembleCell
+from jaxcast.assimilation.ensemble_cell import EnsembleCell, SmoothableEnsemble
 from jaxcast.assimilation.members import moments
 from jaxcast.assimilation.observation import weights_of
+from jaxcast.assimilation.smoothing import Estimate, of_members
 from jaxcast.assimilation.start import around_value
 from jaxcast.assimilation.transforms import rotate, transform
 from jaxcast.assimilation.windows import along_window, empty_window, push
@@ -39,7 +40,7 @@ class SmootherCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class IterativeEnsembleSmoother(EnsembleCell, name="iterative_ensemble_smoother"):
+class IterativeEnsembleSmoother(EnsembleCell, SmoothableEnsemble, name="iterative_ensemble_smoother"):
     """The iterative ensemble Kalman smoother (IEnKS): the newest value corrects the state lag steps ago.
 
         w* = argmin (M - 1) |w|^2 / 2 + |y - h(u_now(mean + w X))|_R^2 / 2
@@ -112,6 +113,31 @@ class IterativeEnsembleSmoother(EnsembleCell, name="iterative_ensemble_smoother"
         return SmootherCarry(members, members, empty_window(exogenous, self.lag), jnp.asarray(0), self.key)
 
     def __call__(self, carry: SmootherCarry, x: Input) -> tuple[SmootherCarry, Output]:
+        return self._step(carry, x)[:2]
+
+    def estimate(self, carry: SmootherCarry, x: Input) -> tuple[SmootherCarry, Output, Estimate, Estimate]:
+        """Takes a step.
+
+        Args:
+            carry: the ensemble at the start of the window.
+            x: the newest value and what comes with it.
+
+        Returns:
+            The ensemble of the next window, the output, and the estimates at the starts of both.
+        """
+        carry, output, members = self._step(carry, x)
+        return carry, output, of_members(members), of_members(carry.members)
+
+    def tapers(self, num_numbers: int, dtype: Any) -> None:
+        """Returns None: the smoother has no localisation.
+
+        Args:
+            num_numbers: of a member.
+            dtype: not used.
+        """
+
+    def _step(self, carry: SmootherCarry, x: Input) -> tuple[SmootherCarry, Output, Array]:
+        """Returns the next carry, the output, and the members at the start of the window."""
         weights = weights_of(x.known, x.value, self.observation_noise)
         seen = (weights > 0).any()
         keys = jax.random.split(jax.random.fold_in(carry.key, carry.num_seen + 1), 3)
@@ -139,9 +165,9 @@ class IterativeEnsembleSmoother(EnsembleCell, name="iterative_ensemble_smoother"
         info, forecast = self._report(members[:, :dim], now[:, :dim], later, dim)
         oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
         moved = self.member_model.disturbed_step(members, oldest, in_history, keys[2])
-        members = jnp.where(carry.num_seen >= self.lag, moved, members)
-        carry = SmootherCarry(members, later, push(carry.exogenous, x.exogenous), carry.num_seen + 1, carry.key)
-        return carry, Output(forecast, info)
+        moved = jnp.where(carry.num_seen >= self.lag, moved, members)
+        carry = SmootherCarry(moved, later, push(carry.exogenous, x.exogenous), carry.num_seen + 1, carry.key)
+        return carry, Output(forecast, info), members
 
     def _analyse(self, prior: Array, observed: Callable[[Array], Array], values: Array) -> Array:
         k = self.num_members - 1

@@ -12,6 +12,7 @@ from jaxcast.assimilation.ensemble_cell import ObservingCell
 from jaxcast.assimilation.gauss_newton import minimise
 from jaxcast.assimilation.members import MemberModel, checked_model, checked_parameters
 from jaxcast.assimilation.observation import as_operator, weights_of
+from jaxcast.assimilation.smoothing import Estimate, Smoothable
 from jaxcast.assimilation.start import check_operator
 from jaxcast.assimilation.windows import along_window, empty_window, push
 from jaxcast.checks import check_whole
@@ -20,6 +21,8 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
+SMALLEST_ROOT = 1e-5
+"""Relative size of what counts in a root: a perfect model forgets what does not grow."""
 NUM_DRAWS = 256
 """Draws of the unknown parameters; their mean and covariance are the background."""
 
@@ -55,7 +58,7 @@ class _Analysis(NamedTuple):
     end_root: Array
 
 
-class VariationalFilter(ObservingCell, FrozenPytree, name="variational_filter"):
+class VariationalFilter(ObservingCell, Smoothable, FrozenPytree, name="variational_filter"):
     """Strong-constraint 4D-Var over a window that moves with the newest value.
 
         J(u) = |u - background|_B^2 / 2 + sum_k |y_k - h(model^k(u))|_R^2 / 2
@@ -123,6 +126,7 @@ class VariationalFilter(ObservingCell, FrozenPytree, name="variational_filter"):
     num_iterations: int = static(default=5)
 
     warmup = 0
+    smallest_root = SMALLEST_ROOT
 
     def __post_init__(self) -> None:
         check_whole("lag", self.lag, least=1)
@@ -161,6 +165,54 @@ class VariationalFilter(ObservingCell, FrozenPytree, name="variational_filter"):
         """
 
     def __call__(self, carry: VariationalCarry, x: Input) -> tuple[VariationalCarry, Output]:
+        return self._step(carry, x)[:2]
+
+    def estimate(self, carry: VariationalCarry, x: Input) -> tuple[VariationalCarry, Output, Estimate, Estimate]:
+        """Takes a step.
+
+        Args:
+            carry: the window before the newest value.
+            x: the newest value and what comes with it.
+
+        Returns:
+            The next window, the output, and the estimates at the start of the window and one step
+            later.
+        """
+        oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
+        carry, output, found = self._step(carry, x)
+        now = Estimate(found.start, found.start_root.T)
+        return carry, output, now, self.moved(now, oldest)
+
+    def moved(self, estimate: Estimate, exogenous: Any) -> Estimate:
+        """Returns an estimate one step later, by the tangent of the model.
+
+        Args:
+            estimate: before the step.
+            exogenous: of the step.
+        """
+        step = self.member_model.step
+        later, root = _tangents(lambda member: step(member, exogenous), estimate.mean, estimate.anomalies.T)
+        return Estimate(later, root.T)
+
+    def parameters_of(self, estimate: Estimate) -> tuple[Array, Array]:
+        """Returns mean and standard deviation of the unknown parameters.
+
+        Args:
+            estimate: of the state and their variables.
+        """
+        dim, values = jnp.size(self.background), self.member_model.values
+        mean, root = _tangents(lambda member: values(member[dim:]), estimate.mean, estimate.anomalies.T)
+        return mean, jnp.linalg.norm(root, axis=1)
+
+    def tapers(self, num_numbers: int, dtype: Any) -> None:
+        """Returns None: there is no localisation.
+
+        Args:
+            num_numbers: of a member.
+            dtype: not used.
+        """
+
+    def _step(self, carry: VariationalCarry, x: Input) -> tuple[VariationalCarry, Output, _Analysis]:
         newest = weights_of(x.known, x.value, self.observation_noise)
         values = push(carry.values, jnp.where(newest > 0, x.value, 0) * newest)
         found = self._analyse(carry, newest, values)
@@ -178,7 +230,7 @@ class VariationalFilter(ObservingCell, FrozenPytree, name="variational_filter"):
             push(carry.exogenous, x.exogenous),
             carry.num_seen + 1,
         )
-        return carry, Output(later[: jnp.size(self.background)], info)
+        return carry, Output(later[: jnp.size(self.background)], info), found
 
     def _analyse(self, carry: VariationalCarry, newest: Array, values: Array) -> _Analysis:
         """Returns the analysis of the values of a window; `newest` are the weights of the last of them."""
@@ -200,8 +252,7 @@ class VariationalFilter(ObservingCell, FrozenPytree, name="variational_filter"):
             return (jax.vmap(self.operator)(states[:, :dim]) * weights).ravel(), states[-1]
 
         goal = (values * (weights > 0)).ravel()
-        # A perfect model forgets what does not grow, so that a root may have lost directions.
-        begin = product(jnp.linalg.pinv(root, rtol=1e-5), carry.guess - background)
+        begin = product(jnp.linalg.pinv(root, rtol=SMALLEST_ROOT), carry.guess - background)
         found = minimise(observed, begin, goal, self.num_iterations)
         seen = (newest > 0).any()
         start = jnp.where(seen, background + product(root, found.control), carry.guess)

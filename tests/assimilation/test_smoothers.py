@@ -10,6 +10,8 @@ from jaxcast.assimilation import (
     ConstantParameter,
     EnsembleKalmanFilter,
     IterativeEnsembleSmoother,
+    LocalEnsembleTransform,
+    Localisation,
     ObservationMatrix,
     ParticleFilter,
     VariationalFilter,
@@ -70,6 +72,60 @@ def test_a_reanalysis_of_a_linear_model_is_the_kalman_smoother():
     np.testing.assert_allclose(masked.states, found.states, rtol=1e-9)
     with pytest.raises(jaxcast.InputError, match="known must be a boolean mask"):
         reanalyse(EnsembleKalmanFilter(step, **members()), VALUES, known=np.ones(3, bool))
+
+
+def wholes():
+    """Every cell that has a reanalysis, with settings under which it is exact for a linear model."""
+    everywhere = Localisation(np.ones((3, 3)), np.ones((3, 3)))
+    local = members() | dict(operator=None, observation_noise=0.4, analysis=LocalEnsembleTransform(everywhere))
+    return {
+        "local": EnsembleKalmanFilter(step, **local),
+        "smoother": IterativeEnsembleSmoother(step, lag=3, num_iterations=2, **members()),
+        "variational": VariationalFilter(
+            step, NOISE, MEAN, COV, operator=ObservationMatrix(SEEN), lag=3, num_iterations=2
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["variational", *(pytest.param(n, marks=pytest.mark.slow) for n in ("local", "smoother"))]
+)
+def test_every_smoother_makes_the_reanalysis_of_rauch_tung_and_striebel(name, monkeypatch):
+    values = VALUES
+    if name == "local":
+        values = np.random.default_rng(4).normal(size=(12, 3))
+        values[3:5, 1] = np.nan
+        monkeypatch.setattr("jaxcast.assimilation.smoothing.LOCAL_ROOT", 1e-12)  # all directions count
+        monkeypatch.setattr("tests.assimilation.linear.SEEN", np.eye(3))
+        monkeypatch.setattr("tests.assimilation.linear.NOISE", np.full(3, 0.4))
+    found = reanalyse(wholes()[name], jnp.asarray(values))
+    _, (after, _), (smooth, covariances) = kalman(MEAN, COV, values)
+    np.testing.assert_allclose(found.analyses, after, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found.states, smooth, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found.spread, deviations(covariances), rtol=1e-6)
+    short = reanalyse(wholes()[name], jnp.asarray(values[:2]))  # shorter than the window
+    np.testing.assert_allclose(short.states, kalman(MEAN, COV, values[:2])[2][0], rtol=1e-6, atol=1e-8)
+
+
+def test_cells_without_a_reanalysis_say_which_have_one():
+    with pytest.raises(jaxcast.InputError, match="a ParticleFilter has no reanalysis; take an EnsembleKalmanFilter"):
+        reanalyse(ParticleFilter(step, **members()), jnp.asarray(VALUES))
+    tapers = Localisation(np.ones((3, 2)), np.ones((2, 2)))
+    with pytest.raises(jaxcast.InputError, match="observe the whole state"):
+        reanalyse(EnsembleKalmanFilter(step, **members(), analysis=LocalEnsembleTransform(tapers)), jnp.asarray(VALUES))
+
+
+@pytest.mark.slow
+def test_localised_reanalyses_of_a_field_are_better_than_analyses():
+    system = jaxcast.Lorenz96()
+    dim = system.dim
+    truth = jaxcast.simulate(system, 8.0 + jax.random.normal(KEY, (dim,)), num_samples=200, dt=0.05, transient=20.0)
+    values = truth.states + jax.random.normal(jax.random.key(1), truth.states.shape)
+    analysis = LocalEnsembleTransform(jaxcast.assimilation.localise_ring(dim, radius=4.0), inflation=1.05)
+    cell = EnsembleKalmanFilter(jaxcast.flow_map(system, dt=0.05), 1.0, KEY, num_members=10, analysis=analysis)
+    found = reanalyse(cell, values)
+    analysed, smooth = (((states - truth.states)[50:-20] ** 2).mean() for states in (found.analyses, found.states))
+    assert smooth < 0.8 * analysed
 
 
 @pytest.mark.parametrize("share", [0.5, pytest.param(1.0, marks=pytest.mark.slow)])
