@@ -3,7 +3,6 @@
 import inspect
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,6 @@ from jaxcast.dynamics.candidates import forecasts_along
 from jaxcast.dynamics.catalogue.classes import CatalogueSystem
 from jaxcast.dynamics.spectral import SpectralSystem
 from jaxcast.dynamics.systems import System
-from jaxcast.errors import InputError, shown
-from jaxcast.io.archives import check_is_file, read_archive
 
 
 @checked
@@ -52,45 +49,52 @@ def case_arrays(
         >>> {name: array.shape for name, array in arrays.items()}["history"]
         (1, 2, 6, 3)
     """
+    return arrays_of(tasks_of(case, seed=seed, num_truths=num_truths, num_windows=num_windows, num_train=num_train))
+
+
+def tasks_of(
+    case: Case, *, seed: int, num_truths: int | None, num_windows: int | None, num_train: int | None
+) -> list[Task]:
+    """Makes the truths of a case.
+
+    Args:
+        case: the case.
+        seed: of the first truth.
+        num_truths: how many; None for those of the case.
+        num_windows: of each; None for those of the case.
+        num_train: training samples; None for those of the case.
+
+    Returns:
+        The data of each truth.
+    """
     if num_truths is not None:
         check_whole("num_truths", num_truths)
-    tasks = [
+    return [
         make_task(case, seed=seed + number, num_windows=num_windows, num_train=num_train)
         for number in range(num_truths or case.num_truths)
     ]
+
+
+def arrays_of(tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+    """Returns what a tool may see of some truths.
+
+    Args:
+        tasks: the data of each truth of one case.
+
+    Returns:
+        Arrays by name.
+    """
     first = tasks[0]
     arrays = {
         "train_times": np.asarray(first.train.times),
         "train_states": np.stack([task.train.states for task in tasks]),
         "history": np.stack([task.windows.history for task in tasks]),
-        "history_times": np.asarray(first.windows.times)[:, : case.history_size],
+        "history_times": np.asarray(first.windows.times)[:, : first.case.history_size],
         "scale": np.stack([_seen_scale(task) for task in tasks]),
     }
-    if first.forecast_map is not None and case.seen is None:
+    if first.forecast_map is not None and first.case.seen is None:
         arrays["candidate_forecasts"] = np.stack([_forecasts(task) for task in tasks])
     return arrays
-
-
-def check_exported(case: Case, folder: Path, *, seed: int) -> None:
-    """Refuses an export whose histories are not those that this machine makes.
-
-    Args:
-        case: the case.
-        folder: as `jaxcast benchmark export` writes it.
-        seed: of the first truth.
-
-    Raises:
-        InputError: for other histories, or a folder without data.npz.
-    """
-    path = folder / "data.npz"
-    check_is_file(path, "a folder that jaxcast benchmark export wrote")
-    for number, histories in enumerate(read_archive(path).named("history")):
-        made = make_task(case, seed=seed + number, num_windows=len(histories)).windows.history
-        if made.shape != histories.shape or not np.allclose(made, histories, rtol=1e-6, atol=1e-6, equal_nan=True):
-            raise InputError(
-                f"the histories in {shown(path)} are not those of {case.name} with seed {seed} on this machine: give "
-                "the seed of the export, or export and score with one version of jax on one kind of processor"
-            )
 
 
 def _seen_scale(task: Task) -> np.ndarray:

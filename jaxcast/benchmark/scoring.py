@@ -69,13 +69,23 @@ def score_forecasts(case: Case, forecasts: Float[Any, "truth window lead dim"], 
     """
     forecasts = np.asarray(forecasts)
     check_forecasts(case, forecasts.shape, "the forecasts")
-    truths = np.stack(
-        [
-            make_task(case, seed=seed + number, num_windows=forecasts.shape[1], num_train=2).windows.truth
-            for number in range(len(forecasts))
-        ]
-    )
-    return score_against(case, forecasts, truths)
+    return score_against(case, forecasts, hidden_truths(case, *forecasts.shape[:2], seed=seed))
+
+
+def hidden_truths(case: Case, num_truths: int, num_windows: int, *, seed: int) -> np.ndarray:
+    """Makes the truths of the windows of a case.
+
+    Args:
+        case: the case.
+        num_truths: how many.
+        num_windows: of each.
+        seed: of the first truth.
+
+    Returns:
+        The truths, (truth, window, lead, dim).
+    """
+    tasks = (make_task(case, seed=seed + number, num_windows=num_windows, num_train=2) for number in range(num_truths))
+    return np.stack([task.windows.truth for task in tasks])
 
 
 def score_against(case: Case, forecasts: np.ndarray, truths: np.ndarray) -> Score:

@@ -9,11 +9,12 @@ import pytest
 
 from jaxcast.benchmark import find_case
 from jaxcast.benchmark.scoring import score_forecasts
+from jaxcast.benchmark.sealed import sealed
 from jaxcast.cli.main import parse
 from jaxcast.errors import InputError
 
 
-def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys):
+def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys, monkeypatch):
     size = ["--num-truths", "1", "--num-windows", "2", "--num-train", "30", "--seed", "5"]
     parse(["benchmark", "export", "paper", "--out", str(tmp_path / "data"), *size]).run()
     assert "forecasts of shape (1, 2, 128, 3)" in capsys.readouterr().out
@@ -25,13 +26,15 @@ def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("held.npz", "zero.npz")]
     out = tmp_path / "scores"
     command = ["benchmark", "score", "paper", files[0], "--against", files[1], "--seed", "5", "--out", str(out)]
-    parse([*command, "--exported", str(tmp_path / "data")]).run()
+    with monkeypatch.context() as other:  # another machine, whose truths part from those of the export
+        other.setattr("jaxcast.benchmark.scoring.make_task", None)
+        parse([*command, "--exported", str(tmp_path / "data")]).run()
     rows = json.loads((out / "results.json").read_text())["rows"]
     score = score_forecasts(find_case("paper"), held, seed=5)
     assert rows[0]["valid_time_median"] == score.median
     assert rows[1]["first_minus_this"]["difference"] == rows[0]["valid_time_median"] - rows[1]["valid_time_median"]
     assert f"{score.median:.2f}" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"the histories in .* are not those of paper with seed 6 on this machine"):
+    with pytest.raises(InputError, match=r"the truths in .* are not those of paper with seed 6"):
         parse(["benchmark", "score", "paper", files[0], "--seed", "6", "--exported", str(tmp_path / "data")]).run()
     np.savez(tmp_path / "fewer.npz", held[:, :1])
     with pytest.raises(InputError, match="expected forecasts of the same windows in all files"):
@@ -40,6 +43,22 @@ def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys):
         parse(["benchmark", "score", "paper", str(tmp_path / "none.npz")]).run()
     with pytest.raises(InputError, match="num_windows must be"):
         parse(["benchmark", "export", "paper", "--out", str(tmp_path / "x"), "--num-windows", "201"]).run()
+    whole = np.zeros((1, 3, 128, 3))
+    np.savez(tmp_path / "more.npz", whole)
+    more = ["benchmark", "score", "paper", str(tmp_path / "more.npz"), "--seed", "5", "--exported"]
+    with pytest.raises(InputError, match=r"at most the \(1, 2\) truths and windows in .*, got \(1, 3\)"):
+        parse([*more, str(tmp_path / "data")]).run()
+
+
+def test_sealed_truths_are_the_same_bits_everywhere():
+    """The bytes are written down: an export of today must be read by every later version."""
+    truths = np.asarray([[[[1.5, -2.0, np.pi]]]])
+    arrays = sealed(find_case("paper"), truths, seed=7)
+    assert [hex(int(bits)) for bits in arrays["sealed"].ravel()] == [
+        "0xe5b4284d53727006",
+        "0x366b059a084e3ea3",
+        "0x8191d61a26220aa5",
+    ]
 
 
 def test_all_cases_are_listed(capsys):

@@ -8,10 +8,11 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from jaxcast.benchmark import sealed as sealing
 from jaxcast.benchmark.case import Case
 from jaxcast.benchmark.cases import all_cases, find_case
-from jaxcast.benchmark.files import case_arrays, check_exported, described_case, readme
-from jaxcast.benchmark.scoring import Score, compare_scores, read_forecasts, score_forecasts
+from jaxcast.benchmark.files import arrays_of, described_case, readme, tasks_of
+from jaxcast.benchmark.scoring import Score, compare_scores, hidden_truths, read_forecasts, score_against
 from jaxcast.benchmark.task import SEED
 from jaxcast.checks import check_seed, check_whole
 from jaxcast.cli.command import make_console
@@ -48,7 +49,8 @@ class ExportCase:
 
     The folder gets data.npz (training trajectories, the candidates' forecasts along them, and the
     histories of the windows), case.json and README.md, which say what each array holds, how a
-    forecast is scored, and what to hand in. The truth of the windows is not in it.
+    forecast is scored, and what to hand in. The truth of the windows is in truth.npz, sealed: only
+    jaxcast benchmark score reads it.
 
     Example: jaxcast benchmark export paper --out paper
     """
@@ -76,18 +78,22 @@ class ExportCase:
         _check_most("num_truths", self.num_truths, case.num_truths)
         _check_most("num_windows", self.num_windows, case.num_windows)
         _check_most("num_train", self.num_train, case.num_train)
-        folder = RunFolder.of(self, outputs=("data.npz", "case.json", "README.md"))
+        folder = RunFolder.of(self, outputs=("data.npz", sealing.FILE, "case.json", "README.md"))
         doing(f"making the truths of {case.name}")
-        arrays = case_arrays(
+        tasks = tasks_of(
             case,
             seed=self.seed,
             num_truths=self.num_truths,
             num_windows=self.num_windows,
             num_train=self.num_train,
         )
+        arrays = arrays_of(tasks)
         record = described_case(case, arrays, seed=self.seed)
-        folder.check("data.npz")
-        write_arrays(self.out / "data.npz", arrays)
+        truths = np.stack([task.windows.truth for task in tasks])
+        files = {"data.npz": arrays, sealing.FILE: sealing.sealed(case, truths, seed=self.seed)}
+        for name, content in files.items():
+            folder.check(name)
+            write_arrays(self.out / name, content)
         folder.write_json("case.json", record)
         folder.write_text("README.md", readme(record))
         print(f"{case.name} in {self.out}/: hand in forecasts of shape {tuple(record['forecasts']['shape'])}")
@@ -112,8 +118,9 @@ class ScoreCase:
     """Files with forecasts of other methods of the same windows, to compare with by paired
     tests."""
     exported: Path | None = None
-    """Folder of the export, to make sure that the truths made here are those that it is of. Chaos
-    amplifies the last digit, in which processors and versions of jax differ."""
+    """Folder of the export, whose truths are then those that count, on any machine. Without it they
+    are made anew from the seed; chaos amplifies the last digit, in which processors and versions of
+    jax differ."""
     seed: int = SEED
     """Random seed of the first truth, as in the export."""
     out: Path | None = None
@@ -138,15 +145,35 @@ class ScoreCase:
         if self.out is not None:
             facts = {"data": {str(path): fingerprint(array) for path, array in forecasts.items()}}
             folder = RunFolder.of(self, reads=("forecasts", "against", "exported"), facts=facts)
-        if self.exported is not None:
-            check_exported(case, self.exported, seed=self.seed)
-        doing(f"making the truths of {case.name}")
-        scores = {path: score_forecasts(case, array, seed=self.seed) for path, array in forecasts.items()}
+        truths = self.truths(case, *own.shape[:2])
+        scores = {path: score_against(case, array, truths) for path, array in forecasts.items()}
         tests = {path: compare_scores(scores[self.forecasts], scores[path]) for path in self.against}
         rows = [row_of(path, score, tests.get(path)) for path, score in scores.items()]
         make_console().print(scores_table(case, own.shape, rows))
         if folder is not None:
             folder.write_json("results.json", {"case": case.name, "seed": self.seed, "rows": rows})
+
+    def truths(self, case: Case, num_truths: int, num_windows: int) -> np.ndarray:
+        """Returns the truths of the windows: those of the export, or made anew.
+
+        Args:
+            case: The case.
+            num_truths: How many.
+            num_windows: Of each.
+
+        Raises:
+            InputError: for an export of another case or seed, or one with fewer windows.
+        """
+        if self.exported is None:
+            doing(f"making the truths of {case.name}")
+            return hidden_truths(case, num_truths, num_windows, seed=self.seed)
+        truths = sealing.unsealed(case, self.exported, seed=self.seed)
+        if len(truths) < num_truths or truths.shape[1] < num_windows:
+            raise InputError(
+                f"expected forecasts of at most the {truths.shape[:2]} truths and windows in {shown(self.exported)}, "
+                f"got {num_truths, num_windows}"
+            )
+        return truths[:num_truths, :num_windows]
 
 
 def _check_most(name: str, value: int | None, most: int) -> None:
