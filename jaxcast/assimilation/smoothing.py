@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 from jaxcast.precision import highest
 from jaxcast.rollout import Input, Output
 
-
 LOCAL_ROOT = 0.3
 """Relative size of what counts in the anomalies around a component; fewer members than components
 leave noise in the others, which the backward pass would amplify."""
