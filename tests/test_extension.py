@@ -447,7 +447,7 @@ def test_such_a_pool_is_refused_before_it_is_trained(tmp_path, monkeypatch):
         "8",
     ]
     train = parse(["pool", "train", *args, "--out", str(tmp_path / "out"), "--pool", "first_axis"])
-    monkeypatch.setattr("jaxcast.cli.pool.train.fit", lambda *args, **kwargs: pytest.fail("it was trained"))
+    monkeypatch.setattr("jaxcast.cli.pool.networks.fit", lambda *args, **kwargs: pytest.fail("it was trained"))
     with pytest.raises(jaxcast.InputError, match="cannot save a ReadsFirstAxis"):
         train.run()
     assert not (tmp_path / "out").exists()

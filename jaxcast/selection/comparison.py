@@ -118,7 +118,7 @@ class Comparison:
         Args:
             seconds: that the method in hand has taken.
         """
-        done = sum(one.seconds for one in (*self.best.values(), *self.left_out.values()))
+        done = sum(one.seconds for one in self.best.values()) + sum(one.seconds for one in self.left_out.values())
         return self.budget is not None and done + seconds >= self.budget
 
     def leave_out(self, name: str, reason: str, seconds: float = 0.0) -> None:

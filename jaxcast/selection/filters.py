@@ -107,13 +107,14 @@ def fit_filter(
     if found is None or not isinstance(forecast_map, FlowMap):
         raise InputError("the candidates do not differ in one parameter alone")
     (name, values), systems = found, unstack_systems(forecast_map.system)
-    sizes = {"dt": float(forecast_map.dt), "h": float(forecast_map.dt) / forecast_map.num_substeps}
+    dt = float(forecast_map.dt)
+    h = dt / forecast_map.num_substeps
     scale, ensemble = trajectory.states.std(0), None
     if bool(jnp.isnan(scale).any()):
-        ensemble = _climate(systems[len(systems) // 2], sizes, seed)
+        ensemble = _climate(systems[len(systems) // 2], dt, h, seed)
         scale = jnp.where(jnp.isnan(trajectory.states).all(0), ensemble.std(0), jnp.nanstd(trajectory.states, 0))
     return parameter_filter(
-        parameter_map(systems[0], [name], **sizes),
+        parameter_map(systems[0], [name], dt=dt, h=h),
         values,
         observation_noise=observation_noise * scale,
         deviation=deviation,
@@ -123,7 +124,7 @@ def fit_filter(
     )
 
 
-def _climate(system: System, sizes: dict[str, float], seed: int) -> Any:
+def _climate(system: System, dt: float, h: float, seed: int) -> Any:
     """Returns states of a system's attractor that are far apart in time."""
     start = random_starts(system, 1, key=jax.random.key(seed))[0]
-    return simulate(system, start, num_samples=(NUM_MEMBERS + 20) * APART, **sizes).states[20 * APART :: APART]
+    return simulate(system, start, num_samples=(NUM_MEMBERS + 20) * APART, dt=dt, h=h).states[20 * APART :: APART]

@@ -70,6 +70,7 @@ class Record:
         if self.is_whole or method.with_gaps == "own":
             return method.fit(self.data, **own)
         if setting[GAPS] == ASSIMILATED:
+            assert self.spin_up is not None  # or there was no such setting
             return AssimilatedCell(self.spin_up, method.fit(self.data._replace(trajectory=self.reanalysis), **own))
         states = self.data.trajectory.states
         if not self.known.any(0).all():

@@ -1,10 +1,7 @@
 """`jaxcast pool train`: trains a pool of candidate models on a trajectory in a file."""
 
-import contextlib
 import dataclasses
-import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,30 +11,27 @@ import numpy as np
 
 from jaxcast.checks import check_seed, check_sizes
 from jaxcast.cli.command import check_numbers
-from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.candidates import as_the_candidates, candidates_for, sampling_interval
 from jaxcast.cli.pool.choice import chosen, parts_of
 from jaxcast.cli.pool.methods import (
     Method,
-    arguments_of,
     fitted_of,
     needs_candidates,
     network_of,
     options_of,
     refuse_other_options,
 )
+from jaxcast.cli.pool.networks import draw_losses, initializer, num_batches, train_network
 from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
 from jaxcast.cli.pool.regime import fitted as fitted_regime
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError, shown
-from jaxcast.io.files import save_figure
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.io.trajectories import load_trajectory
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
-from jaxcast.pooling.losses import mean_squared_error
 from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_samples
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.progress import announce, phase
@@ -45,8 +39,6 @@ from jaxcast.pytrees import fingerprint, named_leaves
 from jaxcast.regime.fit import AnyRegimeForecaster
 from jaxcast.saving.models import save_model
 from jaxcast.saving.rebuilding import check_loadable
-from jaxcast.training.checks import DivergenceError
-from jaxcast.training.fitting import fit
 from jaxcast.training.options import TrainingOptions
 from jaxcast.training.run import check_training_memory
 
@@ -161,7 +153,7 @@ class TrainPool:
             results = {"one_step_mse": self.errors(pool, prepared.samples), "num_samples": num_samples}
             if losses is not None:
                 results["losses"] = [[float(loss) for loss in row] for row in losses]
-                self.draw(losses, folder)
+                draw_losses(losses, folder)
         save_model(
             folder.path,
             pool,
@@ -205,11 +197,11 @@ class TrainPool:
             assert candidates is not None
             check_input(trajectory, candidates)
         if network_of(self.pool):
-            init, num_seeds = initializer(self.pool, samples, self), self.training.num_seeds
+            init, num_seeds = initializer(self, samples), self.training.num_seeds
             check_training_memory(jax.eval_shape(init, jax.random.key(0)), num_seeds, self.training.num_epochs)
             trained = jax.eval_shape(lambda key: jax.vmap(init)(jax.random.split(key, num_seeds)), jax.random.key(0))
             check_loadable(trained, named_leaves(trained))  # before the training, not after it
-            self.training.optimizer(self.num_batches(samples))
+            self.training.optimizer(num_batches(self.training, samples))
         return Prepared(stored, trajectory, candidates, samples)
 
     def samples(self, trajectory: Trajectory, candidates: FlowMap | None) -> OneStepSamples:
@@ -262,14 +254,6 @@ class TrainPool:
                 print(advice)
         return cell, results
 
-    def num_batches(self, samples: OneStepSamples) -> int:
-        """Returns the minibatches of an epoch.
-
-        Args:
-            samples: The samples.
-        """
-        return max(1, len(samples.targets) // self.training.batch_size)
-
     def fitted(self, samples: OneStepSamples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
         """Trains the pool.
 
@@ -279,52 +263,10 @@ class TrainPool:
 
         Returns:
             The pool, and the losses of a network, (seed, epoch).
-
-        Raises:
-            InputError: for a training that diverges.
         """
         if network_of(self.pool) is None:
             return self.closed_form(samples), None
-        init = initializer(self.pool, samples, self)
-        dtype = jnp.dtype(self.network_dtype)
-        keys = jax.random.split(jax.random.key(self.seed), self.training.num_seeds)
-
-        def train(checkpoint: Path) -> dict[str, Any]:
-            with phase("training, epochs", self.training.num_epochs) as update:
-
-                def show(done: int, losses: Any) -> None:
-                    update(done, f"loss {float(losses.mean()):.4f}")
-
-                trained = fit(
-                    jax.tree.map(lambda a: a.astype(dtype), samples),
-                    init=init,
-                    loss=mean_squared_error,
-                    keys=keys,
-                    optimizer=self.training.optimizer(self.num_batches(samples)),
-                    num_epochs=self.training.num_epochs,
-                    batch_size=self.training.batch_size,
-                    on_progress=show,
-                    checkpoint=checkpoint,
-                )
-            leaves = jax.tree.leaves(trained.models)
-            return {f"param_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)} | {"losses": trained.losses}
-
-        try:
-            arrays = folder.stage("fit", train)
-        except DivergenceError:  # nothing of it is worth going on from
-            shutil.rmtree(folder.path / "stages", ignore_errors=True)
-            (folder.path / "config.json").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.path.rmdir()
-            raise
-        if not np.isfinite(arrays["losses"]).all():
-            raise InputError(
-                "the training diverges, its loss is not finite after epoch "
-                f"{int(np.isfinite(arrays['losses']).all(0).argmin())}; --overwrite it with a smaller --learning-rate"
-            )
-        like = jax.eval_shape(jax.vmap(init), keys)
-        leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves), arrays["losses"]
+        return train_network(self, samples, folder)
 
     def closed_form(self, samples: OneStepSamples) -> Any:
         """Fits a pool that needs no training by gradients.
@@ -354,36 +296,3 @@ class TrainPool:
         if network_of(self.pool):
             return [float(e) for e in jax.vmap(lambda one: one_step_errors(one, samples).mean())(pool)]
         return [float(one_step_errors(pool, samples).mean())]
-
-    def draw(self, losses: np.ndarray, folder: RunFolder) -> None:
-        """Draws the losses, where matplotlib is installed.
-
-        Args:
-            losses: Losses (seed, epoch).
-            folder: Folder of the picture.
-        """
-        from jaxcast.plotting.trajectories import plot_losses
-
-        try:
-            figure = figure_of(width=8.0)
-        except InputError:
-            return
-        runs = {f"seed {i}": row[None] for i, row in enumerate(losses)}
-        plot_losses(figure.subplots(), runs, loss_label="mean squared error (squared unit of the state)")
-        figure.suptitle("Training loss of one-step forecasts")
-        save_figure(folder.path / "loss.png", figure)
-
-
-def initializer(pool: str, samples: OneStepSamples, settings: TrainPool) -> Callable[[Any], Any]:
-    """Returns the function that makes a network from a random key.
-
-    Args:
-        pool: Name of the pool.
-        samples: The samples, which decide its sizes.
-        settings: The command.
-    """
-    network: Any = network_of(pool)
-    num_models = None if samples.forecasts is None else samples.forecasts.shape[1]
-    facts = {"dim": samples.targets.shape[1], "num_models": num_models, "dtype": jnp.dtype(settings.network_dtype)}
-    arguments = {name: (vars(settings) | facts)[name] for name in arguments_of(network)}
-    return lambda key: network(**arguments, key=key)
