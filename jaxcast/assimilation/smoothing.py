@@ -54,8 +54,8 @@ class Smoothable(ABC):
     """
 
     lag: int
-    smallest_root = 1e-12
-    """Relative size of a direction in which an estimate counts as certain."""
+    smallest_root: float | None = None
+    """Relative size of a direction in which an estimate counts as certain; None for rounding."""
 
     @abstractmethod
     def estimate(self, carry: Any, x: Input) -> tuple[Any, Output, Estimate, Estimate]:
