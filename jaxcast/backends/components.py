@@ -51,7 +51,7 @@ def num_operations(closed: Any) -> int:
         The number.
     """
     total = 0
-    for equation in closed.eqns:
+    for equation in _needed(getattr(closed, "jaxpr", closed)):
         inner = [value for value in jax.tree.leaves(equation.params, is_leaf=has_equations) if has_equations(value)]
         if inner:
             total += sum(map(num_operations, inner))
@@ -89,10 +89,20 @@ def _evaluate(jaxpr: Any, constants: list[Components], args: Any) -> list[Compon
     def read(value: Any) -> Components:
         return as_components(value.val) if isinstance(value, Literal) else values[value]
 
-    for equation in jaxpr.eqns:
+    for equation in _needed(jaxpr):
         results = _apply(equation, [read(value) for value in equation.invars])
         values |= dict(zip(equation.outvars, results, strict=True))
     return [read(value) for value in jaxpr.outvars]
+
+
+def _needed(jaxpr: Any) -> list[Any]:
+    """Returns the operations that the results depend on."""
+    needed, found = set(map(id, jaxpr.outvars)), []
+    for equation in reversed(jaxpr.eqns):
+        if any(id(value) in needed for value in equation.outvars):
+            needed |= set(map(id, equation.invars))
+            found.append(equation)
+    return found[::-1]
 
 
 def _apply(equation: Any, args: list[Components]) -> list[Components]:

@@ -15,7 +15,8 @@ from jaxtyping import Array
 
 from jaxcast.backends.cpu import MOST_WORK, has_kernels
 from jaxcast.backends.dispatch import batched_in_front, by_platform
-from jaxcast.dynamics.kernels import solve_on_gpu
+from jaxcast.dynamics.kernels.gpu import solve_on_gpu
+from jaxcast.dynamics.kernels.tpu import solve_on_tpu
 from jaxcast.dynamics.loops import advance, advance_unrolled, as_state, components_of
 from jaxcast.dynamics.noise import AnySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, in_dtype, model_axes, num_models, run_plan
@@ -136,6 +137,7 @@ def _for_many(plan: SolvePlan, structure: Any, is_own: tuple[bool, ...], has_own
             h,
             cpu=of_leaves(solve_tiles),
             cuda=of_leaves(solve_on_gpu),
+            tpu=of_leaves(solve_on_tpu),
         )
 
     @many.def_vmap

@@ -9,7 +9,8 @@ import jaxcast
 from jaxcast.backends.components import as_components, evaluate
 from jaxcast.clock import split
 from jaxcast.dynamics import solve as programs
-from jaxcast.dynamics.kernels import solve_on_gpu
+from jaxcast.dynamics.kernels.gpu import solve_on_gpu
+from jaxcast.dynamics.kernels.tpu import solve_on_tpu
 from jaxcast.dynamics.plan import SolvePlan, in_dtype
 
 OLD_JAX = jax.__version_info__ < (0, 11)
@@ -51,12 +52,12 @@ def close(actual, expected, tolerance=1e-13):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-def both(system, plan, u0, t0=0.5, h=0.01):
+def both(system, plan, u0, t0=0.5, h=0.01, solve_many=solve_on_gpu):
     """Returns what the kernel computes, and the plain program."""
     numbers = system if u0.dtype == jnp.float64 else system.with_all_digits()
     numbers, t0, h = in_dtype(numbers, u0.dtype), split(t0, u0.dtype), split(h, u0.dtype)
     is_own = jax.tree.map(lambda _: False, numbers)
-    kernel = jax.jit(lambda system, u0: solve_on_gpu(plan, system, is_own, u0, t0, h, interpret=True))(numbers, u0)
+    kernel = jax.jit(lambda system, u0: solve_many(plan, system, is_own, u0, t0, h, interpret=True))(numbers, u0)
     return kernel, jax.vmap(lambda u: programs.solve_reference(plan, numbers, u, t0, h))(u0)
 
 
@@ -86,6 +87,20 @@ def test_recorded_states_are_those_of_the_plain_program(name):
 def test_float32_is_the_same_to_rounding(name):
     system = SYSTEMS[name]
     close(*both(system, SolvePlan(0, None, 5), starts(system, 5, np.float32)), 1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_tpu_they_are_the_same_too(name):
+    system = SYSTEMS[name]
+    u0 = starts(system, 5, np.float32)
+    close(*both(system, SolvePlan(3, 3, 2), u0, solve_many=solve_on_tpu), 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num", "num_steps"), [(1025, 2), (9000, 1), (3, 1025)])
+def test_on_a_tpu_there_may_be_many_blocks_and_chunks_of_steps(num, num_steps):
+    system, u0 = SYSTEMS["lorenz63"], starts(SYSTEMS["lorenz63"], num, np.float32)
+    close(*both(system, SolvePlan(0, None, num_steps), u0, h=1e-4, solve_many=solve_on_tpu), 1e-5)
 
 
 @pytest.mark.slow
@@ -129,7 +144,7 @@ def lowered(platform, run, *args):
 
 
 @pytest.mark.skipif(not OLD_JAX, reason="later ones lower a kernel only where there is the device")
-@pytest.mark.parametrize(("platform", "call"), [("cuda", "xla.gpu.triton")])
+@pytest.mark.parametrize(("platform", "call"), [("cuda", "xla.gpu.triton"), ("tpu", "tpu_custom_call")])
 def test_an_ensemble_is_one_kernel_of_the_platform(platform, call):
     u0 = starts(SYSTEMS["lorenz63"], 300, np.float32)
     final = lowered(platform, lambda u: jaxcast.final_states(SYSTEMS["lorenz63"], u, duration=0.1), u0)

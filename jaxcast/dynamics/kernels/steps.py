@@ -1,15 +1,7 @@
-"""Many states at once on a GPU or TPU: their whole time loop is one kernel.
-
-XLA makes a kernel for each component of each step, and each of them reads all states from memory
-and computes the step anew. Here a block of states stays in registers for all steps. The step is
-that of the plain program, taken number by number (`components`), so it can be that of any system
-whose vector field is made of operations on numbers. What cannot raises NotImplementedError, or
-fails to lower; then the plain program runs (`by_platform`).
-"""
+"""A step of one state as a program of single numbers, and what runs it on blocks of states."""
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,14 +13,13 @@ from jaxcast.backends.components import MOST_OPERATIONS, as_components, evaluate
 from jaxcast.clock import Instant, after_steps, shifted
 from jaxcast.dynamics.loops import as_state, components_of
 from jaxcast.dynamics.noise import AnySystem, NoisySystem
-from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis
+from jaxcast.dynamics.plan import first_of, has_axis
 from jaxcast.dynamics.schedules import Schedule, SmoothSchedule
 from jaxcast.dynamics.solvers import stepper_of
 from jaxcast.dynamics.systems import System
 
 _MOST_KNOWN = 2**24
 """The most values of schedules that are computed before the steps."""
-_WARPS = 4
 
 
 class _Known(SmoothSchedule):
@@ -46,7 +37,7 @@ class _Known(SmoothSchedule):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Problem:
+class Problem:
     """A step of one state as a program of single numbers, and all that it needs.
 
     Args:
@@ -68,87 +59,7 @@ class _Problem:
     first: int
 
 
-def solve_on_gpu(
-    plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: Any, h: Any, *, interpret: bool = False
-) -> Array:
-    """Simulates many states in one kernel of a GPU.
-
-    Args:
-        plan: the numbers of steps.
-        system: shared numbers, and arrays with a number for each state.
-        is_own: which leaves of the system have a number for each state.
-        u0: the states (n, dim).
-        t0: one time, or one for each state.
-        h: the step.
-        interpret: whether to run the kernel on a CPU, step by step, for a test.
-
-    Returns:
-        The states (n, time, dim), or the last ones (n, dim).
-
-    Raises:
-        NotImplementedError: for a step that is not made of operations on single numbers.
-    """
-    from jax.experimental import pallas as pl  # a third of a second, which only a GPU pays
-    from jax.experimental.pallas import triton
-
-    problem = _problem(plan, system, is_own, u0, t0, h)
-    n, dim = u0.shape
-    size = 256 if dim * u0.dtype.itemsize <= 16 else 128
-    recorded = () if plan.num_samples is None else (plan.num_samples,)
-    kernel = partial(_gpu_kernel, plan, problem, n, size)
-    result: Array = pl.pallas_call(
-        kernel,
-        grid=(-(-n // size),),
-        # Like u0, as under shard_map it must vary over the same devices.
-        out_shape=jax.eval_shape(lambda u: jnp.zeros_like(u, shape=(n, *recorded, dim)), u0),
-        compiler_params=triton.CompilerParams(num_warps=_WARPS),
-        interpret=interpret,
-        name="jaxcast_ensemble",
-    )(u0, *problem.own, *problem.shared, *problem.known)
-    return result
-
-
-def _gpu_kernel(plan: SolvePlan, problem: _Problem, n: int, size: int, u0: Any, *refs: Any) -> None:
-    """Simulates the states of one block."""
-    from jax.experimental import pallas as pl
-    from jax.experimental.pallas import triton
-
-    *inputs, out = refs
-    rows = pl.program_id(0) * size + jnp.arange(size, dtype=jnp.int32)
-    is_one = rows < n
-
-    def column(ref: Any, index: Any) -> Any:
-        return triton.load(ref.at[(rows, *index)], mask=is_one, other=0)
-
-    num_own, num_shared = len(problem.own), len(problem.shared)
-    own = [_filled(ref.shape[1:], partial(column, ref)) for ref in inputs[:num_own]]
-    shared = [_filled(ref.shape, lambda index, ref=ref: ref[index or ...]) for ref in inputs[num_own:][:num_shared]]
-    known = inputs[num_own + num_shared :]
-
-    def values(number: Any) -> list[Any]:
-        return [_filled(ref.shape[1:], lambda index, ref=ref: ref[(number, *index)]) for ref in known]
-
-    def put(sample: tuple[Any, ...], carried: list[Any]) -> None:
-        for number, component in enumerate(_state(problem, carried)):
-            triton.store(out.at[(rows, *sample, number)], _lanes(component, (size,), out.dtype), mask=is_one)
-
-    advance = partial(_advance, problem, own, shared, values, (size,))
-    carried = _enter(problem, own, shared, _filled(u0.shape[1:], partial(column, u0)), (size,))
-    if plan.num_samples is None:
-        put((), advance(carried, 0, plan.num_substeps))
-        return
-    carried = advance(carried, 0, plan.num_transient)
-    put((0,), carried)
-
-    def sample(number: Any, carried: list[Any]) -> list[Any]:
-        carried = advance(carried, plan.num_transient + (number - 1) * plan.num_substeps, plan.num_substeps)
-        put((number,), carried)
-        return carried
-
-    jax.lax.fori_loop(1, plan.num_samples, sample, carried)
-
-
-def _filled(shape: tuple[int, ...], number: Any) -> Any:
+def filled(shape: tuple[int, ...], number: Any) -> Any:
     """Returns components, each as a function of its index."""
     components = np.empty(shape, object)
     for index in np.ndindex(shape):
@@ -156,41 +67,41 @@ def _filled(shape: tuple[int, ...], number: Any) -> Any:
     return components
 
 
-def _lanes(number: Any, lanes: tuple[int, ...], dtype: Any) -> Any:
+def as_lanes(number: Any, lanes: tuple[int, ...], dtype: Any) -> Any:
     """Returns one number for each state of a block."""
     return jnp.broadcast_to(jnp.asarray(number, dtype), lanes)
 
 
-def _enter(problem: _Problem, own: list[Any], shared: list[Any], u: Any, lanes: tuple[int, ...]) -> list[Any]:
+def enter_steps(problem: Problem, own: list[Any], shared: list[Any], u: Any, lanes: tuple[int, ...]) -> list[Any]:
     """Returns the numbers that the steps carry."""
     found = evaluate(problem.enter, *own, *shared, u)
     return _flat(problem, found, lanes)
 
 
-def _flat(problem: _Problem, carried: list[Any], lanes: tuple[int, ...]) -> list[Any]:
+def _flat(problem: Problem, carried: list[Any], lanes: tuple[int, ...]) -> list[Any]:
     dtypes = [aval.dtype for aval in problem.enter.out_avals]
-    return [_lanes(x, lanes, dtype) for a, dtype in zip(carried, dtypes, strict=True) for x in a.ravel()]
+    return [as_lanes(x, lanes, dtype) for a, dtype in zip(carried, dtypes, strict=True) for x in a.ravel()]
 
 
-def _unflat(problem: _Problem, numbers: list[Any]) -> list[Any]:
+def _unflat(problem: Problem, numbers: list[Any]) -> list[Any]:
     given = iter(numbers)
-    return [_filled(aval.shape, lambda _: next(given)) for aval in problem.enter.out_avals]
+    return [filled(aval.shape, lambda _: next(given)) for aval in problem.enter.out_avals]
 
 
-def _state(problem: _Problem, numbers: list[Any]) -> list[Any]:
+def state_of(problem: Problem, numbers: list[Any]) -> list[Any]:
     (u,) = evaluate(problem.leave, *_unflat(problem, numbers))
     return list(u)
 
 
-def _advance(
-    problem: _Problem,
+def advance_all(
+    problem: Problem,
     own: list[Any],
     shared: list[Any],
     values: Any,
     lanes: tuple[int, ...],
     numbers: list[Any],
     start: Any,
-    num_steps: int,
+    num_steps: Any,
 ) -> list[Any]:
     """Takes steps number start, start + 1, ... of all."""
 
@@ -202,10 +113,15 @@ def _advance(
         found = evaluate(problem.step, *own, *shared, *values(number), k, *_unflat(problem, numbers))
         return _flat(problem, found, lanes)
 
-    return jax.lax.fori_loop(0, num_steps, step, numbers) if num_steps else numbers
+    if isinstance(num_steps, int):
+        # Counters of 32 bits: a TPU has no others.
+        return jax.lax.fori_loop(np.int32(0), np.int32(num_steps), step, numbers) if num_steps else numbers
+    return jax.lax.fori_loop(np.int32(0), num_steps, step, numbers)
 
 
-def _problem(plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: Any, h: Any) -> _Problem:
+def make_problem(
+    solver: str | None, system: AnySystem, is_own: Any, u0: Array, t0: Any, h: Any, numbers: range
+) -> Problem:
     """Makes the programs of one state.
 
     The values of schedules that all states share are computed before, once for each step.
@@ -213,12 +129,10 @@ def _problem(plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: Any
     if isinstance(system, NoisySystem):
         raise NotImplementedError("random numbers in a kernel")
     axes = jax.tree.map(lambda yes: 0 if yes else None, is_own)
-    first = -plan.num_transient if plan.num_samples is not None else 0
-    num_steps = plan.num_substeps if plan.num_samples is None else (plan.num_samples - 1) * plan.num_substeps - first
     is_known = _known_schedules(is_own, has_axis(t0))
-    ks = first + jnp.arange(num_steps)
+    ks = numbers.start + jnp.arange(len(numbers))
     values = jax.vmap(lambda k: _stages(system, is_known, t0, h, k))(ks) if any(is_known) else []
-    known, of_known = _as_table(values, num_steps)
+    known, of_known = _as_table(values, len(numbers))
     one_t0 = jax.tree.map(lambda t: t[0], t0) if has_axis(t0) else t0
     one = first_of(system, axes)
     of_arguments: Any = jax.tree.structure((one, one_t0, h))
@@ -237,28 +151,28 @@ def _problem(plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: Any
 
     def enter(own: Any, shared: Any, u: Any) -> Any:
         system, _, h = restored(own, shared)
-        return stepper_of(system, plan.solver, h).enter(components_of(system, u))
+        return stepper_of(system, solver, h).enter(components_of(system, u))
 
     def step(own: Any, shared: Any, values: Any, k: Any, carried: Any) -> Any:
         system, t0, h = restored(own, shared)
         system = _with_values(system, is_known, of_known(values))
-        return stepper_of(system, plan.solver, h).step_after(t0, k, carried, h)
+        return stepper_of(system, solver, h).step_after(t0, k, carried, h)
 
     def leave(carried: Any) -> Any:
-        return as_state(stepper_of(one, plan.solver, h).leave(carried))
+        return as_state(stepper_of(one, solver, h).leave(carried))
 
     one_of_each = [leaf[0] for leaf in own]
     carried = jax.eval_shape(enter, one_of_each, shared, u0[0])
     k = jnp.zeros((), jnp.int32 if isinstance(h, Instant) else h.dtype)
     row = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in known]
-    problem = _Problem(
+    problem = Problem(
         jax.make_jaxpr(step)(one_of_each, shared, row, k, carried),
         jax.make_jaxpr(enter)(one_of_each, shared, u0[0]),
         jax.make_jaxpr(leave)(carried),
         own,
         shared,
         known,
-        first,
+        numbers.start,
     )
     if num_operations(problem.step) > MOST_OPERATIONS:
         raise NotImplementedError("too many operations for one kernel")

@@ -1,0 +1,98 @@
+"""The kernel of a GPU, which Triton compiles: a thread holds one state or two."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxcast.dynamics.kernels.steps import Problem, advance_all, as_lanes, enter_steps, filled, make_problem, state_of
+from jaxcast.dynamics.noise import AnySystem
+from jaxcast.dynamics.plan import SolvePlan
+
+_WARPS = 4
+
+
+def solve_on_gpu(
+    plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: Any, h: Any, *, interpret: bool = False
+) -> Array:
+    """Simulates many states in one kernel of a GPU.
+
+    Args:
+        plan: the numbers of steps.
+        system: shared numbers, and arrays with a number for each state.
+        is_own: which leaves of the system have a number for each state.
+        u0: the states (n, dim).
+        t0: one time, or one for each state.
+        h: the step.
+        interpret: whether to run the kernel on a CPU, step by step, for a test.
+
+    Returns:
+        The states (n, time, dim), or the last ones (n, dim).
+
+    Raises:
+        NotImplementedError: for a step that is not made of operations on single numbers.
+    """
+    from jax.experimental import pallas as pl  # a third of a second, which only a GPU pays
+    from jax.experimental.pallas import triton
+
+    first, num_steps = -plan.num_transient, (plan.num_samples or 1) * plan.num_substeps - plan.num_substeps
+    if plan.num_samples is None:
+        first, num_steps = 0, plan.num_substeps
+    problem = make_problem(plan.solver, system, is_own, u0, t0, h, range(first, num_steps))
+    n, dim = u0.shape
+    size = 256 if dim * u0.dtype.itemsize <= 16 else 128
+    recorded = () if plan.num_samples is None else (plan.num_samples,)
+    kernel = partial(_gpu_kernel, plan, problem, n, size)
+    result: Array = pl.pallas_call(
+        kernel,
+        grid=(-(-n // size),),
+        # Like u0, as under shard_map it must vary over the same devices.
+        out_shape=jax.eval_shape(lambda u: jnp.zeros_like(u, shape=(n, *recorded, dim)), u0),
+        compiler_params=triton.CompilerParams(num_warps=_WARPS),
+        interpret=interpret,
+        name="jaxcast_ensemble",
+    )(u0, *problem.own, *problem.shared, *problem.known)
+    return result
+
+
+def _gpu_kernel(plan: SolvePlan, problem: Problem, n: int, size: int, u0: Any, *refs: Any) -> None:
+    """Simulates the states of one block."""
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+
+    *inputs, out = refs
+    rows = pl.program_id(0) * size + jnp.arange(size, dtype=jnp.int32)
+    is_one = rows < n
+
+    def column(ref: Any, index: Any) -> Any:
+        return triton.load(ref.at[(rows, *index)], mask=is_one, other=0)
+
+    num_own, num_shared = len(problem.own), len(problem.shared)
+    own = [filled(ref.shape[1:], partial(column, ref)) for ref in inputs[:num_own]]
+    shared = [filled(ref.shape, lambda index, ref=ref: ref[index or ...]) for ref in inputs[num_own:][:num_shared]]
+    known = inputs[num_own + num_shared :]
+
+    def values(number: Any) -> list[Any]:
+        return [filled(ref.shape[1:], lambda index, ref=ref: ref[(number, *index)]) for ref in known]
+
+    def put(sample: tuple[Any, ...], carried: list[Any]) -> None:
+        for number, component in enumerate(state_of(problem, carried)):
+            triton.store(out.at[(rows, *sample, number)], as_lanes(component, (size,), out.dtype), mask=is_one)
+
+    advance = partial(advance_all, problem, own, shared, values, (size,))
+    carried = enter_steps(problem, own, shared, filled(u0.shape[1:], partial(column, u0)), (size,))
+    if plan.num_samples is None:
+        put((), advance(carried, 0, plan.num_substeps))
+        return
+    carried = advance(carried, 0, plan.num_transient)
+    put((0,), carried)
+
+    def sample(number: Any, carried: list[Any]) -> list[Any]:
+        carried = advance(carried, plan.num_transient + (number - 1) * plan.num_substeps, plan.num_substeps)
+        put((number,), carried)
+        return carried
+
+    jax.lax.fori_loop(np.int32(1), np.int32(plan.num_samples), sample, carried)
