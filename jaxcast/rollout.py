@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.backends.tpu import no_float64_on_tpu
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.registry import Saveable
@@ -392,6 +393,7 @@ def _roll(
     cell: Cell, xs: Input, state: RolloutState | None, key: Any, *, known: bool | None, num_steps: int
 ) -> tuple[RolloutState, Output]:
     """Scans over the steps. `known` is static if it is the same at every step, which saves work."""
+    xs = xs._replace(value=no_float64_on_tpu(xs.value))
     is_whole = xs.value is not None and jnp.issubdtype(xs.value.dtype, jnp.integer)
     if is_whole and not cell.reads_tokens:
         # Forecasts of counts have fractions.

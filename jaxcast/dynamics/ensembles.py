@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.backends.dispatch import wide_jit
+from jaxcast.backends.tpu import no_float64_on_tpu
 from jaxcast.clock import is_narrow, split
 from jaxcast.dynamics.noise import AnySystem, Noise, NoisySystem, with_noise
 from jaxcast.dynamics.plan import SolvePlan, model_axes, num_models
@@ -192,7 +193,7 @@ def _checked_tile(tile_size: int | None) -> int | None:
 
 @partial(wide_jit, static_argnames=("plan", "mesh"))
 def _spread(system: AnySystem, u0: Array, h: Any, t0: Any, *, plan: SolvePlan, mesh: Mesh) -> Array:
-    h, t0 = split(h, u0.dtype), split(t0, u0.dtype)
+    u0, h, t0 = no_float64_on_tpu(u0), split(h, u0.dtype), split(t0, u0.dtype)
     models = num_models(system, u0.dtype)  # once, as it traces the vector field
     if models not in (None, len(u0)):
         raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.backends.tpu import no_float64_on_tpu
 from jaxcast.clock import HasStep, Instant, is_narrow, split
 from jaxcast.dynamics.adaptive import ADAPTIVE, adaptive_states
 from jaxcast.dynamics.noise import AnySystem, Noise, check_one_key, with_noise
@@ -236,13 +237,13 @@ def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
 
 @partial(jax.jit, static_argnames="plan")
 def _recorded(system: AnySystem, u0: Array, t0: Any, h: Any, *, plan: SolvePlan) -> Array:
-    return solve(plan, system, u0, t0, h)
+    return solve(plan, system, no_float64_on_tpu(u0), t0, h)
 
 
 @partial(jax.jit, static_argnames="plan")
 def _simulate(system: AnySystem, u0: Array, t0: Scalar, dt: Scalar, *, plan: SolvePlan) -> Trajectory:
     t0, dt = jnp.asarray(t0, u0.dtype), jnp.asarray(dt, u0.dtype)
-    states = solve(plan, system, u0, t0, dt / plan.num_substeps)
+    states = solve(plan, system, no_float64_on_tpu(u0), t0, dt / plan.num_substeps)
     return Trajectory(t0 + jnp.arange(plan.num_samples) * dt, states)
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
+from jaxcast.backends.tpu import no_float64_on_tpu
 from jaxcast.errors import InputError
 from jaxcast.limits import check_memory
 from jaxcast.pytrees import fingerprint
@@ -347,6 +348,7 @@ def run_epochs(
 
     def run_one(run: Run, shared: tuple[PyTree, PyTree, Array, Array]) -> Run:
         data, validation, start, stop = shared
+        run = run._replace(params=no_float64_on_tpu(run.params))
         restored = partial(nnx.merge, graph)
 
         def step(params: Any, opt_state: Any, loss: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
