@@ -1,4 +1,4 @@
-"""`experiments.assimilation`: its baselines against formulas, direct insertion, and a run on small numbers."""
+"""`experiments.assimilation`: its baselines against formulas, and a run on small numbers."""
 
 import json
 
@@ -11,7 +11,6 @@ import jaxcast
 from experiments.assimilation import filters
 from experiments.assimilation import page as assimilation_page
 from experiments.assimilation.baselines import StaticFilter
-from experiments.assimilation.pools import inserted
 from experiments.assimilation.settings import METHODS, SETTINGS
 
 
@@ -43,15 +42,6 @@ def test_rows_are_means_over_truths():
     assert (row["rmse"], row["rmse_worst"], row["num_truths"]) == (pytest.approx(0.6), 0.7, 2)
     assert row["rmse_error"] == pytest.approx(np.std([0.5, 0.7], ddof=1) / 2**0.5)
     assert row["spread_to_error"] == pytest.approx(np.sqrt(1.1 * 0.3 / 0.4))
-
-
-def test_direct_insertion_starts_from_the_candidates_mean():
-    values = jnp.asarray([[1.0, np.nan, np.nan], [2.0, np.nan, 4.0]])
-    filled, known = inserted(values)
-    np.testing.assert_array_equal(known, [[True, True, True], [True, False, True]])
-    assert np.isfinite(filled).all()
-    np.testing.assert_array_equal(filled[:, 0], [1.0, 2.0])
-    assert 25 < float(filled[0, 2]) < 45
 
 
 def test_names_and_settings_are_those_of_the_published_table():
