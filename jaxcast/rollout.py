@@ -14,12 +14,16 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.backends.dispatch import by_platform
 from jaxcast.backends.tpu import no_float64_on_tpu
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.registry import Saveable
 from jaxcast.sampling import check_exogenous, exact_times, with_all_digits
 from jaxcast.types import Info
+
+_STEPS_AT_ONCE = 4
+"""Steps in one pass of a loop on a GPU, where a pass launches kernels of its own."""
 
 
 class Input(NamedTuple):
@@ -413,7 +417,10 @@ def _roll(
         carry, output = cell(state.carry, Input(value, is_known, x.exogenous))
         return RolloutState(carry, output), output
 
-    return jax.lax.scan(step, state, (jnp.arange(num_steps), xs), length=num_steps)
+    def scanned(state: RolloutState, steps: Any, unroll: int = 1) -> tuple[RolloutState, Output]:
+        return jax.lax.scan(step, state, steps, length=num_steps, unroll=unroll)
+
+    return by_platform(scanned, state, (jnp.arange(num_steps), xs), cuda=partial(scanned, unroll=_STEPS_AT_ONCE))
 
 
 def _start(cell: Cell, first: tuple[Any, Any]) -> RolloutState:

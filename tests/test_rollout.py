@@ -301,3 +301,12 @@ def test_what_does_not_fit_together_is_refused(attention, candidates, trajectory
         jaxcast.open_loop(jaxcast.Forecaster(attention, candidates), states[:8], trajectory.times[:7])
     with pytest.raises(jaxcast.InputError, match="num_delays must be at least 1, got 0"):
         jaxcast.AdditiveAttention(dim=3, num_delays=0, hidden_size=4, key=jax.random.key(0))
+
+
+def test_a_gpu_takes_several_steps_in_a_pass():
+    cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
+    traced = jax.jit(lambda history: jaxcast.forecast(cell, history, 20).forecast).trace(jnp.ones((2, 1)))
+    on_cpu, on_gpu = (traced.lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda"))
+    in_passes = "tensor<4x4x1xf64>"  # four passes of four steps; three more steps follow
+    assert in_passes in on_gpu
+    assert in_passes not in on_cpu

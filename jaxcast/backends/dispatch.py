@@ -79,17 +79,19 @@ def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[
     if is_traced(closed[0].consts):
         # What the programs close over must become arguments now: later it is unknown.
         closed += [jax.make_jaxpr(program)(*leaves) for program in programs[1:]]
-        ends = [sum(len(one.consts) for one in closed[:n]) for n in range(len(closed) + 1)]
         outer = [constant for one in closed for constant in one.consts]
-        programs = [partial(_of_constants, one, ends[n], ends[n + 1], len(outer)) for n, one in enumerate(closed)]
+    num_outer, end = len(outer), 0
+    for n, one in enumerate(closed):  # so that they are not traced again for every transformation
+        first, end = (end, end + len(one.consts)) if outer else (0, 0)
+        programs[n] = _under_settings(partial(_of_constants, one, first, end, num_outer))
     chosen = _Programs(programs[0], tuple(zip(special, programs[1:], strict=True)), tuple(closed[0].out_avals))
     result: Result = found["structure"].unflatten(_choose(chosen, *outer, *leaves))
     return result
 
 
 def _of_constants(closed: Any, first: int, last: int, num: int, *args: Any) -> list[Any]:
-    """Evaluates a program whose constants are numbers first to last of the first arguments."""
-    results: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, args[first:last], *args[num:])
+    """Evaluates a program whose constants, if there are any, are numbers first to last of the first arguments."""
+    results: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, args[first:last] if num else closed.consts, *args[num:])
     return results
 
 
@@ -120,8 +122,8 @@ def _choose_jvp(programs: _Programs, primals: Any, tangents: Any) -> Any:
         given = iter(moving)
         return programs.default(*(next(given) if yes else still for still, yes in zip(primals, moves, strict=True)))
 
-    moving = [[a for a, yes in zip(all_of, moves, strict=True) if yes] for all_of in (primals, tangents)]
-    return jax.tree.map(batched_in_front, jax.jvp(of_moving, *moving))
+    points, directions = ([a for a, yes in zip(all_of, moves, strict=True) if yes] for all_of in (primals, tangents))
+    return jax.tree.map(batched_in_front, jax.jvp(of_moving, points, directions))
 
 
 def batched_in_front(a: Array) -> Array:

@@ -85,11 +85,9 @@ def over_time(
 def _forward(
     equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None, *, save: bool = True
 ) -> tuple[Any, Any]:
-    how = {"equations": equations, "save": save}
-    elsewhere = partial(_forward_elsewhere, **how)
-    outputs, saved = by_platform(
-        partial(_forward_on_cpu, **how), weights, carry, xs, mask, cuda=elsewhere, tpu=elsewhere
-    )
+    on_cpu = partial(_forward_on_cpu, equations=equations, save=save)
+    elsewhere = partial(_forward_elsewhere, equations=equations, save=save)
+    outputs, saved = by_platform(on_cpu, weights, carry, xs, mask, cuda=elsewhere, tpu=elsewhere)
     return outputs, (weights, xs, mask, saved)
 
 

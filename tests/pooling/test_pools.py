@@ -99,6 +99,13 @@ def test_attention_of_other_sizes_is_the_same_where_it_is_differentiated(change)
         pool(jaxcast.pooling.Memory(states[None], errors), forecasts)
 
 
+def test_attention_is_the_same_on_a_gpu(attention, samples, monkeypatch):
+    memory, forecasts = jax.tree.map(lambda a: a[:3], (samples.memory, samples.forecasts))
+    expected = attention.weigh(memory, forecasts)
+    monkeypatch.setattr("jaxcast.pooling.attention.by_platform", lambda _, *args, cuda: cuda(*args))
+    np.testing.assert_allclose(attention.weigh(memory, forecasts), expected, rtol=1e-12)
+
+
 def test_scaled_attention_is_the_published_equation(pools, samples):
     pool, memory = pools["scaled"], jax.tree.map(lambda a: a[7], samples.memory)
     states, errors = map(np.asarray, memory)
