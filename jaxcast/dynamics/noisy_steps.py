@@ -100,11 +100,13 @@ class AdditiveSteps(Stepper):
     def step_after(self, t0: Any, num_steps: Any, carried: Noisy, h: Any, finish: Finish = as_it_is) -> Noisy:
         u = carried.state
         step = step_for(u, h)
-        generator, change = increments(carried.generator, u, step)
-        generator, area = increments(generator, u, step / 12)
+        # Each apart from the step: together they would be more than XLA for CPU turns into vectors.
+        generator, change = finish(increments(carried.generator, u, step))
+        generator, area = finish(increments(generator, u, step / 12))
         t = after_steps(t0, num_steps, h)
         times = t, shifted(t, step / 2), shifted(t, step)
-        return Noisy(runge_kutta_step(self.system, self.noise, times, u, step, Increments(change, area)), generator)
+        new = runge_kutta_step(self.system, self.noise, times, u, step, Increments(change, area))
+        return Noisy(finish(new), generator)
 
 
 def generator_for(u: Components, seed: Any) -> Generator:
