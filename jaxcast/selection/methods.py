@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxcast.dynamics.candidates import ForecastMap
-from jaxcast.dynamics.coordinates import coordinates_of
+from jaxcast.dynamics.coordinates import varying_parameters
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.forecasters.nvar import fit_nvar
 from jaxcast.forecasters.reservoir import fit_reservoir
@@ -187,7 +187,7 @@ def _hybrid_settings(data: PoolData) -> Sequence[dict[str, Any]]:
 
 def _regime(data: PoolData) -> Cell:
     assert data.forecast_map is not None
-    found = coordinates_of(data.forecast_map)
+    found = varying_parameters(data.forecast_map)
     return fit_regime(data.trajectory, forecast_map=data.forecast_map, coordinates=None if found is None else found[1])
 
 

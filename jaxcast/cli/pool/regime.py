@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.dynamics.candidates import forecasts_along
-from jaxcast.dynamics.coordinates import coordinates_of
+from jaxcast.dynamics.coordinates import varying_parameters
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory
 from jaxcast.errors import InputError
 from jaxcast.pooling.cell import Forecaster
@@ -44,7 +44,7 @@ def check_input(trajectory: Trajectory, candidates: FlowMap) -> None:
         InputError: for what the fit would refuse.
     """
     check_trajectory(trajectory)
-    found = coordinates_of(candidates)
+    found = varying_parameters(candidates)
     check_ensemble(
         trajectory.states,
         forecasts_along(candidates, trajectory),
@@ -66,7 +66,7 @@ def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[AnyRegimeForeca
     Raises:
         InputError: where the result of the fit is not finite.
     """
-    found = coordinates_of(candidates)
+    found = varying_parameters(candidates)
     cell, trial = fit_and_trial(trajectory, forecast_map=candidates, coordinates=None if found is None else found[1])
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(cell)):
         raise InputError(
@@ -163,9 +163,9 @@ def findings(cell: AnyRegimeForecaster) -> dict[str, Any]:
         cell: The forecaster.
     """
     emulator = cell.emulator
-    found = coordinates_of(cell.forecast_map)
+    found = varying_parameters(cell.forecast_map)
     shared = {
-        "parameter": None if found is None else found[0],
+        "parameter": None if found is None else ", ".join(found[0]),
         "emulator_error": float(emulator.error),
         "is_corrected": cell.is_corrected,
         "unit": emulator.unit.tolist(),
