@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxcast.backends.primitives import ELEMENTWISE, has_equations
 
@@ -25,12 +25,13 @@ Components = Any
 """NumPy's array, of objects, of one component for each number of an array."""
 
 
-def evaluate(closed: Any, *args: Components) -> list[Components]:
+def evaluate(closed: Any, *args: Components, fused: Callable[[Any, Any, Any], Any] | None = None) -> list[Components]:
     """Evaluates a program on components.
 
     Args:
         closed: the program, a closed jaxpr.
         args: its arguments.
+        fused: computes a b + c with one rounding, if the kernel has no compiler that does.
 
     Returns:
         The components of its results.
@@ -38,7 +39,7 @@ def evaluate(closed: Any, *args: Components) -> list[Components]:
     Raises:
         NotImplementedError: for an operation that is not made of operations on single numbers.
     """
-    return _evaluate(closed.jaxpr, [as_components(constant) for constant in closed.consts], args)
+    return _Evaluation(fused).of_closed(closed, args)
 
 
 def num_operations(closed: Any) -> int:
@@ -83,18 +84,6 @@ def as_components(array: Any) -> Components:
     raise NotImplementedError("an array that is traced has no components yet")
 
 
-def _evaluate(jaxpr: Any, constants: list[Components], args: Any) -> list[Components]:
-    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True))
-
-    def read(value: Any) -> Components:
-        return as_components(value.val) if isinstance(value, Literal) else values[value]
-
-    for equation in _needed(jaxpr):
-        results = _apply(equation, [read(value) for value in equation.invars])
-        values |= dict(zip(equation.outvars, results, strict=True))
-    return [read(value) for value in jaxpr.outvars]
-
-
 def _needed(jaxpr: Any) -> list[Any]:
     """Returns the operations that the results depend on."""
     needed, found = set(map(id, jaxpr.outvars)), []
@@ -105,45 +94,87 @@ def _needed(jaxpr: Any) -> list[Any]:
     return found[::-1]
 
 
-def _apply(equation: Any, args: list[Components]) -> list[Components]:
-    """Carries out one operation."""
-    name, params = equation.primitive.name, equation.params
-    if name == "cond":
-        return _branches(params["branches"], args)
-    if name in _CALLS:
-        inner = params.get("call_jaxpr", params.get("jaxpr"))
-        if not has_equations(inner):
-            raise NotImplementedError(name)
-        constants = [as_components(constant) for constant in inner.consts] if hasattr(inner, "consts") else []
-        return _evaluate(inner.jaxpr if constants or hasattr(inner, "consts") else inner, constants, args)
-    if name in _MOVES:
-        moved = _MOVES[name](*args, **params)
-        return list(moved) if isinstance(moved, list | tuple) else [moved]
-    if name in _REDUCTIONS:
-        return [_reduced(_REDUCTIONS[name], args[0], params["axes"])]
-    if name == "dot_general":
-        return [_product(args[0], args[1], params["dimension_numbers"])]
-    if name == "iota":
-        shape, axis = params["shape"], params["dimension"]
-        row = np.arange(shape[axis], dtype=params["dtype"]).reshape([-1 if n == axis else 1 for n in range(len(shape))])
-        return [as_components(np.broadcast_to(row, shape))]
-    if name not in ELEMENTWISE or equation.primitive.multiple_results:
-        raise NotImplementedError(f"{name} is not an operation on single numbers")
-    result = np.empty(equation.outvars[0].aval.shape, object)
-    for index in np.ndindex(result.shape):
-        result[index] = _operation(equation.primitive, [arg[index] if arg.ndim else arg[()] for arg in args], params)
-    return [result]
+class _Evaluation:
+    """Carries out operations, and remembers the products among their results.
 
+    Args:
+        fused: as for `evaluate`.
+    """
 
-def _operation(primitive: Any, numbers: list[Any], params: Any) -> Any:
-    """Carries out an operation on numbers, and blocks of them of one shape."""
-    shape = jnp.broadcast_shapes(*map(np.shape, numbers))
-    if primitive.name == "round":
-        return _rounded(numbers[0])
-    if not any(isinstance(number, jax.core.Tracer) for number in numbers):
-        with jax.ensure_compile_time_eval():
-            return np.asarray(primitive.bind(*numbers, **params))[()]
-    return primitive.bind(*(x if np.shape(x) == shape else jnp.broadcast_to(x, shape) for x in numbers), **params)
+    def __init__(self, fused: Callable[[Any, Any, Any], Any] | None) -> None:
+        self.fused = fused
+        self.products: dict[int, tuple[Any, Any, Any]] = {}
+
+    def of_closed(self, closed: Any, args: Any) -> list[Components]:
+        return self.of_jaxpr(closed.jaxpr, [as_components(constant) for constant in closed.consts], args)
+
+    def of_jaxpr(self, jaxpr: Any, constants: list[Components], args: Any) -> list[Components]:
+        values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True))
+
+        def read(value: Any) -> Components:
+            return as_components(value.val) if isinstance(value, Literal) else values[value]
+
+        for equation in _needed(jaxpr):
+            results = self.of_equation(equation, [read(value) for value in equation.invars])
+            values |= dict(zip(equation.outvars, results, strict=True))
+        return [read(value) for value in jaxpr.outvars]
+
+    def of_equation(self, equation: Any, args: list[Components]) -> list[Components]:
+        """Carries out one operation."""
+        name, params = equation.primitive.name, equation.params
+        if name == "cond":
+            return _chosen(args[0][()], [self.of_closed(branch, args[1:]) for branch in params["branches"]])
+        if name in _CALLS:
+            inner = params.get("call_jaxpr", params.get("jaxpr"))
+            return self.of_closed(inner, args) if isinstance(inner, ClosedJaxpr) else self.of_jaxpr(inner, [], args)
+        if name in _MOVES:
+            moved = _MOVES[name](*args, **params)
+            return list(moved) if isinstance(moved, list | tuple) else [moved]
+        if name in _REDUCTIONS:
+            return [_reduced(_REDUCTIONS[name], args[0], params["axes"])]
+        if name == "dot_general":
+            return [_product(args[0], args[1], params["dimension_numbers"])]
+        if name == "iota":
+            return [as_components(np.asarray(jax.lax.iota_p.bind(**params)))]
+        if name not in ELEMENTWISE or equation.primitive.multiple_results:
+            raise NotImplementedError(f"{name} is not an operation on single numbers")
+        result = np.empty(equation.outvars[0].aval.shape, object)
+        for index in np.ndindex(result.shape):
+            numbers = [arg[index] if arg.ndim else arg[()] for arg in args]
+            result[index] = self.of_numbers(equation.primitive, numbers, params)
+        return [result]
+
+    def of_numbers(self, primitive: Any, numbers: list[Any], params: Any) -> Any:
+        """Carries out an operation on numbers, and blocks of them of one shape."""
+        shape = jnp.broadcast_shapes(*map(np.shape, numbers))
+        if primitive.name == "round":
+            return _rounded(numbers[0])
+        if not any(isinstance(number, jax.core.Tracer) for number in numbers):
+            with jax.ensure_compile_time_eval():
+                return np.asarray(primitive.bind(*numbers, **params))[()]
+        blocks = [x if np.shape(x) == shape else jnp.broadcast_to(x, shape) for x in numbers]
+        if self.fused is None or not shape:
+            return primitive.bind(*blocks, **params)
+        return self.of_blocks(self.fused, primitive, blocks, params)
+
+    def of_blocks(self, fused: Callable[[Any, Any, Any], Any], primitive: Any, blocks: list[Any], params: Any) -> Any:
+        """Carries out an operation on blocks; a sum with a product is one with it.
+
+        The product is then computed for nothing, and the compiler leaves it out.
+        """
+        if primitive.name in ("add", "sub", "add_any"):
+            is_difference = primitive.name == "sub"
+            for place in (1, 0):
+                if id(blocks[place]) in self.products:
+                    a, b, _ = self.products[id(blocks[place])]
+                    other = blocks[1 - place]
+                    if is_difference:
+                        a, other = (-a, other) if place else (a, -other)
+                    return fused(a, b, other)
+        result = primitive.bind(*blocks, **params)
+        if primitive.name == "mul" and jnp.issubdtype(result.dtype, jnp.floating):
+            self.products[id(result)] = (*blocks, result)  # which keeps it, and so its id
+        return result
 
 
 def _rounded(x: Any) -> Any:
@@ -153,10 +184,9 @@ def _rounded(x: Any) -> Any:
     return jnp.where((near - x == 0.5) & is_odd, near - 1, near)
 
 
-def _branches(branches: Any, args: list[Components]) -> list[Components]:
-    """Evaluates all branches, and chooses among their results."""
-    index = args[0][()]
-    *_, last = results = [evaluate(branch, *args[1:]) for branch in branches]
+def _chosen(index: Any, results: list[list[Components]]) -> list[Components]:
+    """Chooses among the results of all branches."""
+    *_, last = results
     chosen = list(last)
     for number in reversed(range(len(results) - 1)):
         choose = np.frompyfunc(partial(jnp.where, index <= number), 2, 1)

@@ -10,6 +10,7 @@ from jaxcast.backends.components import as_components, evaluate
 from jaxcast.clock import split
 from jaxcast.dynamics import solve as programs
 from jaxcast.dynamics.kernels.gpu import solve_on_gpu
+from jaxcast.dynamics.kernels.steps import filled
 from jaxcast.dynamics.kernels.tpu import solve_on_tpu
 from jaxcast.dynamics.plan import SolvePlan, in_dtype
 
@@ -173,3 +174,24 @@ def test_programs_are_evaluated_number_by_number():
         np.testing.assert_array_equal(found.astype(float), wanted)
     with pytest.raises(NotImplementedError, match="sort"):
         evaluate(jax.make_jaxpr(jnp.sort)(a), as_components(a))
+
+
+def test_sums_with_products_are_fused_on_a_gpu_and_mean_the_same():
+    """The instruction is in the kernel; what it means is tried with a function in its place."""
+    seen = []
+
+    def fused(a, b, c):
+        seen.append(c.dtype)
+        return a * b + c
+
+    def program(a, b, c):
+        return a * b + c, c + a * b, a * b - c, c - a * b, a * b + b * c, (a * b) * c, a + b
+
+    def run(*args):
+        return [result[()] for result in evaluate(closed, *[filled((), lambda _, a=a: a) for a in args], fused=fused)]
+
+    args = [np.random.default_rng(n).normal(size=3) for n in range(3)]
+    closed = jax.make_jaxpr(program)(0.1, 0.2, 0.3)
+    for found, wanted in zip(jax.jit(run)(*args), program(*args), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    assert len(seen) == 5

@@ -102,6 +102,7 @@ def advance_all(
     numbers: list[Any],
     start: Any,
     num_steps: Any,
+    fused: Callable[[Any, Any, Any], Any] | None = None,
 ) -> list[Any]:
     """Takes steps number start, start + 1, ... of all."""
 
@@ -110,7 +111,7 @@ def advance_all(
         k = as_components(
             jnp.asarray(problem.first + number, problem.step.in_avals[-len(problem.enter.out_avals) - 1].dtype)
         )
-        found = evaluate(problem.step, *own, *shared, *values(number), k, *_unflat(problem, numbers))
+        found = evaluate(problem.step, *own, *shared, *values(number), k, *_unflat(problem, numbers), fused=fused)
         return _flat(problem, found, lanes)
 
     if isinstance(num_steps, int):
