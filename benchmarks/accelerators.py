@@ -25,6 +25,7 @@ from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.command import ending_well, take_flags
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import InputError
+from jaxcast.io.reading import read_json
 from jaxcast.progress import reporting
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Options:
     target: tuple[str, ...] = ()
     """Names of devices: h100, h200, v5e. By default the one that is present; where none is, h100 and v5e."""
     out: Path | None = None
-    """JSON file for the rows; they are printed as well."""
+    """JSON file for the rows, in which they replace those of the same programs; they are printed as well."""
     quick: bool = False
     """Use small sizes, only to check that everything compiles."""
     only: str = ""
@@ -65,13 +66,19 @@ def run(options: Options) -> None:
     for name in names:
         if name not in TARGETS:
             raise InputError(f"--target must be of {', '.join(TARGETS)}, got {name}")
-    rows: list[Row] = []
+    old = options.out is not None and options.out.exists()
+    rows = {key(row): row for row in read_json(options.out)["rows"]} if options.out is not None and old else {}
     for name in names:
         for row in make_all(name, options.quick, options.only, is_present=name == present):
-            rows.append(row)
+            rows[key(row)] = row
             print(as_text(row), flush=True)
-    if options.out is not None:
-        write_report(options.out, {"machine": machine(), "rows": rows})
+            if options.out is not None:
+                write_report(options.out, {"machine": machine(), "rows": list(rows.values())})
+
+
+def key(row: Row) -> tuple[str, ...]:
+    """Returns what tells a row from others."""
+    return row["target"], row["case"], row["path"]
 
 
 def present_target() -> str | None:
@@ -138,6 +145,7 @@ def bound(cost: Cost, target: Target) -> tuple[float, str]:
         "memory": cost.bytes / target.bandwidth,
         "arithmetic": arithmetic_s(cost, target),
         "launches": cost.kernels * target.launch_s,
+        "cycles": cost.cycles / target.clock,
     }
     by = max(parts, key=lambda part: parts[part])
     return parts[by], by

@@ -1,19 +1,26 @@
-"""Compiles what every public name computes, for a GPU and a TPU that need not be there.
+"""Compiles what public names compute, for a GPU and a TPU that need not be there.
 
-The example in the docstring of each name is run on the CPU. All programs that it starts, apart from single operations
-of jax.numpy, are compiled again for both devices, with arguments of the same shapes.
+The example in the docstring of each name is run on the CPU. Every program that it starts is compiled again for both
+devices, with arguments of the same shapes. Single operations of jax.numpy are no programs: jax compiles each by itself.
 """
 
 import dataclasses
+import doctest
 import functools
-from collections.abc import Callable
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Recorder:
@@ -41,12 +48,138 @@ class Recorder:
         return calls
 
 
-@dataclasses.dataclass(frozen=True)
-class EntryPoint:
-    """A public name, and what its example computed."""
+RECORDER = Recorder()
+# Modules of the library call `jax.jit` when they are imported.
+with mock.patch.object(jax, "jit", RECORDER):
+    import jaxcast
+    from benchmarks.frame import machine, write_report
+    from benchmarks.targets import TARGETS, Target
+    from jaxcast.cli.arguments import check_options, parse_arguments
+    from jaxcast.cli.command import ending_well, take_flags
+    from jaxcast.cli.streams import printing_safely
+    from jaxcast.io.reading import read_json
+    from jaxcast.progress import reporting
 
-    name: str
-    module: str
-    calls: list[Call]
-    num_operations: int
-    """Single operations of jax.numpy that the example compiled beside its programs."""
+PROG = "python -m benchmarks.entry_points"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compiles what public names compute for an H100 and a TPU v5e."""
+
+    wings: tuple[str, ...] = ("jaxcast", "dynamics", "training", "pooling", "regime", "hub", "series")
+    """Namespaces whose names are tried; `jaxcast` is the flat one."""
+    out: Path | None = None
+    """JSON file for the rows, to which those of more namespaces can be added; they are printed as well."""
+
+
+def main() -> None:
+    """Runs the command line."""
+    with printing_safely(), ending_well():
+        args, level = take_flags(sys.argv[1:])
+        check_options(Options, args, PROG)
+        options = parse_arguments(Options, args, prog=PROG, description=__doc__)
+        with reporting(level):
+            run(options)
+
+
+def run(options: Options) -> None:
+    """Tries the names, prints their rows, and writes them to a file if there is one."""
+    rows = read_json(options.out)["rows"] if options.out is not None and options.out.exists() else []
+    done = {(row["wing"], row["name"]) for row in rows}
+    for wing, name, thing in public_names(options.wings):
+        if (wing, name) in done:
+            continue
+        rows.append(make_row(wing, name, thing))
+        print(json.dumps(rows[-1]), flush=True)
+        if options.out is not None:
+            write_report(options.out, {"machine": machine(), "rows": rows})
+
+
+def public_names(wings: tuple[str, ...]) -> Iterator[tuple[str, str, Any]]:
+    """Yields the functions and classes of namespaces that compute something: all with an example."""
+    seen = set()
+    for wing in wings:
+        namespace = jaxcast if wing == "jaxcast" else vars(jaxcast)[wing]
+        for name, thing in vars(namespace).items():
+            is_ours = (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__.startswith("jaxcast.")
+            if is_ours and not name.startswith("_") and thing not in seen and ">>>" in (inspect.getdoc(thing) or ""):
+                seen.add(thing)
+                yield wing, name, thing
+
+
+def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
+    """Runs an example, and compiles what it called for both devices.
+
+    A function is compiled whole, as in a program of a user's. One that needs values is left to the host; then the
+    programs that it starts are compiled, as are those of a class.
+    """
+    whole: list[Call] = []
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        whole.append((thing, args, kwargs))
+        return thing(*args, **kwargs)
+
+    namespace = jaxcast if wing == "jaxcast" else vars(jaxcast)[wing]
+    RECORDER.take()
+    with mock.patch.object(namespace, name, noted if inspect.isfunction(thing) else thing):
+        run_example(name, inspect.getdoc(thing) or "")
+    programs, whole = distinct(RECORDER.take()), whole[:1]
+    row: dict[str, Any] = {"wing": wing, "name": name, "num_programs": len(programs)}
+    for target_name in ("h100", "v5e"):
+        target = TARGETS[target_name]
+        refused = [error_of(call, target) for call in whole]
+        if whole and not any(refused):
+            row[target_name] = "whole"
+        elif programs:
+            row[target_name] = "; ".join(filter(None, (error_of(call, target) for call in programs))) or "programs"
+        elif inspect.isclass(thing):
+            row[target_name] = "host: it holds settings, weights or data, and what calls it is compiled"
+        else:
+            row[target_name] = f"host: {refused[0] if refused else 'its example starts no program'}"
+    return row
+
+
+def run_example(name: str, text: str) -> None:
+    """Runs the example in a docstring."""
+    test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, name, None, 0)
+    doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None)
+
+
+def distinct(calls: list[Call]) -> list[Call]:
+    """Returns one call of each program with arguments of the same shapes."""
+    found = {}
+    for program, args, kwargs in calls:
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        shapes = tuple(f"{leaf.shape}{leaf.dtype}" if is_array(leaf) else str(leaf)[:200] for leaf in leaves)
+        found[id(program), structure, shapes] = (program, args, kwargs)
+    return list(found.values())
+
+
+def error_of(call: Call, target: Target) -> str:
+    """Returns why a program does not compile for a device, in a line, or ""."""
+    program, args, kwargs = call
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    leaves = [Mesh(target.mesh().devices, leaf.axis_names) if isinstance(leaf, Mesh) else leaf for leaf in leaves]
+
+    def of_arrays(arrays: list[Any]) -> Any:
+        given = iter(arrays)
+        args, kwargs = structure.unflatten([next(given) if is_array(leaf) else leaf for leaf in leaves])
+        return program(*args, **kwargs)
+
+    try:
+        target.compile(of_arrays, [leaf for leaf in leaves if is_array(leaf)])
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+        return "it decides by values, or works in NumPy"
+    except Exception as error:  # whatever a compiler says
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+    return ""
+
+
+def is_array(leaf: Any) -> bool:
+    """Tells whether a leaf is an argument of a compiled program."""
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
+if __name__ == "__main__":
+    main()

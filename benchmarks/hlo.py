@@ -71,6 +71,8 @@ class Cost:
     product_flops: float = 0.0
     """Multiplications and additions in products of matrices and convolutions."""
     collectives: float = 0.0
+    cycles: float = 0.0
+    """What the compiler for TPU estimates that the kernels take."""
     unknown: float = 0.0
     """Kernels whose operations the text does not tell, such as those of Pallas; their bytes are counted."""
 
@@ -190,11 +192,13 @@ class Module:
 
     def _cost(self, one: Instruction, body: dict[str, Instruction]) -> Cost:
         inner = self._operations([one], body)
+        cycles = re.search(r'"estimated_cycles":"(\d+)"', one.text)
         return dataclasses.replace(
             inner,
             kernels=1.0,
             bytes=self._bytes(one, body),
             collectives=float(bool(_COLLECTIVE.match(one.opcode))),
+            cycles=float(cycles[1]) if cycles else 0.0,
             unknown=inner.unknown + (one.opcode == "custom-call" and not inner.product_flops + inner.operations),
         )
 

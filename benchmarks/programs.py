@@ -16,6 +16,7 @@ from benchmarks import recurrent, rollout, training
 from benchmarks.candidates import RHOS
 from benchmarks.ensembles import CENTER, Coupled, starts
 from benchmarks.single import RATE, RHO0, H, Linear
+from jaxcast.clock import split
 from jaxcast.dynamics.plan import SolvePlan
 from jaxcast.dynamics.solve import solve_reference
 from jaxcast.training.run import FitSettings, run_epochs, started_run
@@ -113,7 +114,8 @@ def other_systems(quick: bool) -> Iterator[Program]:
 def plainly(system: Any, u0: Any, num_samples: int | None = None) -> Any:
     """Makes 100 steps as the reference does."""
     plan = SolvePlan(0, num_samples, 100 if num_samples is None else 10)
-    return jax.vmap(lambda u: solve_reference(plan, system, u, 0.0, H))(u0)
+    t0, h = split(0.0, u0.dtype), split(H, u0.dtype)
+    return jax.vmap(lambda u: solve_reference(plan, system.with_all_digits(), u, t0, h))(u0)
 
 
 def states(num: int, dim: int) -> Any:

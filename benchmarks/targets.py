@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
@@ -18,7 +19,12 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxcast.errors import InputError
 
 # Without these libtpu asks the machine's metadata server which TPU it runs on, and waits for the answer.
-_NO_TPU_HERE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
+_NO_TPU_HERE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no process holds a TPU
+}
 
 _CARD = """
 gpu_device_info {{
@@ -63,7 +69,9 @@ class Target:
     product_flops: float
     """Operations per second in products of float32 matrices at their default precision; a multiply-add is two."""
     launch_s: float
-    """What starting a kernel costs, an assumption: 2 us on a GPU. A TPU runs a program without its host: unknown."""
+    """What starting a kernel costs, an assumption: 2 us on a GPU, nothing on a TPU, whose compiler counts cycles."""
+    clock: float
+    """Cycles per second."""
 
     def devices(self) -> list[Any]:
         """Returns devices to compile for.
@@ -89,7 +97,7 @@ class Target:
         """
         mesh = self.mesh()
         sharding = NamedSharding(mesh, PartitionSpec())
-        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), args)
+        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a), sharding=sharding), args)
         # Pallas asks the mesh which TPU it writes a kernel for; without axes it leaves `shard_map` alone.
         context = AbstractMesh((), (), abstract_device=mesh.abstract_mesh.abstract_device)
         with jax.sharding.use_abstract_mesh(context):
@@ -108,6 +116,8 @@ class Target:
 
 def compiled(lowered: jax.stages.Lowered, dump: str | None = None) -> jax.stages.Compiled:
     """Compiles what was lowered; `dump` as for `Target.compile`."""
+    # A program of a device that is not there can be written to the cache, but not be read from it.
+    jax.config.update("jax_enable_compilation_cache", False)
     options: dict[str, Any] = {"xla_dump_to": dump} if dump else {}
     try:
         return lowered.compile(options)
@@ -129,10 +139,10 @@ def _topology(target: Target) -> topologies.TopologyDescription:
 
 
 # 132 multiprocessors of 128 lanes at 1.98 GHz; products in TF32, without sparsity.
-_H100 = Target("NVIDIA H100 80GB HBM3", "cuda", 3.35232e12, 84_942_979_072, 132 * 128 * 1.98e9, 494.7e12, 2e-6)
+_H100 = Target("NVIDIA H100 80GB HBM3", "cuda", 3.35232e12, 84_942_979_072, 132 * 128 * 1.98e9, 494.7e12, 2e-6, 1.98e9)
 TARGETS = {
     "h100": _H100,
     "h200": dataclasses.replace(_H100, kind="NVIDIA H200", bandwidth=4.8e12, memory=150_754_820_096),
     # Four units of 8 x 128 lanes at 1.5 GHz; products in one pass of bfloat16.
-    "v5e": Target("TPU v5 lite", "tpu", 8.19e11, 16 * 2**30, 4 * 8 * 128 * 1.5e9, 197e12, 0.0),
+    "v5e": Target("TPU v5 lite", "tpu", 8.19e11, 16 * 2**30, 4 * 8 * 128 * 1.5e9, 197e12, 0.0, 1.5e9),
 }
