@@ -23,6 +23,10 @@ from jax.sharding import Mesh
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
+class _NothingToCompileError(Exception):
+    pass
+
+
 class Recorder:
     """Stands for `jax.jit`, and records the calls of the outermost programs."""
 
@@ -143,7 +147,7 @@ def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
 def run_example(name: str, text: str) -> None:
     """Runs the example in a docstring."""
     test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, name, None, 0)
-    doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None)
+    doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None, clear_globs=False)
 
 
 def distinct(calls: list[Call]) -> list[Call]:
@@ -165,12 +169,17 @@ def error_of(call: Call, target: Target) -> str:
     def of_arrays(arrays: list[Any]) -> Any:
         given = iter(arrays)
         args, kwargs = structure.unflatten([next(given) if is_array(leaf) else leaf for leaf in leaves])
-        return program(*args, **kwargs)
+        made = [leaf for leaf in jax.tree.leaves(program(*args, **kwargs)) if isinstance(leaf, jax.core.Tracer)]
+        if not made:
+            raise _NothingToCompileError("it makes no arrays of jax")
+        return made
 
     try:
         target.compile(of_arrays, [leaf for leaf in leaves if is_array(leaf)])
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
-        return "it decides by values, or works in NumPy"
+        return "it looks at values, or works in NumPy"
+    except _NothingToCompileError as error:
+        return str(error)
     except Exception as error:  # whatever a compiler says
         return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
     return ""

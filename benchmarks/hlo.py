@@ -195,7 +195,7 @@ class Module:
         cycles = re.search(r'"estimated_cycles":"(\d+)"', one.text)
         return dataclasses.replace(
             inner,
-            kernels=1.0,
+            kernels=0.0 if _is_of_scalar_core(one) else 1.0,
             bytes=self._bytes(one, body),
             collectives=float(bool(_COLLECTIVE.match(one.opcode))),
             cycles=float(cycles[1]) if cycles else 0.0,
@@ -254,6 +254,11 @@ class Module:
             elif not (user.opcode == "dynamic-update-slice" and is_first):
                 return whole
         return min(total, whole)
+
+
+def _is_of_scalar_core(one: Instruction) -> bool:
+    """Tells whether a TPU computes a single number beside its vector unit."""
+    return one.opcode not in ("fusion", "custom-call") and re.match(r"\w+\[\]\{:T\(", one.type) is not None
 
 
 def _instruction(line: str) -> Instruction | None:

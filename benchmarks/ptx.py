@@ -37,10 +37,12 @@ def resources(folder: Path) -> Resources | None:
     assembler = find_assembler()
     if assembler is None or not files:
         return None
-    command = [assembler, "-v", f"-arch={_ARCHITECTURE}", "-o", "/dev/null", *files]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    said = ""
+    for file in files:  # several at once end it now and then
+        command = [assembler, "-v", f"-arch={_ARCHITECTURE}", "-o", "/dev/null", file]
+        said += subprocess.run(command, capture_output=True, text=True).stderr
     return Resources(
-        registers=max(int(n) for n in re.findall(r"Used (\d+) registers", said)),
+        registers=max((int(n) for n in re.findall(r"Used (\d+) registers", said)), default=0),
         spill_bytes=sum(int(n) for n in re.findall(r"(\d+) bytes spill stores", said)),
     )
 
