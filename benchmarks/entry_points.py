@@ -101,12 +101,12 @@ def run(options: Options) -> None:
 
 
 def public_names(wings: tuple[str, ...]) -> Iterator[tuple[str, str, Any]]:
-    """Yields the functions and classes of namespaces that compute something: all with an example."""
+    """Yields the functions of namespaces that have an example, each once."""
     seen = set()
     for wing in wings:
         namespace = jaxcast if wing == "jaxcast" else vars(jaxcast)[wing]
         for name, thing in vars(namespace).items():
-            is_ours = (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__.startswith("jaxcast.")
+            is_ours = inspect.isfunction(thing) and thing.__module__.startswith("jaxcast.")
             if is_ours and not name.startswith("_") and thing not in seen and ">>>" in (inspect.getdoc(thing) or ""):
                 seen.add(thing)
                 yield wing, name, thing
@@ -116,7 +116,7 @@ def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
     """Runs an example, and compiles what it called for both devices.
 
     A function is compiled whole, as in a program of a user's. One that needs values is left to the host; then the
-    programs that it starts are compiled, as are those of a class.
+    programs that it starts are compiled.
     """
     whole: list[Call] = []
 
@@ -126,7 +126,7 @@ def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
 
     namespace = jaxcast if wing == "jaxcast" else vars(jaxcast)[wing]
     RECORDER.take()
-    with mock.patch.object(namespace, name, noted if inspect.isfunction(thing) else thing):
+    with mock.patch.object(namespace, name, noted):
         run_example(name, inspect.getdoc(thing) or "")
     programs, whole = distinct(RECORDER.take()), whole[:1]
     row: dict[str, Any] = {"wing": wing, "name": name, "num_programs": len(programs)}
@@ -137,8 +137,6 @@ def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
             row[target_name] = "whole"
         elif programs:
             row[target_name] = "; ".join(filter(None, (error_of(call, target) for call in programs))) or "programs"
-        elif inspect.isclass(thing):
-            row[target_name] = "host: it holds settings, weights or data, and what calls it is compiled"
         else:
             row[target_name] = f"host: {refused[0] if refused else 'its example starts no program'}"
     return row

@@ -101,11 +101,17 @@ def _executed(lines: list[str]) -> float:
         around = [(begin, end) for begin, end in ends.items() if begin <= n < end]
         if limit and around:
             begin, end = min(around, key=lambda loop: loop[1] - loop[0])
-            added = [
-                int(found[1])
-                for line in lines[begin:end]
-                if (found := re.match(rf"\s+add\.[su]32\s+{limit[1]}, %r\d+, (\d+);", line))
-            ]
-            if added:
-                passes[begin:end] = [int(limit[2]) / added[0] * a for a in passes[begin:end]]
+            number = _passes(limit[1], int(limit[2]), lines[:begin], lines[begin:end])
+            passes[begin:end] = [number * a for a in passes[begin:end]]
     return sum(number for number, line in zip(passes, lines, strict=True) if _FLOAT.match(line))
+
+
+def _passes(register: str, limit: int, before: list[str], loop: list[str]) -> float:
+    """Returns how often a loop is passed through until its counter, perhaps the half of a wider one, is at a limit."""
+    for line in loop:
+        if found := re.match(rf"\s+cvt\.u32\.u64\s+{register}, (%rd\d+);", line):
+            register = found[1]
+    added = [re.match(rf"\s+add\.[su](?:32|64)\s+{register}, %\w+, (-?\d+);", line) for line in loop]
+    started = [re.match(rf"\s+mov\.b(?:32|64)\s+{register}, (\d+);", line) for line in before]
+    steps, starts = ([int(found[1]) for found in every if found] for every in (added, started))
+    return (limit - (starts[-1] if starts else 0)) / steps[0] if steps else 1.0

@@ -116,8 +116,6 @@ class Target:
 
 def compiled(lowered: jax.stages.Lowered, dump: str | None = None) -> jax.stages.Compiled:
     """Compiles what was lowered; `dump` as for `Target.compile`."""
-    # A program of a device that is not there can be written to the cache, but not be read from it.
-    jax.config.update("jax_enable_compilation_cache", False)
     options: dict[str, Any] = {"xla_dump_to": dump} if dump else {}
     try:
         return lowered.compile(options)

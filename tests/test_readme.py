@@ -101,11 +101,21 @@ def test_the_summary_is_that_of_the_committed_results(page):
 
 
 def test_the_tables_of_the_benchmarks_are_those_of_their_files():
-    from benchmarks.table import HERE, summary, tables
+    from benchmarks.table import HERE, accelerators, summary, tables
 
     text = (HERE / "README.md").read_text()
     assert tables() in text
     assert summary() in text
+    assert accelerators() in text
+
+
+def test_what_public_names_compute_compiles_for_accelerators_or_is_left_to_the_host():
+    rows = json.loads((ROOT / "benchmarks/results/entry_points.json").read_text())["rows"]
+    for row in rows:
+        for said in (row["h100"], row["v5e"]):
+            assert said in ("whole", "programs") or said.startswith("host: "), row
+    whole = {row["name"] for row in rows if row["h100"] == row["v5e"] == "whole"}
+    assert whole >= {"simulate", "simulate_ensemble", "final_states", "flow_map", "forecast", "roll"}
 
 
 def test_the_tables_beyond_the_paper_are_the_committed_results():

@@ -11,6 +11,7 @@ from sources import ROOT
 
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.table import accelerators
 from experiments import summary
 from experiments.assimilation import page as assimilation_page
 from experiments.assimilation.settings import SETTINGS as ASSIMILATION
@@ -158,6 +159,20 @@ def graphs() -> str:
     return "\n\n".join([*named, "**Against ridge regressions**", parts["comparisons"]])
 
 
+def entry_points() -> str:
+    """Makes a table of what public names compile to, a namespace after the other."""
+    rows = json.loads((ROOT / "benchmarks/results/entry_points.json").read_text())["rows"]
+    shown = {"whole": "as a part of any program", "programs": "the programs that it starts"}
+
+    def said(text: str) -> str:
+        return shown.get(text, text).replace("|", "\\|")
+
+    return markdown(
+        ["name", "namespace", "H100", "TPU v5e"],
+        ([f"`{row['name']}`", row["wing"], said(row["h100"]), said(row["v5e"])] for row in rows),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "summary": lambda: summary.table("{}/index.md"),
     "summary_of_index": lambda: summary.table("results/{}/index.md"),
@@ -183,5 +198,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "causal_estimates": causal_page.estimates,
     "causal_city": causal_page.city,
     "neuro_classification": neuro_page.classification,
+    "accelerators": accelerators,
+    "entry_points": entry_points,
     **{f"assimilation_{name}": partial(assimilation_page.filters, name) for name in ASSIMILATION},
 }

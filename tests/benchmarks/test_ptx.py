@@ -7,21 +7,22 @@ PTX = """
 )
 .reqntid 128, 1, 1
 {
-	mov.b32 	%r1, 0;
+	mov.b64 	%rd7, 12;
 	mul.rn.f32 	%r9, %r8, %r8;
 $L__BB0_1:
 	fma.rn.f32 	%r2, %r9, %r9, %r9;
 	@%p2 bra 	$L__BB0_3;
-	mov.b32 	%r5, 0;
+	mov.b32 	%r5, 6;
 $L__BB0_2:
 	sub.rn.f32 	%r3, %r2, %r2;
-	add.s32 	%r5, %r5, 2;
-	setp.ne.b32 	%p1, %r5, 6;
+	add.s32 	%r5, %r5, -2;
+	setp.ne.b32 	%p1, %r5, 0;
 	@%p1 bra 	$L__BB0_2;
 $L__BB0_3:
 	@%p3 mul.rn.f64 	%rd3, %rd2, %rd2;
-	add.s32 	%r1, %r1, 1;
-	setp.lt.u32 	%p4, %r1, 100;
+	add.s64 	%rd7, %rd7, 12;
+	cvt.u32.u64 	%r1, %rd7;
+	setp.ne.b32 	%p4, %r1, 1212;
 	@%p4 bra 	$L__BB0_1;
 	st.global.b32 	[%rd4], %r6;
 	ret;
