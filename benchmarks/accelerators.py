@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +20,13 @@ import jax.numpy as jnp
 from benchmarks.frame import OURS, Row, check_report, machine, write_report
 from benchmarks.hlo import Cost, Module
 from benchmarks.ptx import operations, resources
-from benchmarks.targets import TARGETS, Target, compiled
+from benchmarks.targets import TARGETS, Program, Target, compiled
 from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.command import ending_well, take_flags
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import InputError
 from jaxcast.io.reading import read_json
 from jaxcast.progress import reporting
-
-if TYPE_CHECKING:
-    from benchmarks.programs import Program
 
 PROG = "python -m benchmarks.accelerators"
 
@@ -104,7 +101,7 @@ def make_all(name: str, quick: bool, only: str, *, is_present: bool) -> Iterator
                 )
 
 
-def make_row(program: "Program", name: str, *, is_present: bool) -> Row:
+def make_row(program: Program, name: str, *, is_present: bool) -> Row:
     """Compiles a program, counts what it does, and runs it if the device is present."""
     target = TARGETS[name]
     began = time.perf_counter()
@@ -158,7 +155,7 @@ def arithmetic_s(cost: Cost, target: Target) -> float:
     return max(cost.operations / target.operations, cost.product_flops / target.product_flops)
 
 
-def measure(compiled: Any, program: "Program", repeats: int = 10) -> float:
+def measure(compiled: Any, program: Program, repeats: int = 10) -> float:
     """Returns the median seconds of a run on the device that is present."""
     args = jax.tree.map(
         lambda a: jnp.ones(a.shape, a.dtype) if isinstance(a, jax.ShapeDtypeStruct) else a, program.args

@@ -1,7 +1,6 @@
 """The hot programs of the library, by name: a function of arrays, their values, and the steps of a run."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,25 +15,11 @@ from benchmarks import recurrent, rollout, training
 from benchmarks.candidates import RHOS
 from benchmarks.ensembles import CENTER, Coupled, starts
 from benchmarks.single import RATE, RHO0, H, Linear
+from benchmarks.targets import Program
 from jaxcast.clock import split
 from jaxcast.dynamics.plan import SolvePlan
 from jaxcast.dynamics.solve import solve_reference
 from jaxcast.training.run import FitSettings, run_epochs, started_run
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """A program that is run on an accelerator."""
-
-    name: str
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    num_steps: int
-    """Steps of time, or of training, in a run: what kernels, bytes and operations are counted by."""
-    width: int = 1
-    """Trajectories, windows or sequences that make a step together."""
-    plain: Callable[..., Any] | None = None
-    """The same without kernels of our own."""
 
 
 def programs(quick: bool, mesh: Mesh) -> Iterator[Program]:

@@ -54,6 +54,21 @@ device_description_str: "{kind}"
 
 
 @dataclasses.dataclass(frozen=True)
+class Program:
+    """A program that is run on an accelerator."""
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    num_steps: int
+    """Steps of time, or of training, in a run: what kernels, bytes and operations are counted by."""
+    width: int = 1
+    """Trajectories, windows or sequences that make a step together."""
+    plain: Callable[..., Any] | None = None
+    """The same without kernels of our own."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Target:
     """A device and its limits, from the vendors' data sheets."""
 

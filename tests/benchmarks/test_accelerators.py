@@ -1,9 +1,12 @@
 import jax
+import jax.numpy as jnp
 import pytest
 
-from benchmarks.accelerators import Options, bound, run
+from benchmarks.accelerators import Options, bound, make_row, run
+from benchmarks.frame import OURS
 from benchmarks.hlo import Cost, count
-from benchmarks.targets import TARGETS
+from benchmarks.table import accelerator_line
+from benchmarks.targets import TARGETS, Program
 from jaxcast.errors import InputError
 
 
@@ -30,6 +33,16 @@ def test_the_limit_of_a_card_for_lorenz():
 def test_an_unknown_device_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match="--target must be of h100, h200, v5e, got mi300"):
         run(Options(target=("mi300",)))
+
+
+def test_a_program_of_the_device_that_is_present_is_run_as_well():
+    program = Program("doubled", lambda x: jax.lax.fori_loop(0, 10, lambda _, x: 2 * x, x), (jnp.ones(1000),), 10, 1000)
+    row = {"path": OURS} | make_row(program, "h100", is_present=True)
+    assert row["measured_s"] > 0
+    assert row["operations_per_step"] >= 1000
+    assert row["steps_per_s"] == 10 * 1000 / row["bound_s"]
+    assert "compiled, not run" not in accelerator_line(row)
+    assert "| compiled, not run |" in accelerator_line(row | {"measured_s": None})
 
 
 @pytest.mark.aot
