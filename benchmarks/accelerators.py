@@ -9,7 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,23 @@ def make_all(name: str, quick: bool, only: str, *, is_present: bool) -> Iterator
 def make_row(program: Program, name: str, *, is_present: bool) -> Row:
     """Compiles a program, counts what it does, and runs it if the device is present."""
     target = TARGETS[name]
+
+    def lower_for(function: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(function).lower if is_present else partial(target.lower, function)
+
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        lower = jax.jit(program.function).lower if is_present else partial(target.lower, program.function)
-        lowered = lower(*program.args)
-        program_of_device: Any = compiled(lowered, folder)
+        program_of_device: Any = compiled(lower_for(program.function)(*program.args), folder)
         compile_s = time.perf_counter() - began
         used = resources(Path(folder)) if target.platform == "cuda" else None
         module = Module(program_of_device.as_text())
         called = operations(module.kernels(), Path(folder))
     cost = module.cost + Cost(operations=called, unknown=-module.cost.unknown if called else 0.0)
-    written = cost if cost.unknown or called else Module(lowered.as_text(dialect="hlo")).cost
+    written = Module(lower_for(program.plain or program.function)(*program.args).as_text(dialect="hlo")).cost
+    if not program.plain:
+        written += Cost(operations=called)
+    if cost.unknown:  # at least what is written
+        cost += Cost(operations=written.operations)
     bound_s, bound_by = bound(cost, target)
     memory = program_of_device.memory_analysis()
     return {

@@ -36,12 +36,14 @@ class Recorder:
 
     def __call__(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         program = self._jit(function, **options)
+        # Only the outermost program may have options, and each becomes a part of one of another device.
+        inner = self._jit(function, **{name: value for name, value in options.items() if name != "compiler_options"})
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             # Inside another program even a new array is a tracer.
             if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs, jnp.zeros(())))):
-                self.calls.append((program, args, kwargs))
+                self.calls.append((inner, args, kwargs))
             return program(*args, **kwargs)
 
         return call
@@ -102,7 +104,7 @@ def run(options: Options) -> None:
 
 def public_names(wings: tuple[str, ...]) -> Iterator[tuple[str, str, Any]]:
     """Yields the functions of namespaces that have an example, each once."""
-    seen = set()
+    seen: set[Any] = set()
     for wing in wings:
         namespace = jaxcast if wing == "jaxcast" else vars(jaxcast)[wing]
         for name, thing in vars(namespace).items():
