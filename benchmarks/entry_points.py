@@ -176,11 +176,12 @@ def error_of(call: Call, target: Target) -> str:
 
     try:
         target.compile(of_arrays, [leaf for leaf in leaves if is_array(leaf)])
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
-        return "it looks at values, or works in NumPy"
     except _NothingToCompileError as error:
         return str(error)
     except Exception as error:  # whatever a compiler says
+        by_value = jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError
+        if isinstance(error, by_value) or "on what JAX traces" in str(error):
+            return "it looks at values, or works in NumPy"
         return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
     return ""
 

@@ -161,7 +161,7 @@ class Module:
                 yield from max(branches, key=lambda kernels: sum(kernel.launches for kernel in kernels))
             elif one.opcode == "async-start" and one.called("calls"):
                 yield from self._kernels(one.called("calls"), times)
-            elif one.opcode not in _FREE:
+            elif one.opcode not in _FREE and 'custom_call_target="AllocateBuffer"' not in one.text:
                 yield Kernel(one.name, one.opcode, times, self._cost(one, body), one.text)
 
     def trip_count(self, loop: Instruction, around: dict[str, Instruction]) -> int:

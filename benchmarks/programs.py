@@ -17,7 +17,7 @@ from benchmarks.ensembles import CENTER, Coupled, starts
 from benchmarks.single import RATE, RHO0, H, Linear
 from benchmarks.targets import Program
 from jaxcast.clock import split
-from jaxcast.dynamics.plan import SolvePlan
+from jaxcast.dynamics.plan import SolvePlan, model_axes, num_models
 from jaxcast.dynamics.solve import solve_reference
 from jaxcast.training.run import FitSettings, run_epochs, started_run
 
@@ -88,19 +88,16 @@ def other_systems(quick: bool) -> Iterator[Program]:
         return jaxcast.final_states(system, u0, duration=100 * H, h=H)
 
     for name, system in systems.items():
-        plain = None if name.endswith("each") else partial(plainly, system)
-        name, u0 = f"{name}, {num} after 100 steps", states(num, system.dim)
-        if plain is None:
-            yield Program(name, final, (system, u0), 100, num)
-        else:
-            yield Program(name, partial(final, system), (u0,), 100, num, plain)
+        plain = None if quick else plainly
+        yield Program(f"{name}, {num} after 100 steps", final, (system, states(num, system.dim)), 100, num, plain)
 
 
 def plainly(system: Any, u0: Any, num_samples: int | None = None) -> Any:
     """Makes 100 steps as the reference does."""
     plan = SolvePlan(0, num_samples, 100 if num_samples is None else 10)
-    t0, h = split(0.0, u0.dtype), split(H, u0.dtype)
-    return jax.vmap(lambda u: solve_reference(plan, system.with_all_digits(), u, t0, h))(u0)
+    system, t0, h = system.with_all_digits(), split(0.0, u0.dtype), split(H, u0.dtype)
+    axes = None if num_models(system, u0.dtype) is None else model_axes(system)
+    return jax.vmap(lambda system, u: solve_reference(plan, system, u, t0, h), in_axes=(axes, 0))(system, u0)
 
 
 def states(num: int, dim: int) -> Any:
