@@ -22,7 +22,7 @@ from jaxcast.registry import Saveable
 from jaxcast.sampling import check_exogenous, exact_times, with_all_digits
 from jaxcast.types import Info
 
-_STEPS_AT_ONCE = 4
+_STEPS_AT_ONCE = 6
 """Steps in one pass of a loop on a GPU, where a pass launches kernels of its own."""
 
 

@@ -307,6 +307,6 @@ def test_a_gpu_takes_several_steps_in_a_pass():
     cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
     traced = jax.jit(lambda history: jaxcast.forecast(cell, history, 20).forecast).trace(jnp.ones((2, 1)))
     on_cpu, on_gpu = (traced.lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda"))
-    in_passes = "tensor<4x4x1xf64>"  # four passes of four steps; three more steps follow
+    in_passes = "tensor<3x6x1xf64>"  # three passes of six steps; one more step follows
     assert in_passes in on_gpu
     assert in_passes not in on_cpu

@@ -89,13 +89,33 @@ def _for_one(plan: SolvePlan) -> Callable[..., Array]:
             return jax.vmap(partial(solve_reference, plan), in_axes=(axes, 0, t0_axis, h_axis))(system, u0, t0, h), True
         if models is None:
             return _solve_many(plan, system, axes, u0, t0, h), True
-        # The models of a stack before the states: long vectors of equal parameters.
-        system = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0) if jnp.ndim(leaf) else leaf, system)
-        t0 = jax.tree.map(lambda t: jnp.tile(t, models), t0) if _any(batched[2]) else t0
-        flat = _solve_many(plan, system, model_axes(system), jnp.tile(u0, (models, 1)), t0, h)
-        return jnp.moveaxis(flat.reshape(models, size, *flat.shape[1:]), 0, -2), True
+        return _stack_from_many(plan, models, system, u0, t0, h), True
 
     return one
+
+
+def _stack_from_many(plan: SolvePlan, models: int, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
+    """Simulates each of a stack's models from each of many states: (n, time, model, dim) or (n, model, dim)."""
+    size = len(u0)
+    axes = model_axes(system)
+
+    def flat(system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
+        # The models of a stack before the states: long vectors of equal parameters.
+        system = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0) if jnp.ndim(leaf) else leaf, system)
+        t0 = jax.tree.map(lambda t: jnp.tile(t, models), t0) if has_axis(t0) else t0
+        many = _solve_many(plan, system, axes, jnp.tile(u0, (models, 1)), t0, h)
+        return jnp.moveaxis(many.reshape(models, size, *many.shape[1:]), 0, -2)
+
+    @jax.custom_batching.custom_vmap
+    def on_gpu(system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
+        is_own = jax.tree.map(lambda leaf: jnp.ndim(leaf) > 0, system)
+        return solve_on_gpu(plan, system, is_own, u0, t0, h, models=models)
+
+    @on_gpu.def_vmap
+    def _(*_: Any) -> Any:
+        raise NotImplementedError("batches of batches in this kernel; the flat program has one for them")
+
+    return by_platform(flat, system, u0, t0, h, cuda=on_gpu)
 
 
 def _one_on_cpu(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:

@@ -195,3 +195,16 @@ def test_sums_with_products_are_fused_on_a_gpu_and_mean_the_same():
     for found, wanted in zip(jax.jit(run)(*args), program(*args), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-14)
     assert len(seen) == 5
+
+
+def test_a_stack_starts_each_model_from_each_state():
+    betas = jnp.asarray([2.0, 8 / 3, 3.0])
+    stack = jaxcast.Lorenz63(rho=COSINE, beta=betas)
+    plan, u0 = SolvePlan(0, None, 10), jnp.asarray(np.random.default_rng(0).normal(25.0, 1.0, (70, 3)))
+    t0, h = jnp.linspace(0.0, 1.0, 70), jnp.asarray(0.01)
+    stack = in_dtype(stack, u0.dtype)
+    is_own = jax.tree.map(lambda leaf: jnp.ndim(leaf) > 0, stack)
+    states = solve_on_gpu(plan, stack, is_own, u0, t0, h, models=3, interpret=True)
+    for n, system in enumerate(in_dtype(jaxcast.Lorenz63(rho=stack.rho, beta=b), u0.dtype) for b in betas):
+        expected = jax.vmap(lambda u, t, system=system: programs.solve_reference(plan, system, u, t, h))(u0, t0)
+        np.testing.assert_allclose(states[:, n], expected, rtol=1e-12)

@@ -1,5 +1,6 @@
 """The kernel of a GPU, which Triton compiles: a thread holds one state or two."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -16,21 +17,30 @@ _WARPS = 4
 
 
 def solve_on_gpu(
-    plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: Any, h: Any, *, interpret: bool = False
+    plan: SolvePlan,
+    system: AnySystem,
+    is_own: Any,
+    u0: Array,
+    t0: Any,
+    h: Any,
+    *,
+    models: int | None = None,
+    interpret: bool = False,
 ) -> Array:
     """Simulates many states in one kernel of a GPU.
 
     Args:
         plan: the numbers of steps.
-        system: shared numbers, and arrays with a number for each state.
-        is_own: which leaves of the system have a number for each state.
+        system: shared numbers, and arrays with a number for each state; for a stack, for each model.
+        is_own: which leaves of the system have such numbers.
         u0: the states (n, dim).
         t0: one time, or one for each state.
         h: the step.
+        models: of a stack, each of which starts from each state.
         interpret: whether to run the kernel on a CPU, step by step, for a test.
 
     Returns:
-        The states (n, time, dim), or the last ones (n, dim).
+        The states (n, time, *model, dim), or the last ones (n, *model, dim).
 
     Raises:
         NotImplementedError: for a step that is not made of operations on single numbers.
@@ -42,15 +52,19 @@ def solve_on_gpu(
     if plan.num_samples is None:
         first, num_steps = 0, plan.num_substeps
     problem = make_problem(plan.solver, system, is_own, u0, t0, h, range(first, num_steps))
-    n, dim = u0.shape
-    size = 256 if dim * u0.dtype.itemsize <= 16 else 128
+    dim = u0.shape[1]
+    of_model = () if models is None else (models,)
+    n = len(u0) * math.prod(of_model)
+    # Stacks are small: more blocks, for more of the processors.
+    size = 256 if dim * u0.dtype.itemsize <= 16 and not of_model else 128
     recorded = () if plan.num_samples is None else (plan.num_samples,)
-    kernel = partial(_gpu_kernel, plan, problem, n, size, None if interpret else _fused)
+    of_models = sum(jax.tree.leaves(is_own)) if of_model else 0
+    kernel = partial(_gpu_kernel, plan, problem, n, size, None if interpret else _fused, of_model, of_models)
     result: Array = pl.pallas_call(
         kernel,
         grid=(-(-n // size),),
         # Like u0, as under shard_map it must vary over the same devices.
-        out_shape=jax.eval_shape(lambda u: jnp.zeros_like(u, shape=(n, *recorded, dim)), u0),
+        out_shape=jax.eval_shape(lambda u: jnp.zeros_like(u, shape=(len(u0), *recorded, *of_model, dim)), u0),
         compiler_params=triton.CompilerParams(num_warps=_WARPS),
         interpret=interpret,
         name="jaxcast_ensemble",
@@ -73,20 +87,33 @@ def _fused(a: Any, b: Any, c: Any) -> Any:
     return result
 
 
-def _gpu_kernel(plan: SolvePlan, problem: Problem, n: int, size: int, fused: Any, u0: Any, *refs: Any) -> None:
-    """Simulates the states of one block."""
+def _gpu_kernel(
+    plan: SolvePlan,
+    problem: Problem,
+    n: int,
+    size: int,
+    fused: Any,
+    of_model: tuple[int, ...],
+    of_models: int,
+    u0: Any,
+    *refs: Any,
+) -> None:
+    """Simulates the states of one block; the first arrays, of_models of them, have a row for each model."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
     *inputs, out = refs
     rows = pl.program_id(0) * size + jnp.arange(size, dtype=jnp.int32)
     is_one = rows < n
+    model = tuple(rows % count for count in of_model)
+    states = rows // math.prod(of_model)
 
-    def column(ref: Any, index: Any) -> Any:
+    def column(ref: Any, rows: Any, index: Any) -> Any:
         return triton.load(ref.at[(rows, *index)], mask=is_one, other=0)
 
     num_own, num_shared = len(problem.own), len(problem.shared)
-    own = [filled(ref.shape[1:], partial(column, ref)) for ref in inputs[:num_own]]
+    rows_of = [*model * of_models, *[states] * (num_own - of_models)]
+    own = [filled(ref.shape[1:], partial(column, ref, at)) for ref, at in zip(inputs, rows_of, strict=False)]
     shared = [filled(ref.shape, lambda index, ref=ref: ref[index or ...]) for ref in inputs[num_own:][:num_shared]]
     known = inputs[num_own + num_shared :]
 
@@ -95,10 +122,12 @@ def _gpu_kernel(plan: SolvePlan, problem: Problem, n: int, size: int, fused: Any
 
     def put(sample: tuple[Any, ...], carried: list[Any]) -> None:
         for number, component in enumerate(state_of(problem, carried)):
-            triton.store(out.at[(rows, *sample, number)], as_lanes(component, (size,), out.dtype), mask=is_one)
+            triton.store(
+                out.at[(states, *sample, *model, number)], as_lanes(component, (size,), out.dtype), mask=is_one
+            )
 
     advance = partial(advance_all, problem, own, shared, values, (size,), fused=fused)
-    carried = enter_steps(problem, own, shared, filled(u0.shape[1:], partial(column, u0)), (size,))
+    carried = enter_steps(problem, own, shared, filled(u0.shape[1:], partial(column, u0, states)), (size,))
     if plan.num_samples is None:
         put((), advance(carried, 0, plan.num_substeps))
         return
