@@ -6,6 +6,8 @@ it may be compiled ahead of time, or exported. `jax.default_backend()` does not 
 
 import contextlib
 import dataclasses
+import os
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -32,22 +34,26 @@ class _Programs:
         default: the plain one; it says what the others return, and has the derivatives.
         special: those of platforms, "cpu", "cuda" or "tpu".
         out: types of the results.
+        key: equal where the programs are, so that a second call compiles nothing.
     """
 
-    default: Callable[..., list[Any]]
-    special: tuple[tuple[str, Callable[..., list[Any]]], ...]
-    out: tuple[Any, ...]
+    default: Callable[..., list[Any]] = dataclasses.field(compare=False)
+    special: tuple[tuple[str, Callable[..., list[Any]]], ...] = dataclasses.field(compare=False)
+    out: tuple[Any, ...] = dataclasses.field(compare=False)
+    key: Any
 
 
 def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[..., Result]) -> Result:
     """Computes default(*args), by another program on the platforms that have one.
 
     Only the programs of the platforms in question are compiled. Derivatives are those of the
-    default. It also runs where a program for a GPU or TPU cannot be lowered, and where XLA splits
-    a program over devices by itself: what is special there is a kernel.
+    default. It also runs where it has side effects, where a program for a GPU or TPU cannot be
+    lowered, where XLA splits a program over devices by itself, and everywhere but on CPUs if the
+    environment variable JAXCAST_ACCELERATED is 0.
 
     Args:
-        default: of trees of arrays.
+        default: of trees of arrays; the same function or `functools.partial` at every call, or a
+            call outside of `jax.jit` compiles anew.
         args: its arguments.
         special: programs for platforms, with the same results: cpu, cuda, tpu.
 
@@ -73,20 +79,49 @@ def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[
 
         return _under_settings(of_leaves)
 
-    programs = [flat(program) for program in (default, *special.values())]
-    closed = [jax.make_jaxpr(programs[0])(*leaves)]
+    closed = [jax.make_jaxpr(flat(default))(*leaves)]
+    if closed[0].effects:
+        return default(*args)
     outer: list[Any] = []
+    key = (_identity(default), tuple((name, _identity(program)) for name, program in special.items()), structure)
     if is_traced(closed[0].consts):
         # What the programs close over must become arguments now: later it is unknown.
-        closed += [jax.make_jaxpr(program)(*leaves) for program in programs[1:]]
+        special = {name: program for name, program in special.items() if _is_possible(name, flat(program), leaves)}
+        closed += [jax.make_jaxpr(flat(program))(*leaves) for program in special.values()]
         outer = [constant for one in closed for constant in one.consts]
+        key = (object(),)
+    programs = [flat(program) for program in (default, *special.values())]
     num_outer, end = len(outer), 0
     for n, one in enumerate(closed):  # so that they are not traced again for every transformation
         first, end = (end, end + len(one.consts)) if outer else (0, 0)
         programs[n] = _under_settings(partial(_of_constants, one, first, end, num_outer))
-    chosen = _Programs(programs[0], tuple(zip(special, programs[1:], strict=True)), tuple(closed[0].out_avals))
+    key = (*key, *_settings())
+    chosen = _Programs(programs[0], tuple(zip(special, programs[1:], strict=True)), tuple(closed[0].out_avals), key)
     result: Result = found["structure"].unflatten(_choose(chosen, *outer, *leaves))
     return result
+
+
+def _identity(program: Callable[..., Any]) -> Any:
+    """Returns what is equal for equal programs: a function, or what a `partial` is made of."""
+    found = program
+    if isinstance(program, partial):
+        found = (_identity(program.func), program.args, tuple(sorted(program.keywords.items())))
+    try:
+        hash(found)
+    except TypeError:
+        return object()
+    return found
+
+
+def _is_possible(platform: str, program: Callable[..., list[Any]], leaves: list[Any]) -> bool:
+    """Tells whether a program can be traced; one for a CPU always can."""
+    try:
+        jax.eval_shape(program, *leaves)
+    except NotImplementedError:
+        if platform == "cpu":
+            raise
+        return False
+    return True
 
 
 def _of_constants(closed: Any, first: int, last: int, num: int, *args: Any) -> list[Any]:
@@ -97,7 +132,7 @@ def _of_constants(closed: Any, first: int, last: int, num: int, *args: Any) -> l
 
 def _under_settings(function: Callable[..., Result]) -> Callable[..., Result]:
     """Returns the function with the settings of JAX as they are now, whenever it is traced."""
-    precision, x64 = (jax.config.values[f"jax_{name}"] for name in ("default_matmul_precision", "enable_x64"))
+    precision, x64 = _settings()
 
     def call(*args: Any) -> Result:
         with contextlib.ExitStack() as stack:
@@ -106,6 +141,10 @@ def _under_settings(function: Callable[..., Result]) -> Callable[..., Result]:
             return function(*args)
 
     return call
+
+
+def _settings() -> tuple[Any, Any]:
+    return jax.config.values["jax_default_matmul_precision"], jax.config.values["jax_enable_x64"]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -164,7 +203,8 @@ def _batched(args: Any, axes: Any, *, programs: _Programs) -> tuple[Any, Any]:
 
     out = tuple(jax.make_jaxpr(mapped(watched))(*args).out_avals)
     special = tuple((platform, mapped(program)) for platform, program in programs.special)
-    results = _choose(_Programs(mapped(programs.default), special, out), *args)
+    key = ("mapped", programs.key, tuple(axes))
+    results = _choose(_Programs(mapped(programs.default), special, out, key), *args)
     return results, [0 if yes else None for yes in is_mapped]
 
 
@@ -173,12 +213,19 @@ batching.primitive_batchers[_by_platform_p] = _batched
 
 def _lowered(ctx: Any, *args: Any, programs: _Programs, platform: str | None) -> Any:
     special = [program for name, program in programs.special if name == platform]
-    if special and (platform == "cpu" or not _is_partitioned(ctx)):
+    if special and platform == "cpu":
+        return mlir.lower_fun(special[0], multiple_results=True)(ctx, *args)
+    if special and os.environ.get("JAXCAST_ACCELERATED") != "0" and not _is_partitioned(ctx):
         try:
             return mlir.lower_fun(special[0], multiple_results=True)(ctx, *args)
-        except Exception:  # what a compiler of kernels cannot take shows in many ways
-            if platform == "cpu":
-                raise
+        except NotImplementedError:
+            pass
+        except Exception as error:  # what a compiler of kernels cannot take shows in many ways
+            warnings.warn(
+                f"jaxcast: the plain program runs, as a faster one cannot be lowered for {platform}: {error!r}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return mlir.lower_fun(programs.default, multiple_results=True)(ctx, *args)
 
 
@@ -206,11 +253,16 @@ def separate(function: Callable[..., Result], *args: Any) -> Result:
         Its result.
     """
 
-    def apart(*args: Any) -> Result:
-        with set_xla_metadata(inlineable="false"):
-            return jax.jit(function)(*args)
+    return by_platform(partial(_merged, function), *args, cpu=partial(_apart, function))
 
-    return by_platform(jax.jit(function), *args, cpu=apart)
+
+def _merged(function: Callable[..., Result], *args: Any) -> Result:
+    return jax.jit(function)(*args)
+
+
+def _apart(function: Callable[..., Result], *args: Any) -> Result:
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(function)(*args)
 
 
 def map_chunks(function: Callable[[Any], Result], chunks: Any) -> Result:

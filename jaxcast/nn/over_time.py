@@ -136,9 +136,12 @@ def _forward_elsewhere(
 
 
 def _backward(equations: Equations, residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array, None]:
-    elsewhere = partial(_backward_elsewhere, equations=equations)
+    # The default, which has the derivatives, does not need the gates, which only a CPU saves.
     d_carry, d_products, saved = by_platform(
-        partial(_backward_on_cpu, equations=equations), residuals, cotangents, cuda=elsewhere, tpu=elsewhere
+        partial(_backward_elsewhere, equations=equations),
+        residuals,
+        cotangents,
+        cpu=partial(_backward_on_cpu, equations=equations),
     )
     weights, xs, *_ = residuals
     d_weights, d_xs = equations.gradient(weights, jnp.swapaxes(xs, 0, 1), saved, d_products)

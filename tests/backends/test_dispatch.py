@@ -97,3 +97,53 @@ def test_a_result_that_no_batch_reaches_has_derivatives_under_vmap():
     derivatives = jax.jit(jax.jacfwd(lambda y: over_xs(xs, y)))(2.0)
     np.testing.assert_allclose(derivatives, jnp.full(3, -jnp.sin(2.0)))
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.hessian(both), in_axes=(0, None)))(xs, 2.0), -jnp.sin(xs))
+
+
+def doubled(x):
+    return 2.0 * x
+
+
+def test_a_second_call_outside_of_jit_compiles_nothing(count_compilations):
+    keys = jax.random.split(jax.random.key(0), 2)
+    jaxcast.nn.dropout.random_bits(keys[0], 10)
+    separate(doubled, jnp.ones(3))
+    count_compilations()
+    jaxcast.nn.dropout.random_bits(keys[1], 10)
+    assert separate(doubled, jnp.arange(3.0)).tolist() == [0.0, 2.0, 4.0]
+    assert count_compilations() == 0
+
+
+def unable(x):
+    raise NotImplementedError("no kernel")
+
+
+def test_what_no_kernel_can_do_runs_plainly():
+    def closing(a, x):
+        return by_platform(lambda x: a * x, x, cuda=unable, tpu=unable)
+
+    assert float(jax.jit(closing)(3.0, 5.0)) == 15.0
+    for platform in ("cpu", "cuda"):
+        assert "multiply" in lowered(lambda x: by_platform(doubled, x, cuda=unable), platform, 1.0)
+
+
+def test_a_kernel_that_fails_for_another_reason_is_told_of():
+    with pytest.warns(RuntimeWarning, match="the plain program runs, as a faster one cannot be lowered for tpu"):
+        assert "multiply" in lowered(lambda x: by_platform(doubled, x, tpu=lambda x: x[7, 7]), "tpu", 1.0)
+
+
+def test_kernels_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv("JAXCAST_ACCELERATED", "0")
+    assert "add" in lowered(lambda x: chosen(x), "tpu", 1.0)
+    assert "sine" in lowered(lambda x: chosen(x), "cpu", 1.0)
+
+
+def test_side_effects_stay():
+    seen = []
+
+    def told(x):
+        jax.experimental.io_callback(seen.append, None, x, ordered=True)
+        return x + 1.0
+
+    assert float(jax.jit(lambda x: by_platform(told, x, cpu=told))(1.0)) == 2.0
+    jax.effects_barrier()
+    assert [float(x) for x in seen] == [1.0]

@@ -8,6 +8,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jax.test_util import check_grads
 
 import jaxcast
+from jaxcast.backends import dispatch
 from jaxcast.errors import InputError
 from jaxcast.forecasters.recurrent import projected_loss
 from jaxcast.nn import GRU, LSTM, RNN, LSTMCarry
@@ -375,12 +376,26 @@ def test_the_program_of_accelerators_does_the_same(kind, has_gaps, monkeypatch):
             result = over_time(layer.equations, *args, mask)
             return weighted_loss(result), result
 
-        return jax.jit(jax.grad(run, argnums=(0, 1, 2), has_aux=True))(layer.weights, carry, xs)
+        def sensitivity(scale):
+            """The gradient moves only by what comes after the layer."""
 
-    expected = all_of()
-    monkeypatch.setattr(
-        "jaxcast.nn.over_time.by_platform", lambda default, *args, cuda, tpu: cuda(*args) if cuda is tpu else None
-    )
-    gradients, result = all_of()
-    assert_close(result, expected[1], 1e-14)
-    assert_close(gradients, expected[0], 1e-12)
+            def outputs(xs):
+                return scale * over_time(layer.equations, layer.weights, carry, xs, mask)[1].sum()
+
+            return (jax.grad(outputs)(xs) ** 2).sum()
+
+        first = jax.jit(jax.grad(run, argnums=(0, 1, 2), has_aux=True))(layer.weights, carry, xs)
+        return first, jax.jit(jax.grad(sensitivity))(2.0)
+
+    def elsewhere(default, *args, cpu=None, cuda=None, tpu=None):
+        """Runs on this CPU what runs on a GPU, by the rules of `by_platform`."""
+        assert cuda is tpu
+        return dispatch.by_platform(default, *args, cpu=cuda or default)
+
+    (expected_gradients, expected), second = all_of()
+    assert second > 0.1
+    monkeypatch.setattr("jaxcast.nn.over_time.by_platform", elsewhere)
+    (gradients, result), other_second = all_of()
+    assert_close(result, expected, 1e-14)
+    assert_close(gradients, expected_gradients, 1e-12)
+    np.testing.assert_allclose(other_second, second, rtol=1e-12)
