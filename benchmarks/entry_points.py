@@ -163,6 +163,8 @@ def distinct(calls: list[Call]) -> list[Call]:
 def error_of(call: Call, target: Target) -> str:
     """Returns why a program does not compile for a device, in a line, or ""."""
     program, args, kwargs = call
+    if "mesh" in kwargs and kwargs["mesh"] is None:  # all devices, and here those of the target
+        kwargs = kwargs | {"mesh": target.mesh()}
     leaves, structure = jax.tree.flatten((args, kwargs))
     leaves = [Mesh(target.mesh().devices, leaf.axis_names) if isinstance(leaf, Mesh) else leaf for leaf in leaves]
 
