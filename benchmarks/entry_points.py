@@ -165,6 +165,7 @@ def error_of(call: Call, target: Target) -> str:
     program, args, kwargs = call
     if "mesh" in kwargs and kwargs["mesh"] is None:  # all devices, and here those of the target
         kwargs = kwargs | {"mesh": target.mesh()}
+    structure: Any
     leaves, structure = jax.tree.flatten((args, kwargs))
     leaves = [Mesh(target.mesh().devices, leaf.axis_names) if isinstance(leaf, Mesh) else leaf for leaf in leaves]
 
