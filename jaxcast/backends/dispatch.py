@@ -83,19 +83,19 @@ def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[
     if closed[0].effects:
         return default(*args)
     outer: list[Any] = []
-    key = (_identity(default), tuple((name, _identity(program)) for name, program in special.items()), structure)
+    key: Any = (_identity(default), tuple((name, _identity(one)) for name, one in special.items()), structure)
     if is_traced(closed[0].consts):
         # What the programs close over must become arguments now: later it is unknown.
         special = {name: program for name, program in special.items() if _is_possible(name, flat(program), leaves)}
         closed += [jax.make_jaxpr(flat(program))(*leaves) for program in special.values()]
         outer = [constant for one in closed for constant in one.consts]
-        key = (object(),)
+        key = object()
     programs = [flat(program) for program in (default, *special.values())]
     num_outer, end = len(outer), 0
     for n, one in enumerate(closed):  # so that they are not traced again for every transformation
         first, end = (end, end + len(one.consts)) if outer else (0, 0)
         programs[n] = _under_settings(partial(_of_constants, one, first, end, num_outer))
-    key = (*key, *_settings())
+    key = (key, _settings())
     chosen = _Programs(programs[0], tuple(zip(special, programs[1:], strict=True)), tuple(closed[0].out_avals), key)
     result: Result = found["structure"].unflatten(_choose(chosen, *outer, *leaves))
     return result
@@ -103,7 +103,7 @@ def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[
 
 def _identity(program: Callable[..., Any]) -> Any:
     """Returns what is equal for equal programs: a function, or what a `partial` is made of."""
-    found = program
+    found: Any = program
     if isinstance(program, partial):
         found = (_identity(program.func), program.args, tuple(sorted(program.keywords.items())))
     try:

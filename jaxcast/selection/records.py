@@ -74,7 +74,10 @@ class Record:
             return AssimilatedCell(self.spin_up, method.fit(self.data._replace(trajectory=self.reanalysis), **own))
         states = self.data.trajectory.states
         if not self.known.any(0).all():
-            raise InputError("a component is never known, and the candidates do not differ in one parameter alone")
+            raise InputError(
+                "a component is never known, and no filter could fill it: that takes candidates of one family, which "
+                "differ in one parameter, and at most 16 components"
+            )
         if method.with_gaps == "samples":
             data = self.data._replace(known=self.known)
         else:

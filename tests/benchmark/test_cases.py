@@ -236,7 +236,7 @@ def test_truths_of_a_case_part_before_the_first_sample(name):
     case = find_case(name)
     tasks = [make_task(case, seed=seed, num_windows=1) for seed in (1, 2, 3)]
     size = min(case.num_leads, case.num_train - case.history_size)
-    courses = [task.windows.truth[0, :size] for task in tasks]
-    courses += [task.train.states[case.history_size :][:size] for task in tasks]
-    errors = [((one - other) ** 2).mean(-1) for one, other in itertools.combinations(courses, 2)]
+    runs = [task.windows.truth[0, :size] for task in tasks]
+    runs += [task.train.states[case.history_size :][:size] for task in tasks]
+    errors = [((one - other) ** 2).mean(-1) for one, other in itertools.combinations(runs, 2)]
     assert np.median([(error < case.threshold).mean() for error in errors]) < 0.5
