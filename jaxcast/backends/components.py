@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
-from jaxcast.backends.primitives import ELEMENTWISE, has_equations
+from jaxcast.backends.primitives import ELEMENTWISE, programs_in
 
 MOST_OPERATIONS = 6000
 """A kernel with more takes minutes to compile."""
+MOST_NUMBERS = 1000
+"""The most numbers that a kernel reads besides the state; each is a load of its own."""
 
 Components = Any
 """NumPy's array, of objects, of one component for each number of an array."""
@@ -42,8 +44,8 @@ def evaluate(closed: Any, *args: Components, fused: Callable[[Any, Any, Any], An
     return _Evaluation(fused).of_closed(closed, args)
 
 
-def num_operations(closed: Any) -> int:
-    """Counts the operations on single numbers.
+def num_kernel_operations(closed: Any) -> int:
+    """Counts the operations on single numbers of which a kernel would be made.
 
     Args:
         closed: the program, a closed jaxpr.
@@ -51,18 +53,38 @@ def num_operations(closed: Any) -> int:
     Returns:
         The number.
     """
+    return _num_operations(closed.jaxpr)
+
+
+def _num_operations(jaxpr: Any) -> int:
     total = 0
-    for equation in _needed(getattr(closed, "jaxpr", closed)):
-        inner = [value for value in jax.tree.leaves(equation.params, is_leaf=has_equations) if has_equations(value)]
+    for equation in _needed(jaxpr):
+        inner = programs_in(equation)
         if inner:
-            total += sum(map(num_operations, inner))
+            total += sum(map(_num_operations, inner))
         elif equation.primitive.name in ELEMENTWISE:
             total += math.prod(equation.outvars[0].aval.shape)
         elif equation.primitive.name == "dot_general":
-            total += 2 * math.prod(equation.invars[0].aval.shape) * math.prod(equation.invars[1].aval.shape[1:])
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            terms = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            total += 2 * terms * math.prod(equation.outvars[0].aval.shape)
         elif equation.primitive.name in _REDUCTIONS:
             total += math.prod(equation.invars[0].aval.shape)
     return total
+
+
+def are_read(closed: Any) -> list[bool]:
+    """Tells which arguments of a program its results depend on.
+
+    Args:
+        closed: the program, a closed jaxpr.
+
+    Returns:
+        One flag for each argument.
+    """
+    jaxpr = closed.jaxpr
+    read = {id(value) for equation in _needed(jaxpr) for value in equation.invars} | set(map(id, jaxpr.outvars))
+    return [id(value) in read for value in jaxpr.invars]
 
 
 def as_components(array: Any) -> Components:
@@ -147,11 +169,11 @@ class _Evaluation:
     def of_numbers(self, primitive: Any, numbers: list[Any], params: Any) -> Any:
         """Carries out an operation on numbers, and blocks of them of one shape."""
         shape = jnp.broadcast_shapes(*map(np.shape, numbers))
-        if primitive.name == "round":
-            return _rounded(numbers[0])
         if not any(isinstance(number, jax.core.Tracer) for number in numbers):
             with jax.ensure_compile_time_eval():
                 return np.asarray(primitive.bind(*numbers, **params))[()]
+        if primitive.name == "round":
+            return _rounded(numbers[0], **params)
         blocks = [x if np.shape(x) == shape else jnp.broadcast_to(x, shape) for x in numbers]
         if self.fused is None or not shape:
             return primitive.bind(*blocks, **params)
@@ -177,11 +199,14 @@ class _Evaluation:
         return result
 
 
-def _rounded(x: Any) -> Any:
+def _rounded(x: Any, *, rounding_method: Any) -> Any:
     """Rounds half to even; not every compiler of kernels can."""
-    near = jnp.floor(x + 0.5)
-    is_odd = jnp.floor(0.5 * near) * 2 != near
-    return jnp.where((near - x == 0.5) & is_odd, near - 1, near)
+    if rounding_method != jax.lax.RoundingMethod.TO_NEAREST_EVEN:
+        raise NotImplementedError("halves are rounded to even numbers only")
+    below = jnp.floor(x)
+    rest = x - below  # x + 0.5 would be rounded itself, for large numbers and for the one before 0.5
+    is_odd = jnp.floor(0.5 * below) * 2 != below
+    return jnp.where((rest > 0.5) | ((rest == 0.5) & is_odd), below + 1, below)
 
 
 def _chosen(index: Any, results: list[list[Components]]) -> list[Components]:
@@ -269,14 +294,4 @@ _REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "reduce_and": jnp.bitwise_and,
     "reduce_or": jnp.bitwise_or,
 }
-_CALLS = (
-    "jit",
-    "pjit",
-    "closed_call",
-    "core_call",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "remat",
-    "remat2",
-    "checkpoint",
-)
+_CALLS = ("jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from jaxcast.backends.primitives import ELEMENTWISE, TRANSCENDENTAL, has_equations
+from jaxcast.backends.primitives import ELEMENTWISE, TRANSCENDENTAL, programs_in
 
 Result = TypeVar("Result")
 
@@ -94,9 +94,7 @@ def one_kernel(function: Callable[..., Result], *args: Any) -> Result:
 
 def _is_emitted(closed: Any) -> bool:
     return all(
-        equation.primitive.name in _EMITTED
-        and all(map(_is_emitted, jax.tree.leaves(equation.params, is_leaf=has_equations)))
-        for equation in getattr(closed, "eqns", ())
+        equation.primitive.name in _EMITTED and all(map(_is_emitted, programs_in(equation))) for equation in closed.eqns
     )
 
 
@@ -160,5 +158,4 @@ def num_operations(function: Callable[..., Any], *args: Any) -> int:
 
 def _num_operations(jaxpr: Any) -> int:
     own = sum(2 if equation.primitive.name in TRANSCENDENTAL else 1 for equation in jaxpr.eqns)
-    values = (value for e in jaxpr.eqns for value in jax.tree.leaves(e.params, is_leaf=has_equations))
-    return own + sum(_num_operations(getattr(value, "jaxpr", value)) for value in values if has_equations(value))
+    return own + sum(_num_operations(inner) for equation in jaxpr.eqns for inner in programs_in(equation))

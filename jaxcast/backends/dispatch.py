@@ -239,7 +239,7 @@ for _platform in ("cpu", "cuda", "tpu", None):
     mlir.register_lowering(_by_platform_p, partial(_lowered, platform=_platform), platform=_platform)
 
 
-def separate(function: Callable[..., Result], *args: Any) -> Result:
+def compile_apart(function: Callable[..., Result], *args: Any) -> Result:
     """Computes function(*args); on a CPU apart from the operations before and after it.
 
     XLA merges sums of products with what uses them, and computes them again for each use. Results,

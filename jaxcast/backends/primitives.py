@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
 TRANSCENDENTAL = frozenset(
     [
         "acos",
@@ -72,6 +75,11 @@ ELEMENTWISE = TRANSCENDENTAL | frozenset(
 """Operations on single numbers."""
 
 
-def has_equations(value: Any) -> bool:
-    """Tells whether a parameter of an operation is a program."""
-    return hasattr(value, "eqns")
+def programs_in(equation: Any) -> list[Any]:
+    """Returns the programs among the parameters of an operation, as jaxprs."""
+    values = jax.tree.leaves(equation.params, is_leaf=_is_program)
+    return [value.jaxpr if isinstance(value, ClosedJaxpr) else value for value in values if _is_program(value)]
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)

@@ -1,8 +1,9 @@
-"""Solves systems in time: one trajectory as fast as a loop in C, many at once in vectors.
+"""Solves systems in time: on a CPU one trajectory as fast as a loop in C, many at once in vectors.
 
 `solve` is written for one state. Under `jax.vmap` it does not become the same program with longer
-arrays, which would stream them through memory at every step; it runs tile by tile (`tiles`). Its
-derivatives are those of `solve_reference`, the plain program, which is also its test.
+arrays, which would stream them through memory at every step: it runs tile by tile on a CPU
+(`tiles`), and in one kernel on a GPU or TPU (`kernels`). Its derivatives are those of
+`solve_reference`, the plain program, which is also its test.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Bool, Float, Key, UInt16
 
-from jaxcast.backends.dispatch import separate
+from jaxcast.backends.dispatch import compile_apart
 
 NUM_VALUES = 2**16
 
@@ -28,7 +28,7 @@ def random_bits(key: Key[Array, ""], size: int) -> UInt16[Array, " size"]:
         return jax.random.bits(key, (size,), "uint16")
     # Apart from what uses the bits: merged with it, the choice between the two halves of a word is made
     # for one component after the other.
-    return separate(_halves_of_words(size), key)
+    return compile_apart(_halves_of_words(size), key)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.backends.dispatch import separate
+from jaxcast.backends.dispatch import compile_apart
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -40,20 +40,20 @@ def short_attention(
 
 
 def _forward(queries: Array, keys: Array, values: Array, causal: bool) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-    scores = separate(_inner, queries / math.sqrt(queries.shape[1]), keys)
-    weights = separate(_causal_softmax if causal else _softmax, scores)
-    return (separate(_mix, weights, values), weights), (queries, keys, values, weights)
+    scores = compile_apart(_inner, queries / math.sqrt(queries.shape[1]), keys)
+    weights = compile_apart(_causal_softmax if causal else _softmax, scores)
+    return (compile_apart(_mix, weights, values), weights), (queries, keys, values, weights)
 
 
 def _backward(causal: bool, saved: tuple[Array, ...], cotangents: tuple[Array, Array]) -> tuple[Array, Array, Array]:
     queries, keys, values, weights = saved
     d_seen, _ = cotangents
-    d_values = separate(_mix, jnp.swapaxes(weights, 1, 2), d_seen)
-    d_weights = separate(_inner, d_seen, values)
+    d_values = compile_apart(_mix, jnp.swapaxes(weights, 1, 2), d_seen)
+    d_weights = compile_apart(_inner, d_seen, values)
     mean = jnp.sum(d_weights * weights, 2, keepdims=True)
     d_scores = weights * (d_weights - mean) / math.sqrt(queries.shape[1])
-    d_queries = separate(_mix, d_scores, keys)
-    return d_queries, separate(_mix, jnp.swapaxes(d_scores, 1, 2), queries), d_values
+    d_queries = compile_apart(_mix, d_scores, keys)
+    return d_queries, compile_apart(_mix, jnp.swapaxes(d_scores, 1, 2), queries), d_values
 
 
 short_attention.defvjp(_forward, _backward)

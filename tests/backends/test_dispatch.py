@@ -8,7 +8,7 @@ from jax import export
 
 import jaxcast
 from jaxcast.backends import dispatch
-from jaxcast.backends.dispatch import by_platform, map_chunks, separate
+from jaxcast.backends.dispatch import by_platform, compile_apart, map_chunks
 
 
 def chosen(x, y=0.0):
@@ -65,7 +65,7 @@ def test_what_is_for_the_cpu_stays_there(platform, is_cpu):
     u0 = np.ones((5, 3), np.float32)
     ensemble = lowered(lambda u: jaxcast.final_states(jaxcast.Lorenz63(), u, duration=0.1), platform, u0)
     assert ("xla_cpu_small_call" in ensemble) == is_cpu
-    assert ("inlineable" in lowered(lambda x: separate(jnp.sin, x), platform, 1.0)) == is_cpu
+    assert ("inlineable" in lowered(lambda x: compile_apart(jnp.sin, x), platform, 1.0)) == is_cpu
     assert ("while" in lowered(lambda x: map_chunks(jnp.sin, x), platform, u0)) == is_cpu
 
 
@@ -106,10 +106,10 @@ def doubled(x):
 def test_a_second_call_outside_of_jit_compiles_nothing(count_compilations):
     keys = jax.random.split(jax.random.key(0), 2)
     jaxcast.nn.dropout.random_bits(keys[0], 10)
-    separate(doubled, jnp.ones(3))
+    compile_apart(doubled, jnp.ones(3))
     count_compilations()
     jaxcast.nn.dropout.random_bits(keys[1], 10)
-    assert separate(doubled, jnp.arange(3.0)).tolist() == [0.0, 2.0, 4.0]
+    assert compile_apart(doubled, jnp.arange(3.0)).tolist() == [0.0, 2.0, 4.0]
     assert count_compilations() == 0
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.backends.components import as_components, evaluate
+from jaxcast.backends.components import as_components, evaluate, num_kernel_operations
 from jaxcast.clock import split
 from jaxcast.dynamics import solve as programs
 from jaxcast.dynamics.kernels.gpu import solve_on_gpu
-from jaxcast.dynamics.kernels.steps import filled
+from jaxcast.dynamics.kernels.steps import filled, make_kernel_step
 from jaxcast.dynamics.kernels.tpu import solve_on_tpu
 from jaxcast.dynamics.plan import SolvePlan, in_dtype
 
@@ -144,8 +144,58 @@ def lowered(platform, run, *args):
     return jax.jit(run).trace(*args).lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.skipif(not OLD_JAX, reason="later ones lower a kernel only where there is the device")
-@pytest.mark.parametrize(("platform", "call"), [("cuda", "xla.gpu.triton"), ("tpu", "tpu_custom_call")])
+CALLS = {"cuda": "xla.gpu.triton", "tpu": "tpu_custom_call"}
+needs_lowering = pytest.mark.skipif(not OLD_JAX, reason="later ones lower a kernel only where there is the device")
+
+
+def final(rho=28.0, dim=None, **options):
+    system = jaxcast.Lorenz63(rho=rho) if dim is None else jaxcast.Lorenz96(dim=dim)
+    return lambda u, *args: jaxcast.final_states(system, u, *args, duration=0.05, **options)
+
+
+def recorded(u):
+    return jaxcast.simulate_ensemble(jaxcast.Lorenz63(), u, num_samples=3, dt=0.02, h=0.01).states
+
+
+def own_times(u):
+    step = jaxcast.flow_map(jaxcast.Lorenz63(rho=COSINE), dt=0.05)
+    return jax.vmap(step)(u, jnp.linspace(0.0, 1.0, len(u), dtype=u.dtype))
+
+
+def stack(u):
+    systems = jaxcast.stack_systems([jaxcast.Lorenz63(rho=r) for r in (28.0, 30.0)])
+    return jax.vmap(jaxcast.flow_map(systems, dt=0.05))(u)
+
+
+PROGRAMS = {
+    "own_parameters": (final(jaxcast.Cosine(jnp.linspace(20.0, 30.0, 6, dtype=np.float32), 1.0, 2.0)), 3, np.float32),
+    "own_times": (own_times, 3, np.float32),
+    "stack": (stack, 3, np.float32),
+    "recorded": (recorded, 3, np.float32),
+    "sites": (final(dim=40), 40, np.float32),
+    "float64": (final(), 3, np.float64),
+}
+
+
+@needs_lowering
+@pytest.mark.parametrize("platform", CALLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "sites" else ()) for name in PROGRAMS]
+)
+def test_other_ensembles_are_one_kernel_too(name, platform):
+    run, dim, dtype = PROGRAMS[name]
+    u0 = jnp.ones((6, dim), dtype)
+    if (name, platform) == ("float64", "tpu"):
+        with pytest.raises(jaxcast.InputError, match="float32"):
+            lowered(platform, run, u0)
+        return
+    text = lowered(platform, run, u0)
+    assert text.count(CALLS[platform]) == 1
+    assert "stablehlo.while" not in text
+
+
+@needs_lowering
+@pytest.mark.parametrize(("platform", "call"), CALLS.items())
 def test_an_ensemble_is_one_kernel_of_the_platform(platform, call):
     u0 = starts(SYSTEMS["lorenz63"], 300, np.float32)
     final = lowered(platform, lambda u: jaxcast.final_states(SYSTEMS["lorenz63"], u, duration=0.1), u0)
@@ -160,6 +210,38 @@ def test_an_ensemble_is_one_kernel_of_the_platform(platform, call):
     assert call not in noisy
     assert "stablehlo.while" in noisy
     assert call not in lowered("cpu", lambda u: jaxcast.final_states(SYSTEMS["lorenz63"], u, duration=0.1), u0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_halves_are_rounded_to_even_and_large_numbers_stay(dtype):
+    large = 2.0 ** np.finfo(dtype).nmant
+    x = np.array(
+        [0.5, -0.5, 1.5, 2.5, -2.5, 0.3, -1.7, np.nextafter(dtype(0.5), dtype(0)), large + 1, -large - 3, 1e30]
+    )
+    x = x.astype(dtype)
+    closed = jax.make_jaxpr(jnp.round)(x[0])
+    found = jax.jit(lambda x: evaluate(closed, filled((), lambda _: x))[0][()])(x)
+    np.testing.assert_array_equal(found, np.round(x))
+    closed = jax.make_jaxpr(jax.lax.round)(x[0])
+    with pytest.raises(NotImplementedError, match="even"):
+        jax.jit(lambda x: evaluate(closed, filled((), lambda _: x))[0][()])(x)
+
+
+def test_a_long_schedule_is_not_read_in_a_kernel_and_else_refused():
+    system = jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant(np.arange(1.0, 1500.0), np.arange(1500.0)))
+    system = in_dtype(system, jnp.float64)
+    is_own = jax.tree.map(lambda _: False, system)
+    u0, h = jnp.ones((2, 3)), jnp.asarray(0.01)
+    kernel_step = make_kernel_step(None, system, is_own, u0, jnp.asarray(0.5), h, range(5))
+    assert sum(leaf.size for leaf in kernel_step.shared) < 10
+    with pytest.raises(NotImplementedError, match="too many"):
+        make_kernel_step(None, system, is_own, u0, jnp.asarray([0.5, 0.6]), h, range(5))
+
+
+def test_products_are_counted_by_their_terms():
+    a, b = jnp.ones((2, 3)), jnp.ones((5, 3))
+    assert num_kernel_operations(jax.make_jaxpr(lambda a, b: a @ b.T)(a, b)) == 2 * 2 * 3 * 5
+    assert num_kernel_operations(jax.make_jaxpr(lambda a, b: jnp.einsum("ij,kj->ik", a, b))(a, b)) == 2 * 2 * 3 * 5
 
 
 def test_programs_are_evaluated_number_by_number():

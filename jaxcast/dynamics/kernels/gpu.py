@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxcast.dynamics.kernels.steps import Problem, advance_all, as_lanes, enter_steps, filled, make_problem, state_of
+from jaxcast.dynamics.kernels.steps import (
+    KernelStep,
+    advance_all,
+    as_lanes,
+    enter_steps,
+    filled,
+    make_kernel_step,
+    state_of,
+)
 from jaxcast.dynamics.noise import AnySystem
 from jaxcast.dynamics.plan import SolvePlan
 
@@ -51,15 +59,14 @@ def solve_on_gpu(
     first, num_steps = -plan.num_transient, (plan.num_samples or 1) * plan.num_substeps - plan.num_substeps
     if plan.num_samples is None:
         first, num_steps = 0, plan.num_substeps
-    problem = make_problem(plan.solver, system, is_own, u0, t0, h, range(first, num_steps))
+    kernel_step = make_kernel_step(plan.solver, system, is_own, u0, t0, h, range(first, num_steps))
     dim = u0.shape[1]
     of_model = () if models is None else (models,)
     n = len(u0) * math.prod(of_model)
     # Stacks are small: more blocks, for more of the processors.
     size = 256 if dim * u0.dtype.itemsize <= 16 and not of_model else 128
     recorded = () if plan.num_samples is None else (plan.num_samples,)
-    of_models = sum(jax.tree.leaves(is_own)) if of_model else 0
-    kernel = partial(_gpu_kernel, plan, problem, n, size, None if interpret else _fused, of_model, of_models)
+    kernel = partial(_gpu_kernel, plan, kernel_step, n, size, None if interpret else _fused, of_model)
     result: Array = pl.pallas_call(
         kernel,
         grid=(-(-n // size),),
@@ -68,7 +75,7 @@ def solve_on_gpu(
         compiler_params=triton.CompilerParams(num_warps=_WARPS),
         interpret=interpret,
         name="jaxcast_ensemble",
-    )(u0, *problem.own, *problem.shared, *problem.known)
+    )(u0, *kernel_step.own, *kernel_step.shared, *kernel_step.scheduled)
     return result
 
 
@@ -89,45 +96,45 @@ def _fused(a: Any, b: Any, c: Any) -> Any:
 
 def _gpu_kernel(
     plan: SolvePlan,
-    problem: Problem,
+    kernel_step: KernelStep,
     n: int,
     size: int,
     fused: Any,
     of_model: tuple[int, ...],
-    of_models: int,
     u0: Any,
     *refs: Any,
 ) -> None:
-    """Simulates the states of one block; the first arrays, of_models of them, have a row for each model."""
+    """Simulates the states of one block; of a stack, the system's arrays have a row for each model."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
     *inputs, out = refs
     rows = pl.program_id(0) * size + jnp.arange(size, dtype=jnp.int32)
-    is_one = rows < n
+    exists = rows < n
     model = tuple(rows % count for count in of_model)
     states = rows // math.prod(of_model)
 
     def column(ref: Any, rows: Any, index: Any) -> Any:
-        return triton.load(ref.at[(rows, *index)], mask=is_one, other=0)
+        return triton.load(ref.at[(rows, *index)], mask=exists, other=0)
 
-    num_own, num_shared = len(problem.own), len(problem.shared)
-    rows_of = [*model * of_models, *[states] * (num_own - of_models)]
+    num_own, num_shared = len(kernel_step.own), len(kernel_step.shared)
+    of_system = kernel_step.num_own_of_system
+    rows_of = [*(model or (states,)) * of_system, *[states] * (num_own - of_system)]
     own = [filled(ref.shape[1:], partial(column, ref, at)) for ref, at in zip(inputs, rows_of, strict=False)]
     shared = [filled(ref.shape, lambda index, ref=ref: ref[index or ...]) for ref in inputs[num_own:][:num_shared]]
-    known = inputs[num_own + num_shared :]
+    scheduled = inputs[num_own + num_shared :]
 
     def values(number: Any) -> list[Any]:
-        return [filled(ref.shape[1:], lambda index, ref=ref: ref[(number, *index)]) for ref in known]
+        return [filled(ref.shape[1:], lambda index, ref=ref: ref[(number, *index)]) for ref in scheduled]
 
     def put(sample: tuple[Any, ...], carried: list[Any]) -> None:
-        for number, component in enumerate(state_of(problem, carried)):
+        for number, component in enumerate(state_of(kernel_step, carried)):
             triton.store(
-                out.at[(states, *sample, *model, number)], as_lanes(component, (size,), out.dtype), mask=is_one
+                out.at[(states, *sample, *model, number)], as_lanes(component, (size,), out.dtype), mask=exists
             )
 
-    advance = partial(advance_all, problem, own, shared, values, (size,), fused=fused)
-    carried = enter_steps(problem, own, shared, filled(u0.shape[1:], partial(column, u0, states)), (size,))
+    advance = partial(advance_all, kernel_step, own, shared, values, (size,), fused=fused)
+    carried = enter_steps(kernel_step, own, shared, filled(u0.shape[1:], partial(column, u0, states)), (size,))
     if plan.num_samples is None:
         put((), advance(carried, 0, plan.num_substeps))
         return

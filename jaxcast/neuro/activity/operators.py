@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.backends.dispatch import separate
+from jaxcast.backends.dispatch import compile_apart
 from jaxcast.neuro.activity.filters import HaemodynamicFilter
 from jaxcast.precision import highest
 from jaxcast.pytrees import FrozenPytree, static
@@ -47,11 +47,11 @@ class ShortFilter(FilterOperator):
 
     def forward(self, series: Float[Array, "time voxel"]) -> Float[Array, "time voxel"]:
         """Returns the sum of the series, each shifted forward in time."""
-        return separate(self._forward, series)
+        return compile_apart(self._forward, series)
 
     def transposed(self, series: Float[Array, "time voxel"]) -> Float[Array, "time voxel"]:
         """Returns the sum of the series, each shifted backward in time."""
-        return separate(self._transposed, series)
+        return compile_apart(self._transposed, series)
 
     def _forward(self, series: Any) -> Any:
         last = len(self.response) - 1
