@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.backends.cpu import num_operations
 from jaxcast.backends.dispatch import by_platform
 from jaxcast.backends.tpu import no_float64_on_tpu
 from jaxcast.errors import InputError
@@ -24,6 +25,8 @@ from jaxcast.types import Info
 
 _STEPS_AT_ONCE = 6
 """Steps in one pass of a loop on a GPU, where a pass launches kernels of its own."""
+_MOST_UNROLLED = 100
+"""Operations of a step that is unrolled; longer ones would take long to compile."""
 
 
 class Input(NamedTuple):
@@ -420,7 +423,11 @@ def _roll(
     def scanned(state: RolloutState, steps: Any, unroll: int = 1) -> tuple[RolloutState, Output]:
         return jax.lax.scan(step, state, steps, length=num_steps, unroll=unroll)
 
-    return by_platform(scanned, state, (jnp.arange(num_steps), xs), cuda=partial(scanned, unroll=_STEPS_AT_ONCE))
+    def on_gpu(state: RolloutState, steps: Any) -> tuple[RolloutState, Output]:
+        is_short = num_operations(step, state, jax.tree.map(lambda a: a[0], steps)) <= _MOST_UNROLLED
+        return scanned(state, steps, unroll=_STEPS_AT_ONCE if is_short else 1)
+
+    return by_platform(scanned, state, (jnp.arange(num_steps), xs), cuda=on_gpu)
 
 
 def _start(cell: Cell, first: tuple[Any, Any]) -> RolloutState:

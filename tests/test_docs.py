@@ -95,5 +95,7 @@ def test_every_table_made_for_the_site_has_a_link_to_its_numbers():
         for after in re.split(r"\n\n<!-- table: \w+ -->\n\n", page.read_text())[1:]
     ]
     for page, paragraph in tables:
-        assert re.search(r"\]\([./]*experiments/[^)]*(\.json|README\.md)\)", paragraph), f"{page}: {paragraph}"
+        assert re.search(r"\]\([./]*(experiments|benchmarks)/[^)]*(\.json|README\.md)\)", paragraph), (
+            f"{page}: {paragraph}"
+        )
     assert len(tables) > 8

@@ -141,7 +141,8 @@ def _pools(config: Config, folder: RunFolder, console: Any) -> list[dict[str, An
                     "valid_time": score.median,
                     "valid_time_ci95": [score.low, score.high],
                     "valid_time_per_truth": list(score.median_per_truth),
-                    "rmse_first": float(score.rmse[0]),
+                    # None where a filter has lost its ensemble in some window.
+                    "rmse_first": float(score.rmse[0]) if np.isfinite(score.rmse[0]) else None,
                     "p_value": None if tested is None else float(tested.wilcoxon),
                     "published": None,
                 }

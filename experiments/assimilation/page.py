@@ -37,7 +37,7 @@ def cells_of(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"{row['valid_time']:.2f}",
         f"{low:.2f} to {high:.2f}",
-        f"{row['rmse_first']:.3g}",
+        _number(row["rmse_first"], ".3g"),
         _number(row["p_value"], ".1g"),
     )
 
