@@ -20,8 +20,8 @@ HEADS = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """Returns the rows of the committed results; none before the run."""
-    return load_rows(HERE / "results.json")
+    """Returns the rows of the committed results of both parts."""
+    return load_rows(HERE / "results.json") + load_rows(HERE / "results-pools.json")
 
 
 def _number(value: float | None, form: str) -> str:
@@ -71,9 +71,16 @@ def filters(setting: str) -> str:
     return markdown(("method", *HEADS["filters"]), [(row["method"], *cells_of(row)) for row in own])
 
 
+def pools() -> str:
+    """Returns the table of attention after assimilation."""
+    own = [row for row in rows() if row["part"] == "pools"]
+    lines = [(row["case"].replace("_", " "), row["method"], *cells_of(row)) for row in own]
+    return markdown(("case", "method", *HEADS["pools"]), lines)
+
+
 def main() -> None:
     """Brings the tables of README.md up to date."""
-    write_tables("assimilation", {name: filters(name) for name in SETTINGS})
+    write_tables("assimilation", {name: filters(name) for name in SETTINGS} | {"pools": pools()})
 
 
 if __name__ == "__main__":

@@ -55,5 +55,5 @@ def _valid_times(rows: list[dict[str, Any]]) -> Figure:
         [place + 0.4 - width / 2 for place in range(len(cases))], [case.replace("_", " ") for case in cases]
     )
     axis.set_ylabel("valid time, median")
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, fontsize="small")
     return figure
