@@ -424,7 +424,8 @@ def _roll(
         return jax.lax.scan(step, state, steps, length=num_steps, unroll=unroll)
 
     def on_gpu(state: RolloutState, steps: Any) -> tuple[RolloutState, Output]:
-        is_short = num_operations(step, state, jax.tree.map(lambda a: a[0], steps)) <= _MOST_UNROLLED
+        first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), steps)
+        is_short = num_operations(step, state, first) <= _MOST_UNROLLED
         return scanned(state, steps, unroll=_STEPS_AT_ONCE if is_short else 1)
 
     return by_platform(scanned, state, (jnp.arange(num_steps), xs), cuda=on_gpu)
