@@ -178,10 +178,11 @@ def measure(compiled: Any, program: Program, repeats: int = 10) -> float:
 
 def as_text(row: Row) -> str:
     """Formats a row as one line."""
-    used = "" if row["registers"] is None else f", {row['registers']} registers, {row['spill_bytes']} B spilt"
+    used = "" if row["registers"] is None else f", {row['registers']} registers, {row['spill_bytes']} B spilled"
     measured = "not run" if row["measured_s"] is None else f"measured {row['measured_s']:.3g} s"
+    case = row["case"] + ", plain" * (row["path"] != OURS)
     return (
-        f"{row['target']:5s} {row['case'] + ', plain' * (row['path'] != OURS):60s} {row['launches_per_step']:8.3g} launches/step, "
+        f"{row['target']:5s} {case:60s} {row['launches_per_step']:8.3g} launches/step, "
         f"{row['bytes_per_step']:9.3g} B/step, {row['operations_per_step']:9.3g} op/step{used}, "
         f"bound {row['bound_s']:.3g} s by {row['bound_by']} ({row['share']:.0%} of the limit), {measured}"
     )
