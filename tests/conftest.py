@@ -56,6 +56,12 @@ def attention():
     return pool
 
 
+@pytest.fixture(autouse=True)
+def the_users_precision():
+    """Commands that ran in this process have asked for the highest; the library leaves the choice to the user."""
+    jax.config.update("jax_default_matmul_precision", None)
+
+
 @pytest.fixture
 def without_type_checks():
     """Lets wrong shapes through to the library's own checks, as for a user, who runs without beartype."""

@@ -11,7 +11,7 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import EvaluatePool, ForecastPool, Simulate, TrainPool, parse
-from jaxcast.cli.pool import train as train_command
+from jaxcast.cli.pool import networks
 from jaxcast.selection import methods as selection_methods
 from tests.cli.test_arguments import option_names
 from tests.saving.tampering import contents, rewrite
@@ -296,11 +296,11 @@ def test_a_training_that_was_interrupted_ends_with_the_same_pool(folder, tmp_pat
 
         return jaxcast.fit(*args, on_progress=killed, **kwargs)
 
-    monkeypatch.setattr(train_command, "fit", fit)
+    monkeypatch.setattr(networks, "fit", fit)
     with pytest.raises(Killed):
         train(folder, "--out", tmp_path / "pool", "--num-seeds", 2)
     assert not (tmp_path / "pool/pool.json").exists()
-    monkeypatch.setattr(train_command, "fit", jaxcast.fit)
+    monkeypatch.setattr(networks, "fit", jaxcast.fit)
     train(folder, "--out", tmp_path / "pool", "--num-seeds", 2)
     with np.load(folder / "pool/arrays.npz") as whole, np.load(tmp_path / "pool/arrays.npz") as resumed:
         assert whole.files == resumed.files
@@ -314,7 +314,7 @@ def test_a_pool_that_is_trained_again_is_gone_until_it_is_there(folder, tmp_path
     def fit(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_command, "fit", fit)
+    monkeypatch.setattr(networks, "fit", fit)
     with pytest.raises(KeyboardInterrupt):
         train(folder, "--out", tmp_path / "pool", "--seed", 5, "--overwrite")
     assert {path.name for path in (tmp_path / "pool").iterdir()} == {"config.json"}
