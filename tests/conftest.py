@@ -2,6 +2,7 @@ import contextlib
 import gc
 import os
 import re
+import time
 from pathlib import Path
 
 import jax
@@ -28,6 +29,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 # What the suite compiles stays; looking through all of it for garbage again and again is a tenth of its time.
 gc.freeze()
 gc.set_threshold(100_000, 50, 100)
+OUT_OF_TIME = "the time of this run is over"
 
 
 @pytest.fixture(scope="session")
@@ -107,14 +109,22 @@ def count_compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
+def pytest_runtest_setup(item):
+    """Leaves slow tests out once the time that a whole run of CI gives them is over."""
+    until = os.environ.get("JAXCAST_SLOW_TESTS_UNTIL")
+    if until and time.time() > float(until) and item.get_closest_marker("slow"):
+        pytest.skip(OUT_OF_TIME)
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Says in one line, also of a quiet run, how many tests were skipped for want of data."""
+    """Says in a line each, also of a quiet run, how many tests were skipped for want of data or of time."""
     reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if report.longrepr]
-    number = sum(ABSENT in reason for reason in reasons)
-    if number:
-        terminalreporter.write_line(
-            f"NO DATA: {number} tests of real data were skipped; set JAXCAST_DATA to the folder of the data", red=True
-        )
+    for reason, advice in (
+        (ABSENT, "NO DATA: {} tests of real data were skipped; set JAXCAST_DATA to the folder of the data"),
+        (OUT_OF_TIME, "OUT OF TIME: {} slow tests were left out; `.ci/run slow` runs all of them"),
+    ):
+        if number := sum(reason in found for found in reasons):
+            terminalreporter.write_line(advice.format(number), red=True)
 
 
 @pytest.hookimpl(wrapper=True)

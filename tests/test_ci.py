@@ -14,6 +14,7 @@ from experiments.check import check
 from experiments.datasets import data_root
 from jaxcast import InputError
 from jaxcast.io.run_folder import RunFolder
+from tests import conftest
 from tests.real_data import real_data
 
 ROOT = Path(__file__).parents[1]
@@ -154,3 +155,13 @@ def test_a_run_that_worked_is_found_sound(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match=r"its config.json is none"):
         check(tmp_path)
+
+
+def test_slow_tests_alone_are_left_out_once_the_time_is_over(monkeypatch, request):
+    monkeypatch.setenv("JAXCAST_SLOW_TESTS_UNTIL", "1")
+    conftest.pytest_runtest_setup(request.node)
+    request.node.add_marker("slow")
+    with pytest.raises(pytest.skip.Exception, match="over"):
+        conftest.pytest_runtest_setup(request.node)
+    monkeypatch.setenv("JAXCAST_SLOW_TESTS_UNTIL", "1e12")
+    conftest.pytest_runtest_setup(request.node)
