@@ -110,6 +110,7 @@ def test_a_candidate_that_has_diverged_is_out_of_the_question():
     np.testing.assert_allclose(np.exp(memory.log_weights), [0.1, 0.9], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_cold_text_is_the_likeliest_token_each_time():
     model = jaxcast.text.LanguageModel(num_tokens=6, hidden_size=5, num_layers=1, key=jax.random.key(3))
     written = jaxcast.text.sample_tokens(model, [0, 1], 8, temperature=1e-4, key=jax.random.key(1))

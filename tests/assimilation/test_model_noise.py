@@ -34,6 +34,7 @@ def noisy(kind, num_members, **changes):
     return kind(step, key=KEY, num_members=num_members, initial_ensemble=ensemble, **settings, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [EnsembleKalmanFilter, ParticleFilter])
 def test_noise_acts_at_every_step_of_history_and_forecast(kind):
     """Steps without an observation, and leads, have the variance of Kalman's filter."""

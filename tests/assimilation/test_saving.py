@@ -55,8 +55,11 @@ def cells():
 
 @pytest.mark.parametrize(
     "name",
-    ["finite", "walk", "perturbed", "particles", "assimilated", "insertion"]
-    + [pytest.param(name, marks=pytest.mark.slow) for name in ("smoother", "variational")],
+    ["finite", "particles"]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("walk", "perturbed", "assimilated", "insertion", "smoother", "variational")
+    ],
 )
 def test_a_saved_filter_has_the_same_bits(name, tmp_path):
     cell = cells()[name]

@@ -104,6 +104,7 @@ def test_noise_falls_on_what_is_seen_and_never_on_the_truth_that_scores():
     np.testing.assert_array_equal(again.windows.history, task.windows.history)
 
 
+@pytest.mark.slow
 def test_what_is_not_seen_is_missing_and_hidden_components_stay_hidden():
     alone = small("x_alone")
     task = make_task(alone, seed=2, **SIZES)

@@ -14,6 +14,7 @@ from jaxcast.cli.main import parse
 from jaxcast.errors import InputError
 
 
+@pytest.mark.slow
 def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys, monkeypatch):
     size = ["--num-truths", "1", "--num-windows", "2", "--num-train", "30", "--seed", "5"]
     parse(["benchmark", "export", "paper", "--out", str(tmp_path / "data"), *size]).run()

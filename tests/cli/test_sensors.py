@@ -98,6 +98,7 @@ def attentive(sensors, tmp_path):
     return network
 
 
+@pytest.mark.slow
 def test_what_a_forecast_weighed_is_written_and_drawn(sensors, attentive, tmp_path):
     files = [tmp_path / name for name in ("forecast.csv", "weights.npz", "graph.png")]
     options = [option for pair in zip(("--out", "--weights", "--plot-graph"), files, strict=True) for option in pair]

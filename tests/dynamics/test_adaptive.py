@@ -77,6 +77,7 @@ class Explosion(jaxcast.System):
         return (u[0] ** 2,)
 
 
+@pytest.mark.slow
 def test_divergence_is_nan_from_there_on():
     """The solution 1 / (1 - t) has a pole at 1."""
     ts = jnp.asarray([0.0, 0.5, 0.9, 1.2, 1.5])
@@ -89,6 +90,7 @@ def test_divergence_is_nan_from_there_on():
     np.testing.assert_array_equal(np.isnan(both[..., 0]), [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]])
 
 
+@pytest.mark.slow
 def test_the_command_says_that_an_adaptive_solver_gave_up(tmp_path, capsys):
     file = tmp_path / "a.npz"
     command = Simulate(out=file, num_samples=3, dt=0.123, transient=0.0, solver="tsit5", start=(1e150, 1.0, 1.0))

@@ -36,6 +36,7 @@ def test_the_fields_are_their_equations():
     np.testing.assert_allclose(system(0.0, jnp.asarray(u)), two_scale(u, 9.0, 0.5, 4.0, 2.0, 4), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_stack_of_fields_is_each_of_them_and_bounded():
     systems = [jaxcast.KuramotoSivashinsky(viscosity=viscosity) for viscosity in (0.8, 0.9, 1.1, 1.2)]
     together = jaxcast.simulate(jaxcast.stack_systems(systems), START, num_samples=100, dt=1.0, h=0.25).states

@@ -109,6 +109,7 @@ def test_without_amplitude_the_numbers_are_those_without_noise(noise, dtype):
     np.testing.assert_allclose(many, jaxcast.simulate_ensemble(PAPER, starts, num_samples=20).states, rtol=rtol)
 
 
+@pytest.mark.slow
 def test_each_trajectory_has_its_own_path_whatever_runs_beside_it():
     noise, keys = AdditiveNoise(0.5), jax.random.split(KEY, 40)
     starts = jnp.tile(jnp.asarray([1.0, 1.0, 20.0]), (40, 1))

@@ -205,6 +205,7 @@ def command(tmp_path, name, *options):
     return parse(["ensemble", name, *tables, *options])
 
 
+@pytest.mark.slow
 def test_commands_score_pool_and_forecast(tmp_path, capsys):
     rng = np.random.default_rng(0)
     months = [str(month) for month in np.arange("2020-01", "2022-09", dtype="datetime64[M]")]

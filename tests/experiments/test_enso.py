@@ -46,6 +46,7 @@ def rows_of(names):
     return {row["method"]: row for row in rows}
 
 
+@pytest.mark.slow
 def test_baselines_are_those_of_the_source_to_its_digits():
     rows = rows_of((EQUAL, "equal_median"))
     for name, text in BASELINES.items():
@@ -118,6 +119,7 @@ def test_a_target_that_is_not_observed_by_the_last_issue_does_not_count(pair):
     assert (known == (steps < len(ensemble.issues))).all()
 
 
+@pytest.mark.slow
 def test_an_experiment_writes_its_rows_and_resumes(tmp_path, pair, capsys):
     config = enso.Config(preset="smoke", data=(pair[0], pair[1][1]), out=tmp_path / "run", first="2007-01")
     enso.main(config)

@@ -18,6 +18,7 @@ def hourly():
     return read_task(real_data("m4_hourly"), None, None)
 
 
+@pytest.mark.slow
 def test_the_seasonal_naive_row_is_the_published_one(hourly):
     assert len(hourly.panel.names) == 414
     assert hourly.horizon == 48

@@ -209,6 +209,7 @@ def whole_hub(size, horizon):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_padding_changes_no_forecast_and_horizons_share_a_program(count_compilations):
     hubs = [whole_hub((3, 24, 4), 1), whole_hub((4, 26, 3), 2)]
     plain = [np.asarray(jaxcast.hub.pool_forecasts(POOL, hub.forecasts()).forecast) for hub in hubs]

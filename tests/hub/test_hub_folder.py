@@ -166,6 +166,7 @@ def test_windows_as_dates_and_groups_that_differ_choose_the_releases(hub, tmp_pa
         np.testing.assert_array_equal(each.release_of, [0, 1, 2, 2])
 
 
+@pytest.mark.slow
 def test_pool_runs_to_its_end_for_the_quantiles_of_a_hub(hub, tmp_path, capsys):
     """Its scores are those of the same tables, loaded and pooled here, and each round's release is
     its own."""
@@ -291,6 +292,7 @@ def test_a_file_that_cannot_be_read_is_dropped_named_and_counted(hub, tmp_path, 
         assert ("1 file that cannot be read" in printed) == is_named
 
 
+@pytest.mark.slow
 def test_ensembles_and_baselines_among_the_pooled_models_are_reported(hub, tmp_path, capsys):
     shutil.copytree(hub, folder := tmp_path / "hub")
     for old, new in ((MODELS[1], "Hub-Baseline"), (MODELS[2], "Hub-mix")):

@@ -24,6 +24,7 @@ def score(hub, out, *args):
     return json.loads((out / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_table_for_each_output_type_is_printed_and_kept(hub, tmp_path, capsys):
     cut = ("--cut-points", 20, 40, "--cut-target", COUNT, "--by", "location", "horizon")
     results = score(hub, tmp_path / "out", *cut, "--baseline", "alpha-one", "--exclude", "gamma-three")

@@ -77,6 +77,7 @@ def test_a_baseline_is_written_for_the_newest_an_older_and_the_next_round(tables
         run("baseline", tables, "--out", tmp_path, "--model", "us-flat", "--target-name", "x", "--round", "soon")
 
 
+@pytest.mark.slow
 def test_scores_come_with_their_calibration(tables, tmp_path):
     run("score", tables, "--models", "fair", "sharp", "--out", tmp_path / "scores")
     hub = jaxcast.load_hub(*tables)

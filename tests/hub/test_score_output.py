@@ -53,6 +53,7 @@ def path_parts(path):
     return [type(path)(part) for part in np.split(path.vertices, starts[1:])]
 
 
+@pytest.mark.slow
 def test_pictures_are_of_all_horizons_and_models(tmp_path, monkeypatch):
     dates = np.datetime64("2024-01-06") + 7 * np.arange(4)
     levels = np.asarray([0.25, 0.5, 0.75])

@@ -98,6 +98,7 @@ def test_a_run_cut_off_at_any_write_goes_on_to_the_same_store(tmp_path, monkeypa
     assert 12 < moment < 99
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_at_most_one_batch(tmp_path):
     path = tmp_path / "a.zarr"
     script = f"""

@@ -150,6 +150,7 @@ def trained():
     return unseen, fit_subject_classifier(seen, method=method, key=KEY)
 
 
+@pytest.mark.slow
 def test_a_trained_network_tells_classes_of_unseen_subjects_apart(trained):
     subjects, classifier = trained
     probabilities = classifier.scores(subjects)
@@ -157,6 +158,7 @@ def test_a_trained_network_tells_classes_of_unseen_subjects_apart(trained):
     assert (probabilities.argmax(1) == subjects.labels).mean() > 0.85
 
 
+@pytest.mark.slow
 def test_one_subject_is_scored_as_among_others(trained):
     """Statistics of batch norms are those of the training, whoever else is scored."""
     subjects, classifier = trained
@@ -164,6 +166,7 @@ def test_one_subject_is_scored_as_among_others(trained):
     np.testing.assert_allclose(alone, classifier.scores(subjects)[5:6], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_saved_network_scores_to_the_bit(trained, tmp_path):
     subjects, classifier = trained
     jaxcast.save_model(tmp_path / "model", classifier)

@@ -93,6 +93,7 @@ def test_mean_correlation_is_that_of_numpy(subjects, classifier):
     np.testing.assert_allclose(mean_correlation(classifier.inputs(subjects)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_trained_network_tells_classes_of_unseen_subjects_apart(unseen, classifier):
     probabilities = classifier.scores(unseen)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)

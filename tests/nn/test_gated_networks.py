@@ -120,6 +120,7 @@ def test_variables_are_selected_as_by_the_equations(dtype, close, chunk, monkeyp
     np.testing.assert_allclose(quick.weights.sum(-1), 1, rtol=0, atol=close)
 
 
+@pytest.mark.slow
 def test_numbers_and_vectors_have_the_same_gradients(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_SIZE", 40)
     selection = VariableSelection(num_variables=2, size=3, context_size=2, key=KEY, dtype="float64")

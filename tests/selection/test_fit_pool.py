@@ -162,6 +162,7 @@ def test_all_methods_are_tried_on_noisy_data_and_the_choice_can_be_saved(tmp_pat
     np.testing.assert_array_equal(own, other)
 
 
+@pytest.mark.slow
 def test_windows_that_all_methods_last_are_judged_by_the_errors_in_them():
     """Of a finely sampled short record every method's windows stay valid, and the least error is chosen."""
     truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=200, dt=0.02, h=0.02, transient=10.0)
@@ -177,6 +178,7 @@ def with_gaps(truth, share, seed=0):
     return truth._replace(states=jnp.where(gaps, jnp.nan, truth.states))
 
 
+@pytest.mark.slow
 def test_a_record_with_gaps_is_fitted_to_what_is_known_and_judged_where_it_is():
     truth = with_gaps(trajectory_of(30.5), 0.03)
     choice = jaxcast.fit_pool(truth, methods=("persistence", "nvar"), **SIZES)

@@ -141,6 +141,7 @@ def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
     np.testing.assert_array_equal(paths(loaded, windows(), KEY), paths(NETWORK, windows(), KEY))
 
 
+@pytest.mark.slow
 def test_quantiles_and_odd_sizes():
     plain = PanelWindows.plain(np.ones((2, 2, 1)), np.ones((2, 2, 2)))
     network = ConvTrans(

@@ -95,6 +95,7 @@ def test_geml_is_the_equations(trips):
         np.testing.assert_allclose(output.info[name], used.sum(1 - end) + N * std * margins[:, end].T, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_flow_loss_adds_the_margins_that_are_known(trips):
     samples = samples_of(trips)
     weights = samples.weights.at[:, :, 1].set(0)  # the trips from zone 0 to zone 1

@@ -116,6 +116,7 @@ def model():
     ).model
 
 
+@pytest.mark.slow
 def test_a_model_of_a_table_names_its_covariates_over_all_leads(model):
     found = series_importance(model, table(), kinds=("covariate",))
     assert found.names == ("past 1", "future 1")
@@ -126,6 +127,7 @@ def test_a_model_of_a_table_names_its_covariates_over_all_leads(model):
     assert series_importance(model, table(90), since="2021-01-01", kinds=("lag",)).names == ("0", "1", "2")
 
 
+@pytest.mark.slow
 def test_sizes_of_coefficients_are_weights_times_deviations(model):
     regression = model.forecaster.forecaster
     windows = model.windows(table())
@@ -171,6 +173,7 @@ def test_the_picture_shows_the_largest_on_top():
         jaxcast.plotting.plot_importance(Figure().subplots(), ["a"], [0.1, 0.2])
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_a_picture(tmp_path, capsys):
     rng = np.random.default_rng(3)
     walk = np.cumsum(rng.normal(size=(LENGTH, 2)), 0)

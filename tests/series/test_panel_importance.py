@@ -24,6 +24,7 @@ def windows(count=30):
     )
 
 
+@pytest.mark.slow
 def test_the_rise_of_the_loss_is_that_of_windows_permuted_by_hand():
     own = windows()
     network = jaxcast.series.MQRNN(own.sizes((3,)), hidden_size=4, key=jax.random.key(1))

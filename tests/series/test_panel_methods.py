@@ -44,6 +44,7 @@ def made_model(table):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_covariates", [False, True])
 def test_a_table_is_forecast_as_the_panel_of_its_series(with_covariates):
     table = made_table(with_covariates)

@@ -61,6 +61,7 @@ def errors_of(model, table):
     return targets - model(jnp.asarray(histories)).forecast
 
 
+@pytest.mark.slow
 def test_paths_are_those_of_the_models_quantiles_reconciled_by_its_errors(model, table):
     found = jaxcast.series.reconcile_forecast(model, table, hierarchy=TREE, num_paths=400)
     assert found.names == ("all", "north", "a", "b", "c")

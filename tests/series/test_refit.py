@@ -67,6 +67,7 @@ def test_a_warm_start_reaches_in_three_epochs_what_a_cold_one_has_not(refit):
     assert warm.new.mae < 1.1 * warm.old.mae
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers_and_the_old_model_stays(network, refit):
     before = jax.tree.map(np.asarray, jax.tree.leaves(network))
     again, other = (refit_series(network, table(), num_epochs=3, seed=seed) for seed in (0, 1))
@@ -78,6 +79,7 @@ def test_the_same_seed_gives_the_same_numbers_and_the_old_model_stays(network, r
     assert (forecasts[0] != network.forecast(table()).quantiles).any()
 
 
+@pytest.mark.slow
 def test_scores_are_of_dates_before_they_are_learned_from(network, refit):
     """The old model on all new dates and on their second half; no value of that half moves the refitted one."""
     windows = network.windows(table())
@@ -91,6 +93,7 @@ def test_scores_are_of_dates_before_they_are_learned_from(network, refit):
         assert scores.num_values == 2 * known.sum()
 
 
+@pytest.mark.slow
 def test_with_many_new_dates_a_network_gets_new_shifts(network, refit):
     assert refit.is_recalibrated
     assert (np.asarray(refit.model.forecaster.shifts) != np.asarray(network.forecaster.shifts)).any()

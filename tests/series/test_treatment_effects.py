@@ -35,6 +35,7 @@ def test_the_kpss_statistic_is_that_of_statsmodels():
     assert quantiles["5%"] == KPSS_QUANTILE
 
 
+@pytest.mark.slow
 def test_the_t_test_is_that_of_scipy():
     one, other = RNG.normal(size=12), 0.6 + RNG.normal(size=9)
     moments = [(a.mean(), a.var(ddof=1), float(len(a))) for a in (one, other)]

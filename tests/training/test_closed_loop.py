@@ -143,6 +143,7 @@ def test_windows_that_diverge_give_finite_gradients(trajectory, size):
     np.testing.assert_allclose(both, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_gradient_program_of_twenty_steps_is_small(trained, trajectory):
     """It is a scan: of any horizon the program is as large."""
     loss = jaxcast.training.closed_loop_loss(make_cell)
@@ -199,6 +200,7 @@ def test_the_loss_counts_leads_up_to_the_first_that_diverged_and_cuts_what_is_fa
     assert num_far > 5
 
 
+@pytest.mark.slow
 def test_each_horizon_is_a_training_of_its_own_with_other_shuffling_and_a_new_cosine():
     course, keys = walk(30), jax.random.split(jax.random.key(3), 2)
     sizes = dict(dim=2, num_delays=1, hidden_size=2, dtype=jnp.float64)
