@@ -167,14 +167,13 @@ def cells():
     around = np.random.default_rng(1).normal(size=(8, 3)) * 3 + [1.0, 1.0, 22.0]
     settings = dict(observation_noise=0.5, key=KEY, num_members=8, initial_ensemble=around)
     return {
-        "filter": EnsembleKalmanFilter(model, **settings),
         "smoother": IterativeEnsembleSmoother(model, lag=2, num_iterations=3, **settings),
         "variational": VariationalFilter(model, 0.5, around.mean(0), np.cov(around.T), lag=2, num_iterations=3),
     }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["filter", "smoother", "variational"])
+@pytest.mark.parametrize("name", ["smoother", "variational"])
 def test_gradients_are_finite_and_a_gap_is_a_free_forecast(name, trajectory):
     cell = cells()[name]
     truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 22.0], num_samples=12).states

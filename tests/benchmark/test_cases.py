@@ -228,7 +228,7 @@ def test_fewer_samples_and_windows_are_the_first_of_all():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in case_names() if name.startswith("catalogue")])
+@pytest.mark.parametrize("name", [name for name in case_names() if name.startswith("catalogue")][::4])
 def test_truths_of_a_case_part_before_the_first_sample(name):
     """Training, windows and other truths begin close to each other, and are not to follow one another.
 

@@ -148,12 +148,14 @@ def test_the_choice_is_not_below_the_best_by_more_than_noise_on_later_windows():
 
 
 @pytest.mark.slow
-def test_all_methods_are_tried_on_noisy_data_and_the_choice_can_be_saved(tmp_path):
-    truth = trajectory_of(jaxcast.Cosine(mean=30.0, amplitude=3.0, period=1.6), 500)
+def test_on_noisy_data_the_best_is_chosen_and_can_be_saved(tmp_path):
+    methods = (*CHEAP, "nvar", "corrected_interpolation", "attention")
+    truth = trajectory_of(jaxcast.Cosine(mean=30.0, amplitude=3.0, period=1.6), 300)
     noise = 0.2 * jax.random.normal(jax.random.key(0), truth.states.shape)
-    choice = jaxcast.fit_pool(truth._replace(states=truth.states + noise), CANDIDATES, num_leads=30, num_windows=12)
+    noisy = truth._replace(states=truth.states + noise)
+    choice = jaxcast.fit_pool(noisy, CANDIDATES, methods=methods, num_leads=30, num_windows=12)
     tried = {trial.method: trial.mean for trial in choice.trials if not trial.reason}
-    assert len(tried) >= 9
+    assert tried.keys() == set(methods)
     assert tried[choice.method] == max(tried.values())
     jaxcast.save_model(tmp_path / "model", choice.cell)
     again = jaxcast.load_model(tmp_path / "model").cell
