@@ -126,7 +126,8 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
     """Computes function(split, shared) with the leading axis of `split` spread over devices.
 
     Call it inside `jax.jit`; devices then need nothing of each other. If the axis does not divide
-    evenly, the last entry is computed more than once, and `without_repeated` drops it afterwards.
+    evenly, every device gets `split` whole, and the last entry is computed more than once:
+    `with_repeated` avoids the one before, and `without_repeated` drops the other afterwards.
 
     Args:
         function: of one device's part and the shared arguments.
@@ -152,8 +153,30 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
     return jax.shard_map(run, mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(split, shared)
 
 
+def with_repeated(split: PyTree, mesh: Mesh) -> PyTree:
+    """Repeats the last entry until the devices divide the leading axis evenly.
+
+    Call it outside of `jax.jit`, where it costs one copy of the arrays; inside it would move parts
+    between devices, so traced arrays stay as they are.
+
+    Args:
+        split: a pytree with a leading axis.
+        mesh: the devices.
+
+    Returns:
+        The arrays, for `map_shards`.
+    """
+    num_missing = -len(jax.tree.leaves(split)[0]) % mesh.size
+    return split if not num_missing or is_traced(split) else _longer(split, num_missing)
+
+
+@partial(jax.jit, static_argnames="num_missing")
+def _longer(tree: PyTree, num_missing: int) -> PyTree:
+    return jax.tree.map(lambda a: jnp.concatenate([a, jnp.repeat(a[-1:], num_missing, axis=0)]), tree)
+
+
 def without_repeated(mapped: PyTree, length: int) -> PyTree:
-    """Drops what `map_shards` computed more than once.
+    """Drops what was computed for entries that were repeated.
 
     Call it outside of `jax.jit`, so that a program without messages between devices stays one.
 

@@ -16,7 +16,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.rollout import Cell, Output, forecast
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
-from jaxcast.sharding import devices_for, map_shards, without_repeated
+from jaxcast.sharding import devices_for, map_shards, with_repeated, without_repeated
 from jaxcast.tracing import is_traced
 
 MOST_LEADS = 200
@@ -183,7 +183,9 @@ def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     Returns:
         The outputs, with a leading window axis.
     """
-    output: Output = without_repeated(_run_windows(cell, windows, mesh=mesh), len(windows.history))
+    history, times = with_repeated((windows.history, windows.times), mesh)
+    spread = _run_windows(cell, Windows(history, windows.truth, times), mesh=mesh)
+    output: Output = without_repeated(spread, len(windows.history))
     return output
 
 

@@ -21,7 +21,7 @@ from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in, sample_times
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
-from jaxcast.sharding import devices_for, map_shards, without_repeated
+from jaxcast.sharding import devices_for, map_shards, with_repeated, without_repeated
 
 
 @checked
@@ -159,9 +159,31 @@ def _ensemble(
     if is_narrow(states.dtype):
         system, h, t0 = system.with_all_digits(), split(h, states.dtype), split(t0, states.dtype)
     noisy = with_noise(system, noise, keys_for(key, len(states)))
-    spread = _spread(noisy, states, h, t0, plan=plan, mesh=devices_for(mesh, noisy, states, h, t0))
+    devices = devices_for(mesh, noisy, states, h, t0)
+    spread = _spread(*_evenly(noisy, states, devices), h, t0, plan=plan, mesh=devices)
     found: Array = without_repeated(spread, len(states))
     return found
+
+
+def _evenly(system: AnySystem, u0: Array, mesh: Mesh) -> tuple[AnySystem, Array]:
+    """Repeats the last state, with the numbers of its system, where devices do not share all evenly."""
+    if not len(u0) % mesh.size:
+        return system, u0
+    structure: Any
+    leaves, structure = jax.tree.flatten(system)
+    is_own = [axis == 0 for axis in structure.flatten_up_to(_axes_of(system, u0))]
+    own, u0 = with_repeated(([leaf for leaf, yes in zip(leaves, is_own, strict=True) if yes], u0), mesh)
+    given = iter(own)
+    return structure.unflatten([next(given) if yes else leaf for leaf, yes in zip(leaves, is_own, strict=True)]), u0
+
+
+def _axes_of(system: AnySystem, u0: Array) -> Any:
+    """Finds the axes of a system over which trajectories have numbers of their own."""
+    models = num_models(system, u0.dtype)
+    if models not in (None, len(u0)):
+        raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
+    axes = jax.tree.map(lambda _: None, system) if models is None else model_axes(system)
+    return axes._replace(seed=(0, 0)) if isinstance(axes, NoisySystem) else axes
 
 
 def keys_for(key: Any, num: int) -> Any:
@@ -194,12 +216,7 @@ def _checked_tile(tile_size: int | None) -> int | None:
 @partial(wide_jit, static_argnames=("plan", "mesh"))
 def _spread(system: AnySystem, u0: Array, h: Any, t0: Any, *, plan: SolvePlan, mesh: Mesh) -> Array:
     u0, h, t0 = no_float64_on_tpu(u0), split(h, u0.dtype), split(t0, u0.dtype)
-    models = num_models(system, u0.dtype)  # once, as it traces the vector field
-    if models not in (None, len(u0)):
-        raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
-    axes = jax.tree.map(lambda _: None, system) if models is None else model_axes(system)
-    if isinstance(axes, NoisySystem):
-        axes = axes._replace(seed=(0, 0))
+    axes = _axes_of(system, u0)  # once, as it traces the vector field
     structure: Any
     leaves, structure = jax.tree.flatten(system)
     is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxcast
 from benchmarks.targets import TARGETS
-from jaxcast.sharding import map_shards, without_repeated
+from jaxcast.sharding import map_shards, with_repeated, without_repeated
 from jaxcast.training.run import FitSettings, run_epochs, started_run
 
 WHOLE = PartitionSpec()
@@ -144,3 +144,36 @@ def test_parts_of_any_length_are_computed_by_their_device(length):
     run = jax.jit(lambda values: map_shards(lambda own, times: own * times, values, 2.0, mesh))
     np.testing.assert_array_equal(without_repeated(run(values), length), 2 * values)
     assert messages(run.lower(values)) == []
+
+
+@pytest.mark.parametrize("length", [1, 5, 6])
+def test_a_device_gets_its_part_alone_of_any_length(length):
+    mesh, values = mesh_of_all(), jnp.arange(3.0 * length).reshape(length, 3)
+    run = jax.jit(lambda values: map_shards(lambda own, times: own * times, values, 2.0, mesh))
+    evenly = with_repeated(values, mesh)
+    (sharding,), _ = run.lower(evenly).compile().input_shardings
+    assert sharding.shard_shape(evenly.shape) == (-(-length // mesh.size), 3)
+    np.testing.assert_array_equal(without_repeated(run(evenly), length), 2 * values)
+
+
+def test_ensembles_and_windows_of_odd_numbers_are_spread_evenly(monkeypatch):
+    from jaxcast import windows
+    from jaxcast.dynamics import ensembles
+
+    spread = []
+
+    def watched(function, split, shared, mesh):
+        spread.append(len(jax.tree.leaves(split)[0]))
+        return map_shards(function, split, shared, mesh)
+
+    monkeypatch.setattr(ensembles, "map_shards", watched)
+    monkeypatch.setattr(windows, "map_shards", watched)
+    starts = jnp.ones((7, 3)) + jnp.arange(7.0)[:, None]
+    system = jaxcast.Lorenz63(rho=jnp.arange(7.0))
+    ends = jaxcast.final_states(system, starts, duration=0.02)
+    np.testing.assert_allclose(ends[6], jaxcast.flow_map(jaxcast.Lorenz63(rho=6.0), dt=0.02)(starts[6]), rtol=1e-12)
+    truth = jaxcast.Trajectory(0.1 * np.arange(15), np.arange(15.0)[:, None])
+    cut = jaxcast.cut_windows(truth, num_windows=3, num_leads=2, history_size=2)
+    forecasts = jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.pooling.Persistence()), cut).forecast
+    np.testing.assert_array_equal(forecasts, np.repeat(cut.history[:, -1:], 2, axis=1))
+    assert spread == [8, 4]
