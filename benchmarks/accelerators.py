@@ -6,7 +6,6 @@ Where such a device is present they are run as well, and what was measured stand
 
 import dataclasses
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,18 +16,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.frame import OURS, Row, check_report, machine, write_report
+from benchmarks.frame import OURS, Row, check_report, command, machine, write_report
 from benchmarks.hlo import Cost, Module
 from benchmarks.ptx import operations, resources
+from benchmarks.table import loops_note
 from benchmarks.targets import TARGETS, Program, Target, compiled
-from jaxcast.cli.arguments import check_options, parse_arguments
-from jaxcast.cli.command import ending_well, take_flags
-from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import InputError
 from jaxcast.io.reading import read_json
-from jaxcast.progress import reporting
-
-PROG = "python -m benchmarks.accelerators"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +41,7 @@ class Options:
 
 def main() -> None:
     """Runs the command line."""
-    with printing_safely(), ending_well():
-        args, level = take_flags(sys.argv[1:])
-        check_options(Options, args, PROG)
-        options = parse_arguments(Options, args, prog=PROG, description=__doc__)
-        with reporting(level):
-            run(options)
+    command(Options, "benchmarks.accelerators", run)
 
 
 def run(options: Options) -> None:
@@ -115,10 +104,11 @@ def make_row(program: Program, name: str, *, is_present: bool) -> Row:
         used = resources(Path(folder)) if target.platform == "cuda" else None
         module = Module(program_of_device.as_text())
         called = operations(module.kernels(), Path(folder))
-    cost = module.cost + Cost(operations=called, unknown=-module.cost.unknown if called else 0.0)
+    operations_called = called.instructions
+    cost = module.cost + Cost(operations=operations_called, unknown=-module.cost.unknown if operations_called else 0.0)
     written = Module(lower_for(program.plain or program.function)(*program.args).as_text(dialect="hlo")).cost
     if not program.plain:
-        written += Cost(operations=called)
+        written += Cost(operations=operations_called)
     if cost.unknown:  # at least what is written
         cost += Cost(operations=written.operations)
     bound_s, bound_by = bound(cost, target)
@@ -132,6 +122,7 @@ def make_row(program: Program, name: str, *, is_present: bool) -> Row:
         "operations_per_step": cost.operations / program.num_steps,
         "product_flops_per_step": cost.product_flops / program.num_steps,
         "opaque_kernels": cost.unknown,
+        "unknown_loops": module.unknown_loops + called.unknown_loops,
         "registers": None if used is None else used.registers,
         "spill_bytes": None if used is None else used.spill_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
@@ -180,7 +171,7 @@ def as_text(row: Row) -> str:
     """Formats a row as one line."""
     used = "" if row["registers"] is None else f", {row['registers']} registers, {row['spill_bytes']} B spilled"
     measured = "not run" if row["measured_s"] is None else f"measured {row['measured_s']:.3g} s"
-    case = row["case"] + ", plain" * (row["path"] != OURS)
+    case = row["case"] + ", plain" * (row["path"] != OURS) + loops_note(row)
     return (
         f"{row['target']:5s} {case:60s} {row['launches_per_step']:8.3g} launches/step, "
         f"{row['bytes_per_step']:9.3g} B/step, {row['operations_per_step']:9.3g} op/step{used}, "

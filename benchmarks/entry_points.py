@@ -1,19 +1,25 @@
 """Compiles what public names compute, for a GPU and a TPU that need not be there.
 
-The example in the docstring of each name is run on the CPU. Every program that it starts is compiled again for both
-devices, with arguments of the same shapes. Single operations of jax.numpy are no programs: jax compiles each by itself.
+The example in the docstring of each function and class is run on the CPU. What it called is compiled again for both
+devices, with arguments of the same shapes: the function, or the methods of the class, as parts of a larger program;
+where these need values, every program that the example started. Single operations of jax.numpy are no programs: jax
+compiles each by itself.
 """
 
+import contextlib
 import dataclasses
 import doctest
 import functools
 import inspect
 import json
-import sys
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+# A program is compiled for a look, and run once at most: quickly rather than well.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +27,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+_NO_ARRAYS = "it makes no arrays of jax"
+_BY_VALUE = "it looks at values, or works in NumPy"
+_OF_THE_HOST = (_NO_ARRAYS, _BY_VALUE)
 
 
 class _NothingToCompileError(Exception):
@@ -58,42 +69,35 @@ RECORDER = Recorder()
 # Modules of the library call `jax.jit` when they are imported.
 with mock.patch.object(jax, "jit", RECORDER):
     import jaxcast
-    from benchmarks.frame import machine, write_report
+    from benchmarks.frame import check_report, command, machine, write_report
     from benchmarks.targets import TARGETS, Target
-    from jaxcast.cli.arguments import check_options, parse_arguments
-    from jaxcast.cli.command import ending_well, take_flags
-    from jaxcast.cli.streams import printing_safely
+    from jaxcast.errors import InputError
     from jaxcast.io.reading import read_json
-    from jaxcast.progress import reporting
-
-PROG = "python -m benchmarks.entry_points"
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Compiles what public names compute for an H100 and a TPU v5e."""
 
-    wings: tuple[str, ...] = ("jaxcast", "dynamics", "training", "pooling", "regime", "hub", "series")
-    """Namespaces whose names are tried; `jaxcast` is the flat one."""
+    wings: tuple[str, ...] = ()
+    """Namespaces whose names are tried; `jaxcast` is the flat one. By default all."""
     out: Path | None = None
     """JSON file for the rows, to which those of more namespaces can be added; they are printed as well."""
 
 
 def main() -> None:
     """Runs the command line."""
-    with printing_safely(), ending_well():
-        args, level = take_flags(sys.argv[1:])
-        check_options(Options, args, PROG)
-        options = parse_arguments(Options, args, prog=PROG, description=__doc__)
-        with reporting(level):
-            run(options)
+    command(Options, "benchmarks.entry_points", run)
 
 
 def run(options: Options) -> None:
     """Tries the names, prints their rows, and writes them to a file if there is one."""
+    check_report(options.out)
+    # A program of a device that is not there can be written to the cache, but not be read from it.
+    jax.config.update("jax_enable_compilation_cache", False)
     rows = read_json(options.out)["rows"] if options.out is not None and options.out.exists() else []
     done = {(row["wing"], row["name"]) for row in rows}
-    for wing, name, thing in public_names(options.wings):
+    for wing, name, thing in public_names(options.wings or tuple(namespaces())):
         if (wing, name) in done:
             continue
         rows.append(make_row(wing, name, thing))
@@ -102,62 +106,119 @@ def run(options: Options) -> None:
             write_report(options.out, {"machine": machine(), "rows": rows})
 
 
+def namespaces() -> dict[str, Any]:
+    """Returns the namespaces that have public names; `jaxcast` is the flat one."""
+    packages = {
+        name: part
+        for name, part in vars(jaxcast).items()
+        if inspect.ismodule(part) and part.__name__.startswith("jaxcast.") and "__path__" in vars(part)
+    }
+    return {"jaxcast": jaxcast} | packages
+
+
 def public_names(wings: tuple[str, ...]) -> Iterator[tuple[str, str, Any]]:
-    """Yields the functions of namespaces that have an example, each once."""
+    """Yields the functions and classes of namespaces that have an example, each once."""
     seen: set[Any] = set()
     for wing in wings:
-        namespace = jaxcast if wing == "jaxcast" else vars(jaxcast)[wing]
-        for name, thing in vars(namespace).items():
-            is_ours = inspect.isfunction(thing) and thing.__module__.startswith("jaxcast.")
-            if is_ours and not name.startswith("_") and thing not in seen and ">>>" in (inspect.getdoc(thing) or ""):
+        for name, thing in vars(namespaces()[wing]).items():
+            is_one = inspect.isfunction(thing) or inspect.isclass(thing)
+            is_ours = is_one and thing.__module__.startswith("jaxcast.") and not name.startswith("_")
+            if is_ours and thing not in seen and ">>>" in (inspect.getdoc(thing) or ""):
                 seen.add(thing)
                 yield wing, name, thing
+
+
+class Watch:
+    """Records the first call of each watched function that another watched one does not make."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, Call] = {}
+        self._depth = 0
+
+    def watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a function that does the same, and records its first call."""
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not self._depth:
+                self.calls.setdefault(name, (function, *jax.tree.map(as_given, (args, kwargs))))
+            self._depth += 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._depth -= 1
+
+        return call
+
+    def watching(self, namespace: Any, name: str, thing: Any) -> contextlib.AbstractContextManager[Any]:
+        """Watches a function of a namespace, or the public methods of a class."""
+        if not inspect.isclass(thing):
+            return mock.patch.object(namespace, name, self.watched(name, thing))
+        watched = {name: self.watched(name, method) for name, method in methods_of(thing)}
+        return mock.patch.multiple(thing, **watched) if watched else contextlib.nullcontext()
+
+
+def methods_of(cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yields the public methods that the library wrote for a class."""
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name)
+        is_public = not name.startswith("_") or name == "__call__"
+        if is_public and inspect.isfunction(member) and inspect.unwrap(member).__module__.startswith("jaxcast."):
+            yield name, member
+
+
+def as_given(leaf: Any) -> Any:
+    """Returns an argument; of one that is traced, what there is to know of it."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, jax.core.Tracer) else leaf
 
 
 def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
     """Runs an example, and compiles what it called for both devices.
 
-    A function is compiled whole, as in a program of a user's. One that needs values is left to the host; then the
-    programs that it starts are compiled.
+    A function is compiled whole, as in a program of a user's, and so is each method of a class that the example calls.
+    What needs values is left to the host; then the programs that the example starts are compiled.
     """
-    whole: list[Call] = []
-
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        whole.append((thing, args, kwargs))
-        return thing(*args, **kwargs)
-
-    namespace = jaxcast if wing == "jaxcast" else vars(jaxcast)[wing]
+    watch = Watch()
     RECORDER.take()
-    with mock.patch.object(namespace, name, noted):
+    with watch.watching(namespaces()[wing], name, thing):
         run_example(name, inspect.getdoc(thing) or "")
-    programs, whole = distinct(RECORDER.take()), whole[:1]
+    programs = distinct(RECORDER.take())
     row: dict[str, Any] = {"wing": wing, "name": name, "num_programs": len(programs)}
     for target_name in ("h100", "v5e"):
-        target = TARGETS[target_name]
-        refused = [error_of(call, target) for call in whole]
-        if whole and not any(refused):
-            row[target_name] = "whole"
-        elif programs:
-            row[target_name] = "; ".join(filter(None, (error_of(call, target) for call in programs))) or "programs"
-        else:
-            row[target_name] = f"host: {refused[0] if refused else 'its example starts no program'}"
+        row[target_name] = verdict(list(watch.calls.values()), programs, TARGETS[target_name])
     return row
+
+
+def verdict(whole: list[Call], programs: list[Call], target: Target) -> str:
+    """Returns "whole", "programs", "host: REASON", or what a compiler said."""
+    refused = [error_of(call, target) for call in whole]
+    if "" in refused and all(error in ("", *_OF_THE_HOST) for error in refused):
+        return "whole"
+    if programs:
+        return "; ".join(filter(None, (error_of(call, target) for call in programs))) or "programs"
+    reasons = [error for error in refused if error in _OF_THE_HOST] or ["it computes nothing"]
+    return next((error for error in refused if error not in ("", *_OF_THE_HOST)), f"host: {reasons[0]}")
 
 
 def run_example(name: str, text: str) -> None:
     """Runs the example in a docstring."""
     test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, name, None, 0)
-    doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None, clear_globs=False)
+    said: list[str] = []
+    if doctest.DocTestRunner(verbose=False).run(test, out=said.append, clear_globs=False).failed:
+        raise InputError(f"the example of {name} fails: {' '.join(said)[-300:]!r}")
 
 
 def distinct(calls: list[Call]) -> list[Call]:
     """Returns one call of each program with arguments of the same shapes."""
-    found = {}
-    for program, args, kwargs in calls:
-        leaves, structure = jax.tree.flatten((args, kwargs))
-        shapes = tuple(f"{leaf.shape}{leaf.dtype}" if is_array(leaf) else str(leaf)[:200] for leaf in leaves)
-        found[id(program), structure, shapes] = (program, args, kwargs)
-    return list(found.values())
+    return list({key_of(call): call for call in calls}.values())
+
+
+def key_of(call: Call) -> Any:
+    """Returns what is equal for calls of one program with arguments of the same shapes."""
+    program, args, kwargs = call
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    shapes = tuple(f"{leaf.shape}{leaf.dtype}" if is_array(leaf) else str(leaf)[:200] for leaf in leaves)
+    return program, structure, shapes
 
 
 def error_of(call: Call, target: Target) -> str:
@@ -174,24 +235,23 @@ def error_of(call: Call, target: Target) -> str:
         args, kwargs = structure.unflatten([next(given) if is_array(leaf) else leaf for leaf in leaves])
         made = [leaf for leaf in jax.tree.leaves(program(*args, **kwargs)) if isinstance(leaf, jax.core.Tracer)]
         if not made:
-            raise _NothingToCompileError("it makes no arrays of jax")
+            raise _NothingToCompileError
         return made
 
     try:
         target.compile(of_arrays, [leaf for leaf in leaves if is_array(leaf)])
-    except _NothingToCompileError as error:
-        return str(error)
+    except _NothingToCompileError:
+        return _NO_ARRAYS
     except Exception as error:  # whatever a compiler says
         by_value = jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError
-        if isinstance(error, by_value) or "on what JAX traces" in str(error):
-            return "it looks at values, or works in NumPy"
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+        is_of_host = isinstance(error, by_value) or "on what JAX traces" in str(error)
+        return _BY_VALUE if is_of_host else f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
     return ""
 
 
 def is_array(leaf: Any) -> bool:
     """Tells whether a leaf is an argument of a compiled program."""
-    return isinstance(leaf, jax.Array | np.ndarray)
+    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -26,6 +26,7 @@ from jaxcast.progress import reporting
 
 Functions = dict[str, Callable[[], Any]]
 Row = dict[str, Any]
+Kind = TypeVar("Kind")
 OURS = "jaxcast"
 _SLOW_S = 1.0
 _CHILD = "JAXCAST_BENCHMARK_CHILD"
@@ -57,13 +58,24 @@ def run(
             cases; everything is measured once in each.
         draw: makes a picture of the rows, beside the JSON file.
     """
+    command(Options, module, lambda options: _run(options, module, make_rows, environments or {"": {}}, draw))
+
+
+def command(kind: type[Kind], module: str, function: Callable[[Kind], None]) -> None:
+    """Calls a function with the options of the command line.
+
+    Args:
+        kind: the dataclass of the options.
+        module: its name.
+        function: of the options.
+    """
     with printing_safely(), ending_well():
         args, level = take_flags(sys.argv[1:])
         prog = f"python -m {module}"
-        check_options(Options, args, prog)
-        options = parse_arguments(Options, args, prog=prog, description=sys.modules["__main__"].__doc__)
+        check_options(kind, args, prog)
+        options = parse_arguments(kind, args, prog=prog, description=sys.modules["__main__"].__doc__)
         with reporting("quiet" if _CHILD in os.environ else level):
-            _run(options, module, make_rows, environments or {"": {}}, draw)
+            function(options)
 
 
 def _run(

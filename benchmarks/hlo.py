@@ -149,7 +149,7 @@ class Module:
         body = self.computations[computation]
         for one in body.values():
             if one.opcode == "while":
-                trips = self.trip_count(one, body)
+                trips = self.trip_count(one) or 1
                 yield from self._kernels(one.called("body"), times * trips)
                 # The host counts up to a number that it knows; otherwise the device compares.
                 if "known_trip_count" not in one.text:
@@ -164,8 +164,14 @@ class Module:
             elif one.opcode not in _FREE and 'custom_call_target="AllocateBuffer"' not in one.text:
                 yield Kernel(one.name, one.opcode, times, self._cost(one, body), one.text)
 
-    def trip_count(self, loop: Instruction, around: dict[str, Instruction]) -> int:
-        """Returns how often a `while` runs its body; 1 if the text does not tell."""
+    @cached_property
+    def unknown_loops(self) -> int:
+        """How many loops count as one pass, as the text does not tell how often they run."""
+        every = (one for body in self.computations.values() for one in body.values())
+        return sum(one.opcode == "while" and self.trip_count(one) is None for one in every)
+
+    def trip_count(self, loop: Instruction) -> int | None:
+        """Returns how often a `while` runs its body; None if the text does not tell."""
         known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.text)
         if known:
             return int(known[1])
@@ -175,7 +181,7 @@ class Module:
                 found = [limit for limit in limits if limit is not None]
                 if found:
                     return max(1, found[0])
-        return 1
+        return None
 
     def _all_instructions(self, computation: str) -> Iterator[Instruction]:
         for one in self.computations[computation].values():

@@ -58,11 +58,21 @@ def find_assembler() -> str | None:
     return found
 
 
-def executed(ptx: str) -> dict[str, float]:
-    """Returns the floating-point instructions that one thread of each kernel executes; a multiply-add is one.
+@dataclasses.dataclass(frozen=True)
+class Executed:
+    """Floating-point instructions that are executed."""
+
+    instructions: float = 0.0
+    """A multiply-add is one."""
+    unknown_loops: int = 0
+    """Loops with such instructions that count as one pass, as the text does not tell how often they run."""
+
+
+def executed(ptx: str) -> dict[str, Executed]:
+    """Returns what one thread of each kernel executes.
 
     A loop is what lies between a label and the last jump back to it. It is passed through as often as the constant says
-    that its counter is compared with, once without one. Both sides of a branch count.
+    that its counter is compared with. Both sides of a branch count.
 
     Args:
         ptx: text with any number of kernels.
@@ -71,24 +81,25 @@ def executed(ptx: str) -> dict[str, float]:
     return {name: _executed(body.splitlines()) for name, body in kernels}
 
 
-def operations(kernels: Iterable[Kernel], folder: Path) -> float:
-    """Returns the floating-point instructions of kernels that a program calls by name, by all threads and launches.
+def operations(kernels: Iterable[Kernel], folder: Path) -> Executed:
+    """Returns what kernels that a program calls by name execute, by all threads and launches.
 
     Args:
         kernels: of the program; those that XLA made itself count nothing.
         folder: what XLA wrote, with `xla_dump_to`.
     """
     of_thread = executed("\n".join(path.read_text() for path in folder.glob("*.ptx")))
-    total = 0.0
+    total, called = 0.0, set()
     for kernel in kernels:
         sizes = {name: int(n) for name, n in re.findall(r"\b(grid_[xyz]|num_warps) = (\d+)", kernel.text)}
         name = re.search(r'\bname = "(\w+)"', kernel.text)
-        if name and sizes:
-            total += of_thread.get(name[1], 0.0) * 32 * math.prod(sizes.values()) * kernel.launches
-    return total
+        if name and sizes and name[1] in of_thread:
+            called.add(name[1])
+            total += of_thread[name[1]].instructions * 32 * math.prod(sizes.values()) * kernel.launches
+    return Executed(total, sum(of_thread[name].unknown_loops for name in called))
 
 
-def _executed(lines: list[str]) -> float:
+def _executed(lines: list[str]) -> Executed:
     labels = {line.rstrip(":"): n for n, line in enumerate(lines) if re.fullmatch(r"\$\w+:", line)}
     ends: dict[int, int] = {}
     for n, line in enumerate(lines):
@@ -96,22 +107,26 @@ def _executed(lines: list[str]) -> float:
         if jump and labels[jump[1]] < n:
             ends[labels[jump[1]]] = n
     passes = [1.0] * len(lines)
+    unknown = {begin for begin, end in ends.items() if any(map(_FLOAT.match, lines[begin:end]))}
     for n, line in enumerate(lines):
         limit = re.match(r"\s+setp\.\w+\.[bsu]32\s+%p\d+, (%r\d+), (\d+);", line)
         around = [(begin, end) for begin, end in ends.items() if begin <= n < end]
         if limit and around:
             begin, end = min(around, key=lambda loop: loop[1] - loop[0])
             number = _passes(limit[1], int(limit[2]), lines[:begin], lines[begin:end])
-            passes[begin:end] = [number * a for a in passes[begin:end]]
-    return sum(number for number, line in zip(passes, lines, strict=True) if _FLOAT.match(line))
+            if number is not None:
+                unknown.discard(begin)
+                passes[begin:end] = [number * a for a in passes[begin:end]]
+    total = sum(number for number, line in zip(passes, lines, strict=True) if _FLOAT.match(line))
+    return Executed(total, len(unknown))
 
 
-def _passes(register: str, limit: int, before: list[str], loop: list[str]) -> float:
-    """Returns how often a loop is passed through until its counter, perhaps the half of a wider one, is at a limit."""
+def _passes(register: str, limit: int, before: list[str], loop: list[str]) -> float | None:
+    """Returns how often a loop runs until its counter, perhaps the half of a wider one, is at a limit, if it is told."""
     for line in loop:
         if found := re.match(rf"\s+cvt\.u32\.u64\s+{register}, (%rd\d+);", line):
             register = found[1]
     added = [re.match(rf"\s+add\.[su](?:32|64)\s+{register}, %\w+, (-?\d+);", line) for line in loop]
     started = [re.match(rf"\s+mov\.b(?:32|64)\s+{register}, (\d+);", line) for line in before]
     steps, starts = ([int(found[1]) for found in every if found] for every in (added, started))
-    return (limit - (starts[-1] if starts else 0)) / steps[0] if steps else 1.0
+    return (limit - starts[-1]) / steps[0] if steps and starts else None

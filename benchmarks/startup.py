@@ -19,11 +19,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxcast
-from benchmarks.frame import check_report, write_report
-from jaxcast.cli.arguments import check_options, parse_arguments
-from jaxcast.cli.command import ending_well, take_flags
-from jaxcast.cli.streams import printing_safely
-from jaxcast.progress import reporting
+from benchmarks.frame import check_report, command, write_report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +32,7 @@ class Options:
 
 def main() -> None:
     """Runs the benchmark."""
-    with printing_safely(), ending_well():
-        args, level = take_flags(sys.argv[1:])
-        check_options(Options, args, "python -m benchmarks.startup")
-        options = parse_arguments(Options, args, prog="python -m benchmarks.startup")
-        with reporting(level):
-            measure(options.out)
+    command(Options, "benchmarks.startup", lambda options: measure(options.out))
 
 
 def measure(out: Path | None) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -160,17 +161,28 @@ def graphs() -> str:
 
 
 def entry_points() -> str:
-    """Makes a table of what public names compile to, a namespace after the other."""
+    """Makes a table of how many public names compile, by namespace, and lists those of the host with their reasons."""
     rows = json.loads((ROOT / "benchmarks/results/entry_points.json").read_text())["rows"]
-    shown = {"whole": "as a part of any program", "programs": "the programs that it starts"}
-
-    def said(text: str) -> str:
-        return shown.get(text, text).replace("|", "\\|")
-
-    return markdown(
-        ["name", "namespace", "H100", "TPU v5e"],
-        ([f"`{row['name']}`", row["wing"], said(row["h100"]), said(row["v5e"])] for row in rows),
+    by_wing: dict[str, Counter[str]] = {}
+    of_host: dict[str, list[str]] = {}
+    for row in rows:
+        kinds = {row[target].partition(":")[0] for target in ("h100", "v5e")}
+        # A name is counted by the device that takes less of it.
+        kind = next(kind for kind in ("host", "programs", "whole") if kind in kinds)
+        by_wing.setdefault(row["wing"], Counter())[kind] += 1
+        if kind == "host":
+            said = row["h100"] if row["h100"].startswith("host") else row["v5e"]
+            of_host.setdefault(said.removeprefix("host: "), []).append(f"`{row['name']}`")
+    counts = {"all": sum(by_wing.values(), Counter())} | by_wing
+    table = markdown(
+        ["namespace", "names", "as a part of any program", "the programs that they start", "on the host"],
+        (
+            [wing, str(sum(found.values())), *(str(found[kind]) for kind in ("whole", "programs", "host"))]
+            for wing, found in counts.items()
+        ),
     )
+    listed = [f"- {reason}: {', '.join(names)}" for reason, names in of_host.items()]
+    return "\n".join([table, "", "On the host:", "", *listed])
 
 
 TABLES: dict[str, Callable[[], str]] = {

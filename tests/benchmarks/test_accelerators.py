@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks.accelerators import Options, bound, make_row, run
+from benchmarks.accelerators import Options, as_text, bound, make_row, run
 from benchmarks.frame import OURS
 from benchmarks.hlo import Cost, count
 from benchmarks.table import accelerator_line
@@ -43,6 +43,17 @@ def test_a_program_of_the_device_that_is_present_is_run_as_well():
     assert row["steps_per_s"] == 10 * 1000 / row["bound_s"]
     assert "compiled, not run" not in accelerator_line(row)
     assert "| compiled, not run |" in accelerator_line(row | {"measured_s": None})
+    assert not row["unknown_loops"]
+
+
+def test_a_bound_that_is_too_good_says_so():
+    program = Program(
+        "Newton", lambda x: jax.lax.while_loop(lambda x: x * x > 2, lambda x: x / 2 + 1 / x, x), (9.0,), 1
+    )
+    row = {"path": OURS} | make_row(program, "h100", is_present=True)
+    assert row["unknown_loops"] == 1
+    assert accelerator_line(row).startswith("| Newton (loops of unknown length: 1) | h100 |")
+    assert "(loops of unknown length: 1)" in as_text(row)
 
 
 @pytest.mark.aot

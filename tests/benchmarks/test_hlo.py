@@ -64,6 +64,14 @@ def test_a_loop_is_multiplied_out():
     # One sample is written, in place.
     assert recorded.cost == Cost(kernels=1, bytes=96 + 96 + 4)
     assert Module(LOOP).cost.kernels == 300
+    assert not Module(LOOP).unknown_loops
+
+
+def test_a_loop_of_unknown_length_is_told():
+    module = Module(LOOP.replace("%limit = s32[] constant(100)", "%limit = s32[] get-tuple-element(%arg.2), index=0"))
+    assert (module.cost.kernels, module.unknown_loops) == (3, 1)
+    compiled = jax.jit(lambda n: jax.lax.fori_loop(0, n, lambda _, x: jnp.sin(x), 1.0)).lower(3).compile()
+    assert Module(compiled.as_text()).unknown_loops == 1
 
 
 def test_the_trip_count_that_the_compiler_wrote_comes_first():

@@ -1,5 +1,7 @@
+import pytest
+
 from benchmarks.hlo import Cost, Kernel
-from benchmarks.ptx import executed, operations
+from benchmarks.ptx import Executed, executed, operations
 
 PTX = """
 .visible .entry advance(
@@ -39,11 +41,24 @@ $L__BB0_3:
 
 
 def test_loops_are_multiplied_out():
-    assert executed(PTX) == {"advance": 1 + 100 * (1 + 3 * 1 + 1), "copy": 0}
+    assert executed(PTX) == {"advance": Executed(1 + 100 * (1 + 3 * 1 + 1)), "copy": Executed()}
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "instructions"),
+    [
+        ("setp.ne.b32 	%p4, %r1, 1212;", "setp.ne.b32 	%p4, %r1, %r77;", 1 + 1 + 3 + 1),  # a limit of run time
+        ("mov.b64 	%rd7, 12;", "mov.b64 	%rd7, %rd8;", 1 + 1 + 3 + 1),  # a start of run time
+        ("add.s32 	%r5, %r5, -2;", "add.s32 	%r5, %r5, %r6;", 1 + 100 * (1 + 1 + 1)),
+    ],
+)
+def test_a_loop_of_unknown_length_is_told(known, unknown, instructions):
+    assert known in PTX
+    assert executed(PTX.replace(known, unknown))["advance"] == Executed(instructions, unknown_loops=1)
 
 
 def test_all_threads_of_all_launches_count(tmp_path):
     (tmp_path / "module.1.ptx").write_text(PTX)
     text = '(%x), backend_config={grid_x = 10 : i32, grid_y = 2 : i32, name = "advance", num_warps = 4 : i32}'
     kernels = [Kernel("call", "custom-call", 3.0, Cost(), text), Kernel("fusion.1", "fusion", 5.0, Cost(), "(%x)")]
-    assert operations(kernels, tmp_path) == 3 * 10 * 2 * 4 * 32 * 501
+    assert operations(kernels, tmp_path) == Executed(3 * 10 * 2 * 4 * 32 * 501)
