@@ -5,6 +5,7 @@ or, for a tile of states, in vectors; or one array with the components first, if
 returns one. Some methods carry more, or something else (`Stepper`).
 """
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -108,7 +109,7 @@ def record(
     num_substeps: int,
     emit: Callable[[Components], Any] = lambda u: u,
     advance: Callable[..., Any] = advance,
-    kernel: Callable[..., Any] = lambda function, *args: function(*args),
+    kernel: Callable[..., Any] = operator.call,
     block_size: int = 1,
 ) -> Any:
     """Records a trajectory at t0, t0 + num_substeps h, ...

@@ -1,5 +1,6 @@
 """Plans of steps, and systems prepared for them: in one dtype, one or a stack."""
 
+import operator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ def run_plan(plan: SolvePlan, system: AnySystem, t0: Any, u: Components, h: Any,
     steps = stepper_of(system, plan.solver, h)
     carried = steps.enter(u, system.seed if isinstance(system, NoisySystem) else None)
     if plan.num_samples is None:
-        kernel = how.get("kernel", lambda function, *args: function(*args))
+        kernel = how.get("kernel", operator.call)
         last = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)
         return how.get("emit", lambda u: u)(steps.leave(kernel(last, steps, t0, carried, h)))
     return record(

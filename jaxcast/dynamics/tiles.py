@@ -4,6 +4,7 @@ As many states as fit into a core's cache make a tile, and a tile's whole time l
 next one starts. The states of a tile are computed side by side, in vectors.
 """
 
+import operator
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,7 @@ def solve_tiles(plan: SolvePlan, system: AnySystem, is_own: Any, u0: Array, t0: 
     recorded = () if plan.num_samples is None else (plan.num_samples,)
     # Like u0, as under shard_map it must vary over the same devices.
     states = jnp.zeros_like(u0, shape=(n, *recorded, system.dim))
-    kernel = one_kernel if tile_size <= fitting and not recorded else lambda function, *args: function(*args)
+    kernel = one_kernel if tile_size <= fitting and not recorded else operator.call
     return kernel(all_tiles, system, u0, t0, h, states)
 
 

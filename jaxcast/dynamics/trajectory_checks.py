@@ -182,7 +182,7 @@ def check_trajectory(trajectory: Trajectory) -> None:
         raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")
 
 
-def check_gappy(trajectory: Trajectory) -> None:
+def check_trajectory_with_gaps(trajectory: Trajectory) -> None:
     """Refuses anything but a trajectory of finite numbers and of NaN, where nothing is known.
 
     Args:

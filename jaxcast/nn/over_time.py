@@ -8,8 +8,9 @@ a sum.
 
 A CPU and accelerators have programs of their own. On a CPU all products stay in the loop, whose
 steps save their gates for the backward pass. On accelerators, where a launch costs microseconds,
-the products with the inputs are one product before the loop, the backward pass computes the gates
-anew, by one product for all steps, and a pass of the loop takes several steps.
+the products with the inputs are one product before the loop, in memory for all gates of all steps,
+the backward pass computes the gates anew, by one product for all steps, and a pass of the loop
+takes several steps.
 """
 
 from collections.abc import Callable
@@ -86,8 +87,8 @@ def _forward(
     equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None, *, save: bool = True
 ) -> tuple[Any, Any]:
     on_cpu = partial(_forward_on_cpu, equations=equations, save=save)
-    elsewhere = partial(_forward_elsewhere, equations=equations, save=save)
-    outputs, saved = by_platform(on_cpu, weights, carry, xs, mask, cuda=elsewhere, tpu=elsewhere)
+    on_accelerators = partial(_forward_on_accelerators, equations=equations, save=save)
+    outputs, saved = by_platform(on_cpu, weights, carry, xs, mask, cuda=on_accelerators, tpu=on_accelerators)
     return outputs, (weights, xs, mask, saved)
 
 
@@ -113,10 +114,10 @@ _STEPS_AT_ONCE = 4
 """Steps in one pass of a loop on accelerators, where a pass has costs of its own."""
 
 
-def _forward_elsewhere(
+def _forward_on_accelerators(
     weights: Weights, carry: Any, xs: Array, mask: Array | None, *, equations: Equations, save: bool
 ) -> tuple[Any, Any]:
-    """Launches as little as possible: on accelerators small layers wait for launches."""
+    """Launches as few kernels as possible, for which small layers wait."""
     products, exists = _time_first((xs, mask))
     products = products @ weights.input
 
@@ -130,7 +131,8 @@ def _forward_elsewhere(
     outputs = last, jnp.swapaxes(hs, 0, 1)
     if not save:
         return outputs, None
-    # The backward pass computes the gates of all steps again, by one product.
+    # The backward pass computes the gates of all steps again, by one product. The zeros give both programs results of
+    # one type; where the backward pass is a part of the same program, XLA leaves them out.
     gates = jax.eval_shape(equations.forward, weights, before, products)[2]
     return outputs, (before, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), gates))
 
@@ -138,7 +140,7 @@ def _forward_elsewhere(
 def _backward(equations: Equations, residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array, None]:
     # The default, which has the derivatives, does not need the gates, which only a CPU saves.
     d_carry, d_products, saved = by_platform(
-        partial(_backward_elsewhere, equations=equations),
+        partial(_backward_on_accelerators, equations=equations),
         residuals,
         cotangents,
         cpu=partial(_backward_on_cpu, equations=equations),
@@ -161,7 +163,7 @@ def _backward_on_cpu(residuals: Any, cotangents: Any, *, equations: Equations) -
     return *jax.lax.scan(step, d_carry, (numbers, saved), reverse=True), saved
 
 
-def _backward_elsewhere(residuals: Any, cotangents: Any, *, equations: Equations) -> tuple[Any, Any, Any]:
+def _backward_on_accelerators(residuals: Any, cotangents: Any, *, equations: Equations) -> tuple[Any, Any, Any]:
     weights, xs, mask, (before, _) = residuals
     d_carry, d_hs = cotangents
     times, exists, d_hs = _time_first((xs, mask, d_hs))

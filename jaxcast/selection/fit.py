@@ -9,7 +9,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_names, check_number, check_seed, check_whole
 from jaxcast.dynamics.candidates import ForecastMap, candidate_shapes
 from jaxcast.dynamics.trajectories import Trajectory
-from jaxcast.dynamics.trajectory_checks import check_gappy
+from jaxcast.dynamics.trajectory_checks import check_trajectory_with_gaps
 from jaxcast.errors import InputError, shown
 from jaxcast.progress import doing
 from jaxcast.rollout import Cell
@@ -183,7 +183,7 @@ def fit_pool(
 def _checked_data(
     trajectory: Trajectory, forecast_map: ForecastMap | None, history_size: int | None, seed: int
 ) -> PoolData:
-    check_gappy(trajectory)
+    check_trajectory_with_gaps(trajectory)
     check_sampling(trajectory.times, forecast_map)
     check_seed(seed)
     history_size = max(1, min(100, len(trajectory.states) // 10)) if history_size is None else history_size

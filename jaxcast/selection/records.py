@@ -1,4 +1,4 @@
-"""Training records: whole ones, and how each method gets along with gaps."""
+"""Training records: whole ones, and how each method handles gaps."""
 
 from functools import cached_property
 from typing import Any
