@@ -141,7 +141,8 @@ class Watch:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if not self._depth:
-                self.calls.setdefault(name, (function, *jax.tree.map(as_given, (args, kwargs))))
+                given: Any = jax.tree.map(as_given, (args, kwargs))
+                self.calls.setdefault(name, (function, given[0], given[1]))
             self._depth += 1
             try:
                 return function(*args, **kwargs)
@@ -154,7 +155,7 @@ class Watch:
         """Watches a function of a namespace, or the public methods of a class."""
         if not inspect.isclass(thing):
             return mock.patch.object(namespace, name, self.watched(name, thing))
-        watched = {name: self.watched(name, method) for name, method in methods_of(thing)}
+        watched: dict[str, Any] = {name: self.watched(name, method) for name, method in methods_of(thing)}
         return mock.patch.multiple(thing, **watched) if watched else contextlib.nullcontext()
 
 

@@ -89,7 +89,8 @@ def operations(kernels: Iterable[Kernel], folder: Path) -> Executed:
         folder: what XLA wrote, with `xla_dump_to`.
     """
     of_thread = executed("\n".join(path.read_text() for path in folder.glob("*.ptx")))
-    total, called = 0.0, set()
+    total = 0.0
+    called: set[str] = set()
     for kernel in kernels:
         sizes = {name: int(n) for name, n in re.findall(r"\b(grid_[xyz]|num_warps) = (\d+)", kernel.text)}
         name = re.search(r'\bname = "(\w+)"', kernel.text)
