@@ -192,6 +192,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "lorenz_skill": lorenz_skill,
     "valid_time": valid_time_page.board,
     "valid_time_choices": valid_time_page.choices,
+    "valid_time_spread": valid_time_page.spread,
     "hub_admissions": partial(hub, "admissions", 23),
     "hub_deaths": partial(hub, "deaths", 21),
     "hub_ratio": hub_ratio,

@@ -5,15 +5,15 @@ import time
 
 from experiments.frame import OwnData, open_folder, start
 from experiments.valid_time import pictures
-from experiments.valid_time.methods import OTHERS, Methods
-from experiments.valid_time.rows import rows_of, table
+from experiments.valid_time.methods import PERFECT, Methods
+from experiments.valid_time.rows import rows_of, spread_table, spreads, table
 from jaxcast import InputError
 from jaxcast.benchmark import find_case
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.selection.methods import METHODS
 
-METHOD_NAMES = tuple(dict.fromkeys((*OTHERS, *METHODS)))
+METHOD_NAMES = (PERFECT, *METHODS)
 MAIN = (
     "paper",
     "noise_10",
@@ -84,6 +84,8 @@ def main(config: Config) -> None:
     for name, figure in pictures.draw(rows).items():
         folder.save_figure(name, figure)
     console.print(table(rows))
+    if spreads(rows):
+        console.print(spread_table(rows))
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from rich.console import Console
 
 import jaxcast
 from experiments.valid_time.ceilings import perfect_model
-from experiments.valid_time.filters import ensemble_kalman_filter
 from jaxcast.benchmark import Case, Score, make_task
 from jaxcast.benchmark.scoring import score_against
 from jaxcast.benchmark.task import Task
@@ -21,13 +20,10 @@ from jaxcast.io.reading import Arrays
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.selection.comparison import Comparison
 from jaxcast.selection.fit import num_models_of
-from jaxcast.selection.methods import METHODS, PoolData
+from jaxcast.selection.methods import PoolData
+from jaxcast.selection.records import Record
 
-OTHERS: dict[str, Callable[[Task], np.ndarray]] = {
-    "perfect_model": perfect_model,
-    "ensemble_kalman_filter": ensemble_kalman_filter,
-}
-"""Methods of the experiment's own: task -> forecasts of the windows. The filter is the default's, too, where all is seen."""
+PERFECT = "perfect_model"
 CHOICE = "fit_pool"
 MOST_WORK = {"attention": 400, "corrected_interpolation": 400, "reservoir": 400, "regime": 100}
 """Largest candidates times components of a case that a method is run on; more take too long on one core."""
@@ -38,15 +34,23 @@ class Methods:
 
     def __init__(self, case: Case, seed: int, config: Any, folder: RunFolder, console: Console):
         self.case, self.seed, self.config, self.folder, self.console = case, seed, config, folder, console
-        self.made: Any = None
 
-    @property
+    @cached_property
     def task(self) -> Task:
         """The data, made on demand: a finished run needs none."""
-        if self.made is None:
-            sizes = {"num_windows": self.config.num_windows, "num_train": self.config.num_train}
-            self.made = make_task(self.case, seed=self.seed, **sizes)
-        return self.made
+        return make_task(
+            self.case, seed=self.seed, num_windows=self.config.num_windows, num_train=self.config.num_train
+        )
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """What tries methods on the last quarter of the training trajectory."""
+        return Comparison(self.data, threshold=self.case.threshold, num_windows=self.config.num_trials)
+
+    @cached_property
+    def record(self) -> Record:
+        """The whole training trajectory, to which the best setting is fitted."""
+        return Record(self.data)
 
     def run(self, names: tuple[str, ...]) -> dict[str, Arrays]:
         """Returns the scores of these methods; of those that do not fit the case there are none."""
@@ -60,8 +64,7 @@ class Methods:
         def compute(_: Path) -> Arrays:
             seconds = time.process_time()
             try:
-                is_own = name in OTHERS and (name not in METHODS or self.case.seen is not None)
-                arrays = self.scored(OTHERS[name](self.task)) if is_own else self.fitted(name)
+                arrays = self.scored(perfect_model(self.task)) if name == PERFECT else self.fitted(name)
             except jaxcast.InputError as error:
                 arrays = {"valid_times": np.zeros(0), "reason": np.asarray(str(error))}
             return arrays | {"cpu_s": np.asarray(time.process_time() - seconds)}
@@ -77,44 +80,33 @@ class Methods:
 
     def fitted(self, name: str) -> Arrays:
         """Chooses a method's setting on the end of the training trajectory, refits it, and scores it."""
-        data = self.data()
-        if data.num_models * data.dim > MOST_WORK.get(name, 10**9):
+        if self.data.num_models * self.data.dim > MOST_WORK.get(name, 10**9):
             raise jaxcast.InputError("it would take too long on one core")
-        comparison = Comparison(data, threshold=self.case.threshold, num_windows=self.config.num_trials)
-        found = comparison.best_setting(name)
-        cell = METHODS[name].fit(data, **found.setting)
-        return self.scored(self.forecasts(cell)) | {
+        found = self.comparison.best_setting(name)
+        windows = jax.tree.map(jnp.asarray, self.task.windows)
+        output = jaxcast.forecast_windows(self.record.fit(name, found.setting), windows)
+        return self.scored(np.asarray(output.forecast), output.info.get("spread")) | {
             "trial_mean": np.asarray(found.times.times.mean()),
             "trial_error": np.asarray(found.times.error),
             "setting": np.asarray(json.dumps(found.setting)),
         }
 
+    @cached_property
     def data(self) -> PoolData:
-        """Returns what methods are fitted to: the components that are seen, with candidates where all are."""
-        task, part = self.task, self.part
-        train = jaxcast.Trajectory(jnp.asarray(task.train.times), jnp.asarray(task.train.states[:, part]))
-        forecast_map = task.forecast_map if self.case.seen is None else None
-        number = num_models_of(forecast_map, train)
-        return PoolData(train, forecast_map, number, self.case.history_size, self.config.seed)
+        """What methods are fitted to; NaN where components are not seen."""
+        task = self.task
+        train = jax.tree.map(jnp.asarray, task.train)
+        number = num_models_of(task.forecast_map, train)
+        return PoolData(train, task.forecast_map, number, self.case.history_size, self.config.seed)
 
-    @property
-    def part(self) -> Any:
-        """Components that are seen."""
-        return slice(None) if self.case.seen is None else list(self.case.seen)
-
-    def forecasts(self, cell: Any) -> np.ndarray:
-        """Forecasts the windows by a cell of the seen components; the others are left at zero."""
-        windows: Any = self.task.windows
-        seen = windows._replace(history=windows.history[..., self.part], truth=windows.truth[..., self.part])
-        seen = jax.tree.map(jnp.asarray, seen)
-        forecasts = np.zeros_like(windows.truth)
-        forecasts[..., self.part] = jaxcast.forecast_windows(cell, seen).forecast
-        return forecasts
-
-    def scored(self, forecasts: np.ndarray) -> Arrays:
-        """Returns the valid times of forecasts."""
+    def scored(self, forecasts: np.ndarray, spread: Any = None) -> Arrays:
+        """Returns the valid times of forecasts, and their spread where they have one."""
         score: Score = score_against(self.case, forecasts[None], np.asarray(self.task.windows.truth)[None])
-        return {"valid_times": score.valid_times[0], "censored": score.censored[0], "rmse": score.rmse}
+        arrays = {"valid_times": score.valid_times[0], "censored": score.censored[0], "rmse": score.rmse}
+        if spread is None:
+            return arrays
+        seen = slice(None) if self.case.seen is None else list(self.case.seen)
+        return arrays | {"spread": np.sqrt((np.asarray(spread)[..., seen] ** 2).mean((0, 2)))}
 
 
 def chosen(scores: dict[str, Arrays]) -> str:

@@ -4,11 +4,10 @@
 """
 
 from pathlib import Path
-from typing import Any
 
-from experiments.pages import load_rows, markdown, write_tables
+from experiments.pages import markdown, write_tables
 from experiments.valid_time.methods import CHOICE
-from experiments.valid_time.rows import best_alternative, default_of, is_below, picked
+from experiments.valid_time.rows import LEADS, best_alternative, committed, default_of, is_below, picked, spreads
 
 HERE = Path(__file__).parent
 COLUMNS = {
@@ -28,14 +27,9 @@ COLUMNS = {
 """Methods of the leader board."""
 
 
-def rows() -> list[dict[str, Any]]:
-    """Returns the rows of the committed results; none before the run."""
-    return load_rows(HERE / "results.json")
-
-
 def board() -> str:
     """Returns the leader board: the median valid time of every method in every case."""
-    found = rows()
+    found = committed()
     ours = {(row["case"], row["method"]): row for row in found}
     lines = []
     for case in dict.fromkeys(row["case"] for row in found):
@@ -54,7 +48,7 @@ def _cell(value: float | None, best: float | None) -> str:
 
 def choices() -> str:
     """Returns the table of what the default took, beside the best that it could have taken."""
-    found = rows()
+    found = committed()
     lines = []
     for case in dict.fromkeys(row["case"] for row in found):
         own, best = default_of(found, case), best_alternative(found, case)
@@ -76,9 +70,17 @@ def choices() -> str:
     return markdown(head, lines, num_texts=3)
 
 
+def spread() -> str:
+    """Returns the table of spread over error, by lead, in cases with noise."""
+    lines = [
+        (case.replace("_", " "), method.replace("_", " "), *ratios) for case, method, *ratios in spreads(committed())
+    ]
+    return markdown(("case", "method", *(f"lead {lead}" for lead in LEADS)), lines, num_texts=2)
+
+
 def main() -> None:
     """Brings the tables of README.md up to date."""
-    write_tables("valid_time", {"leader board": board(), "choices": choices()})
+    write_tables("valid_time", {"leader board": board(), "choices": choices(), "spread": spread()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Rows of `experiments.valid_time`: a method on a case, over all truths, beside the method that was chosen."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from experiments.pages import load_rows
 from experiments.valid_time.methods import CHOICE, chosen
 from jaxcast.benchmark import Case
 from jaxcast.benchmark.scoring import interval_of_median
@@ -16,6 +18,18 @@ from jaxcast.scores.paired import paired_test
 
 SINGLE = ("perfect_model", CHOICE)
 """Rows that are no alternative of the default's."""
+LEADS = (1, 5, 10, 20, 40, 80, 128)
+"""Leads at which spread is shown over error."""
+
+
+def committed() -> list[dict[str, Any]]:
+    """Returns the committed rows: those of results.json, but for cases that a later run made again."""
+    folder = Path(__file__).parent
+    rows = load_rows(folder / "results.json")
+    for file in sorted(folder.glob("results-*.json")):
+        later = load_rows(file)
+        rows = [row for row in rows if row["case"] not in {one["case"] for one in later}] + later
+    return rows
 
 
 def rows_of(case: Case, per_truth: list[dict[str, Arrays]]) -> list[dict[str, Any]]:
@@ -70,6 +84,9 @@ def row_of(case: Case, name: str, own: list[Arrays], default: list[Arrays]) -> d
         "against_default": {key: test._asdict()[key] for key in ("difference", "low", "high", "wilcoxon")},
         "cpu_s": round(float(np.mean([arrays["cpu_s"] for arrays in own])), 1),
     }
+    if all("spread" in arrays for arrays in own):
+        spread = np.sqrt(np.mean([arrays["spread"] ** 2 for arrays in own], 0))
+        row["spread_over_error"] = [finite(ratio) for ratio in spread / rmse]
     if "setting" in own[0]:
         row["settings"] = [str(arrays["setting"]) for arrays in own]
         row["trial_mean"] = [float(arrays["trial_mean"]) for arrays in own]
@@ -126,6 +143,41 @@ def picked(row: dict[str, Any]) -> str:
     """
     counts = Counter(row["chosen"])
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{name} {n}" for name, n in counts.most_common())
+
+
+def spreads(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Returns spread over error of the methods that forecast a spread, in cases with noise.
+
+    Args:
+        rows: all rows.
+
+    Returns:
+        Case, method, and the ratio at each of `LEADS`.
+    """
+    found = [row for row in rows if row["group"] == "noise" and "spread_over_error" in row]
+    return [
+        (
+            row["case"],
+            row["method"],
+            *("" if (ratio := row["spread_over_error"][lead - 1]) is None else f"{ratio:.2f}" for lead in LEADS),
+        )
+        for row in found
+        if row["method"] not in SINGLE
+    ]
+
+
+def spread_table(rows: list[dict[str, Any]]) -> Table:
+    """Shows spread over error; one is a spread that matches the error.
+
+    Args:
+        rows: all rows.
+    """
+    result = Table(title="spread / error, by lead", box=box.SIMPLE)
+    for name in ("case", "method", *map(str, LEADS)):
+        result.add_column(name, justify="left" if name in ("case", "method") else "right")
+    for line in spreads(rows):
+        result.add_row(*line)
+    return result
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

@@ -42,6 +42,8 @@ def stored(
     attributes: Mapping[str, Any] | None = None,
     time_unit: str = "",
     row: Callable[[int], str] = array_row,
+    *,
+    with_gaps: bool = False,
 ) -> StoredTrajectory:
     """Checks a trajectory that was read from a file or will be written to one.
 
@@ -53,6 +55,7 @@ def stored(
         attributes: the settings saved with the states.
         time_unit: of the times.
         row: names a sample, for messages.
+        with_gaps: whether NaN in the states is a gap; else it is refused.
 
     Returns:
         The trajectory.
@@ -68,12 +71,12 @@ def stored(
         )
     check_times(path, times, row)
     check_components(path, components, states.shape[1])
-    bad = ~np.isfinite(states)
+    bad = np.isinf(states) if with_gaps else ~np.isfinite(states)
     if bad.any():
         i, k = np.argwhere(bad)[0]
+        are = "infinite" if with_gaps else "NaN or infinite"
         raise InputError(
-            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are NaN or infinite, the "
-            f"first at {row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
+            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are {are}, the first at {row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
         )
     return StoredTrajectory(Trajectory(times, states), tuple(components), dict(attributes or {}), time_unit)
 

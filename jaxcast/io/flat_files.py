@@ -38,12 +38,13 @@ def save_npz(path: Path, record: StoredTrajectory) -> None:
         )
 
 
-def load_npz(path: Path, index: int) -> StoredTrajectory:
+def load_npz(path: Path, index: int, with_gaps: bool) -> StoredTrajectory:
     """Reads a trajectory from an .npz archive, ours or another program's.
 
     Args:
         path: The file.
         index: Which trajectory, where the file holds several.
+        with_gaps: Whether NaN is a gap.
 
     Returns:
         The trajectory.
@@ -69,7 +70,7 @@ def load_npz(path: Path, index: int) -> StoredTrajectory:
     names = arrays.get("components")
     if names is not None and names.dtype.kind == "U" and names.shape == states.shape[1:]:
         components = tuple(str(name) for name in names)
-    return stored(path, times, states, components, *_settings_of(arrays))
+    return stored(path, times, states, components, *_settings_of(arrays), with_gaps=with_gaps)
 
 
 def _states_name(path: Path, arrays: dict[str, Any], num_samples: int) -> str:
@@ -128,12 +129,13 @@ class _Table(NamedTuple):
     note: dict[str, Any] | None
 
 
-def load_csv(path: Path, index: int) -> StoredTrajectory:
+def load_csv(path: Path, index: int, with_gaps: bool) -> StoredTrajectory:
     """Reads a trajectory from a .csv table, ours or another program's.
 
     Args:
         path: The file.
         index: 0, as a table holds one trajectory.
+        with_gaps: Whether NaN or an empty field is a gap.
 
     Returns:
         The trajectory.
@@ -144,7 +146,7 @@ def load_csv(path: Path, index: int) -> StoredTrajectory:
     check_index(path, index, 1)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            table = _read_table(path, file)
+            table = _read_table(path, file, with_gaps)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(_why_unread(path, error)) from None
     time, components = _columns(path, table)
@@ -154,7 +156,8 @@ def load_csv(path: Path, index: int) -> StoredTrajectory:
         _check_whole(path, table.note, len(times))
         times, states = (x.astype(kind) for x, kind in zip((times, states), table.note["dtypes"], strict=True))
         attributes, time_unit = table.note["attributes"], table.note["time_unit"]
-    return stored(path, times, states, components, attributes, time_unit, lambda i: f"line {table.first_line + i}")
+    named = lambda i: f"line {table.first_line + i}"  # noqa: E731
+    return stored(path, times, states, components, attributes, time_unit, named, with_gaps=with_gaps)
 
 
 def _why_unread(path: Path, error: Exception) -> str:
@@ -180,7 +183,7 @@ def _check_separator(path: Path, first: list[str]) -> None:
         )
 
 
-def _read_table(path: Path, lines: Iterator[str]) -> _Table:
+def _read_table(path: Path, lines: Iterator[str], with_gaps: bool) -> _Table:
     note, num_comments, line = None, 0, next(lines, "")
     while line.startswith("#"):
         note, num_comments, line = note or _note(line), num_comments + 1, next(lines, "")
@@ -189,29 +192,34 @@ def _read_table(path: Path, lines: Iterator[str]) -> _Table:
     _check_separator(path, first)
     names = None if _is_numbers(first) else [name.strip() for name in first]
     first_line = num_comments + (1 if names is None else rows.line_num + 1)
-    values, gap = array("d"), 0
+    values, gap, number = array("d"), 0, _number_or_gap if with_gaps else float
     for row in rows if names is not None else chain([first], rows):
-        number = num_comments + rows.line_num
+        line_number = num_comments + rows.line_num
         if not row:  # blank lines are common at the end, and nowhere else
-            gap = gap or number
+            gap = gap or line_number
             continue
         if gap or len(row) != len(first):
-            came = f"line {gap} is blank" if gap else f"line {number} has {len(row)}"
+            came = f"line {gap} is blank" if gap else f"line {line_number} has {len(row)}"
             raise InputError(f"{shown(path)}: expected {len(first)} columns in every line, {came}; fix or drop it")
         try:
             if not (joined := "".join(row)).isascii() or "_" in joined:  # float takes 1_234 and digits of all scripts
                 raise ValueError
-            values.extend(map(float, row))
+            values.extend(map(number, row))
         except ValueError:
             if "\0" in joined:
                 raise csv.Error("it holds NUL characters") from None
-            k = next(k for k, text in enumerate(row) if not _is_numbers([text]))
+            is_gap = [with_gaps and not text.strip() for text in row]
+            k = next(k for k, text in enumerate(row) if not is_gap[k] and not _is_numbers([text]))
             column = f"column {k + 1}" if names is None else f"column '{shown(names[k], 40)}'"
             raise InputError(
-                f"{shown(path)}: expected a number in line {number}, {column}, got '{shown(row[k], 40)}'; fix or "
+                f"{shown(path)}: expected a number in line {line_number}, {column}, got '{shown(row[k], 40)}'; fix or "
                 "drop that line" + ("; a table with dates is for jaxcast series" if row[k][4:5] == "-" else "")
             ) from None
     return _Table(names, np.asarray(values).reshape(-1, max(1, len(first))), first_line, note)
+
+
+def _number_or_gap(text: str) -> float:
+    return float(text.strip() or "nan")
 
 
 def _is_numbers(texts: list[str]) -> bool:

@@ -75,7 +75,7 @@ def save_trajectory(
 
 
 @checked
-def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTrajectory:
+def load_trajectory(path: str | os.PathLike[str], *, index: int = 0, with_gaps: bool = False) -> StoredTrajectory:
     """Loads one trajectory, times (time,) and states (time, dim), from an .npz, .csv or .zarr file.
 
     Files of other programs are read too:
@@ -92,6 +92,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTr
         path: The file; its suffix decides the format.
         index: Which trajectory, where the file holds several; of a zarr store only its chunk is
             read.
+        with_gaps: whether states may have gaps: NaN, or an empty field of a .csv.
 
     Returns:
         The trajectory, with the names of its components, its attributes and the unit of its times.
@@ -99,7 +100,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTr
     Raises:
         InputError: for a file that is missing, broken or cut off; without times or states; with
             times that do not increase in even steps (to 1e-6), fewer than two samples, or states
-            that are NaN or infinite; for an index out of range; for a zarr store where the packages
+            that are infinite, or NaN unless gaps are allowed; for an index out of range; for a zarr store where the packages
             that read it are not installed.
 
     Example:
@@ -118,7 +119,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTr
         begun = partial_path(path)
         hint = f"{begun} is not finished: run the command that writes it again" if begun.exists() else "check the name"
         raise InputError(f"{shown(path)} does not exist, expected a file ending in {shown(', '.join(LOADERS))}; {hint}")
-    return LOADERS[path.suffix](path, index)
+    return LOADERS[path.suffix](path, index, with_gaps)
 
 
 def _check_suffix(path: Path) -> None:

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     import zarr
 
 
-def load_zarr(path: Path, index: int) -> StoredTrajectory:
+def load_zarr(path: Path, index: int, with_gaps: bool) -> StoredTrajectory:
     """Reads a trajectory from a zarr store.
 
     Args:
         path: The store.
         index: Which trajectory, where the store holds several.
+        with_gaps: Whether NaN is a gap.
 
     Returns:
         The trajectory.
@@ -40,7 +41,7 @@ def load_zarr(path: Path, index: int) -> StoredTrajectory:
             _check_blosc(path, group)
             # Without decoding times, "days" stay numbers.
             with xarray.open_zarr(path, chunks=None, decode_times=False) as dataset:
-                return _read(path, group, dataset, index, ours)
+                return _read(path, group, dataset, index, ours, with_gaps)
     except InputError:
         raise
     except BROKEN_STORE as error:
@@ -68,7 +69,9 @@ def _check_metadata(path: Path, group: "zarr.Group") -> bool:
     return True
 
 
-def _read(path: Path, group: "zarr.Group", dataset: "xarray.Dataset", index: int, ours: bool) -> StoredTrajectory:
+def _read(
+    path: Path, group: "zarr.Group", dataset: "xarray.Dataset", index: int, ours: bool, with_gaps: bool
+) -> StoredTrajectory:
     time = next((name for name in TIME_NAMES if name in dataset.variables and dataset[name].ndim == 1), None)
     if time is None:
         raise InputError(
@@ -89,7 +92,8 @@ def _read(path: Path, group: "zarr.Group", dataset: "xarray.Dataset", index: int
         if state_dim in dataset.variables:
             components = tuple(str(name) for name in dataset[state_dim].values)
     attributes = {name: value for name, value in group.attrs.items() if name != MARK} if ours else {}
-    return stored(path, dataset[time].values, states, components, attributes, str(dataset[time].attrs.get("units", "")))
+    unit = str(dataset[time].attrs.get("units", ""))
+    return stored(path, dataset[time].values, states, components, attributes, unit, with_gaps=with_gaps)
 
 
 def _state_names(path: Path, dataset: "xarray.Dataset", time: str, time_dim: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
+from jaxcast.io.run_folder import environment
 from jaxcast.progress import doing
 from jaxcast.pytrees import fingerprint
 from jaxcast.scores.valid_times import usual_threshold
@@ -34,7 +35,7 @@ class Comparison:
         validation_share: share of the trajectory that is held out.
         threshold: of the mean squared error; None for 0.175 times that of two states at random.
         budget: seconds after which no further method starts; None for all.
-        max_methods: the most methods that are tried; None for all.
+        max_methods: the most methods that are tried, those that fail included; None for all.
         checkpoint: file that keeps finished trials; None for none.
 
     Raises:
@@ -78,10 +79,13 @@ class Comparison:
             "validation_share": validation_share,
             "threshold": self.threshold,
             "seed": data.seed,
+            "settings of methods": {name: list(method.settings(data)) for name, method in METHODS.items()},
+            **environment(),
         }
         self.kept = KeptTrials(checkpoint, identity)
         self.best: dict[str, BestSetting] = {}
         self.left_out: dict[str, Trial] = {}
+        self.num_tried = 0
 
     def try_method(self, name: str) -> None:
         """Tries a method, or notes why it was not tried.
@@ -92,17 +96,21 @@ class Comparison:
         began = time.perf_counter()
         if (other := self.always_valid()) is not None:
             self.leave_out(name, f"{other} has next to no error to the end of every window")
+        elif METHODS[name].with_candidates and self.record.data.forecast_map is None:
+            self.leave_out(name, "it needs candidates")
+        elif self.max_methods is not None and self.num_tried >= self.max_methods:
+            are = "method was" if self.max_methods == 1 else "methods were"
+            self.leave_out(name, f"{self.max_methods} {are} tried, no more are allowed")
         elif (kept := self.kept.best.get(name)) is not None:
+            self.num_tried += 1
             self.best[name] = kept
         elif (refused := self.kept.left_out.get(name)) is not None:
+            self.num_tried += 1
             self.left_out[name] = refused
         elif self.best and self.is_spent():
             self.leave_out(name, f"the budget of {self.budget:g} s was spent")
-        elif self.max_methods is not None and len(self.best) >= self.max_methods:
-            self.leave_out(
-                name, f"{self.max_methods} method{'s' * (self.max_methods > 1)} were tried, no more are allowed"
-            )
         else:
+            self.num_tried += 1
             doing(f"trying {name}")
             try:
                 self.best[name] = found = self.best_setting(name)
@@ -160,8 +168,6 @@ class Comparison:
             InputError: for a method that cannot be fitted to such data with any of its settings.
         """
         began = time.perf_counter()
-        if METHODS[name].with_candidates and self.record.data.forecast_map is None:
-            raise InputError("it needs candidates")
         refused = InputError("it has no setting for such data")
         best: tuple[dict[str, Any], Times] | None = None
         settings, num_tried = self.record.settings(name), 0

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,17 @@ from jaxcast.dynamics.coordinates import coordinates_of
 from jaxcast.dynamics.systems import System, random_starts
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory, simulate
 from jaxcast.errors import InputError
+from jaxcast.selection.noise import estimate_noise
 
 NUM_MEMBERS = 30
-NOISES = (0.03, 0.1)
-"""Of observations, in standard deviations of the state."""
+NOISES: tuple[float | Literal["estimated"], ...] = (0.03, 0.1, "estimated")
+"""Of observations, in standard deviations of the state, without noise of the model; or both estimated."""
+LEAST_NOISE = 0.003
+"""Of observations where noise is estimated: a filter needs some."""
 MOTIONS = ((1 / 40, False), (1 / 5, False), (1 / 40, True))
 """Deviation of the parameter's steps, and whether it oscillates."""
+MOST_COMPONENTS = 16
+"""Components of a state for which that many members are enough."""
 APART = 20
 """Samples from one member of the first ensemble to the next."""
 SHORTEST, LONGEST = 5.0, 60.0
@@ -38,6 +43,7 @@ def parameter_filter(
     is_harmonic: bool,
     key: Key[Array, ""],
     initial_ensemble: Float[Array, "member dim"] | None = None,
+    model_noise: Float[Array, " dim"] | float = 0.0,
 ) -> EnsembleKalmanFilter:
     """Makes a filter whose parameter lies between the candidates' and takes a random walk or oscillates.
 
@@ -50,6 +56,7 @@ def parameter_filter(
         is_harmonic: whether it oscillates.
         key: random key.
         initial_ensemble: states to start from; None where the first value is known in full.
+        model_noise: standard deviations of the model error at each step.
 
     Returns:
         The filter.
@@ -67,6 +74,7 @@ def parameter_filter(
         num_members=NUM_MEMBERS,
         analysis=EnsembleTransform(inflation=1.02),
         initial_ensemble=initial_ensemble,
+        model_noise=model_noise,
     )
 
 
@@ -82,7 +90,7 @@ def fit_filter(
     trajectory: Trajectory,
     forecast_map: Any,
     *,
-    observation_noise: float,
+    observation_noise: float | Literal["estimated"],
     deviation: float,
     is_harmonic: bool,
     seed: int,
@@ -92,7 +100,8 @@ def fit_filter(
     Args:
         trajectory: of the truth, for its scale; NaN where it is not known.
         forecast_map: of the candidates.
-        observation_noise: in standard deviations of the state.
+        observation_noise: in standard deviations of the state, with a model without noise; or
+            "estimated" for both noises as `estimate_noise` finds them.
         deviation: of the parameter's steps, as in `parameter_filter`.
         is_harmonic: whether the parameter oscillates.
         seed: of what is random.
@@ -101,8 +110,12 @@ def fit_filter(
         The filter. For a trajectory with gaps it starts anywhere on a candidate's attractor.
 
     Raises:
-        InputError: where the candidates do not differ in one parameter alone.
+        InputError: where the candidates do not differ in one parameter alone, a state has too many
+            components for the members, or noise cannot be estimated.
     """
+    dim = trajectory.states.shape[1]
+    if dim > MOST_COMPONENTS:
+        raise InputError(f"{NUM_MEMBERS} members are too few for {dim} components, of which it takes {MOST_COMPONENTS}")
     found = coordinates_of(forecast_map)
     if found is None or not isinstance(forecast_map, FlowMap):
         raise InputError("the candidates do not differ in one parameter alone")
@@ -113,14 +126,19 @@ def fit_filter(
     if bool(jnp.isnan(scale).any()):
         ensemble = _climate(systems[len(systems) // 2], dt, h, seed)
         scale = jnp.where(jnp.isnan(trajectory.states).all(0), ensemble.std(0), jnp.nanstd(trajectory.states, 0))
+    model, step_noise = parameter_map(systems[0], [name], dt=dt, h=h), 0.0
+    if observation_noise == "estimated":
+        value_noise, step_noise = estimate_noise(trajectory.states, model, np.mean(values), scale)
+        observation_noise = max(value_noise, LEAST_NOISE)
     return parameter_filter(
-        parameter_map(systems[0], [name], dt=dt, h=h),
+        model,
         values,
         observation_noise=observation_noise * scale,
         deviation=deviation,
         is_harmonic=is_harmonic,
         key=jax.random.key(seed),
         initial_ensemble=ensemble,
+        model_noise=step_noise * scale,
     )
 
 

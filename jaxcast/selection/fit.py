@@ -107,10 +107,10 @@ def fit_pool(
 
     NaN in the trajectory is a gap. A method is then fitted to what is known and takes its own
     forecasts for what is not (`DirectInsertion`); regime, reservoir and hybrids are fitted to the
-    longest stretch without gaps. Where the candidates differ in one parameter, each is also fitted
-    to the reanalysis by an ensemble Kalman filter, whose analyses it then sees
-    (`AssimilatedCell`), and the better way is taken. Forecasts are compared where the truth is
-    known.
+    longest stretch without gaps. Where the candidates differ in one parameter and a state has at
+    most 16 components, each is also fitted to the reanalysis by an ensemble Kalman filter, whose
+    analyses it then sees (`AssimilatedCell`), and the better way is taken. Forecasts are compared
+    where the truth is known.
 
     Args:
         trajectory: of the truth, possibly observed with noise; NaN where nothing is observed.
@@ -127,9 +127,10 @@ def fit_pool(
         budget: seconds of fitting and forecasting after which no further method and no further
             setting is started; by default all are tried. The least that is tried is one setting of
             one method.
-        max_methods: the most methods that are tried, which does not depend on the machine's speed.
+        max_methods: the most methods that are tried, those that fail included. It does not depend
+            on the machine's speed.
         checkpoint: file that keeps finished trials. Where it exists, they are not tried again, and
-            a larger budget goes on from there; by default nothing is kept.
+            a larger budget goes on from there, with the same versions; by default nothing is kept.
         seed: of what is random in reservoirs and networks.
 
     Returns:

@@ -218,10 +218,6 @@ def _filter(data: PoolData, **setting: Any) -> Cell:
     return fit_filter(data.trajectory, data.forecast_map, seed=data.seed, **setting)
 
 
-def _filter_settings(data: PoolData) -> Sequence[dict[str, Any]]:
-    return filter_settings() if data.dim <= MANY_COMPONENTS else []  # thirty members are too few
-
-
 METHODS: dict[str, Method] = {
     "persistence": Method(_persistence, _once, with_candidates=False),
     "equal_weights": Method(_equal, _once),
@@ -230,7 +226,7 @@ METHODS: dict[str, Method] = {
     "nvar": Method(_nvar, _nvar_settings, with_candidates=False),
     "corrected_interpolation": Method(_corrected, _once),
     "regime": Method(_regime, _once, with_gaps="stretch"),
-    "ensemble_kalman_filter": Method(_filter, _filter_settings, with_gaps="own"),
+    "ensemble_kalman_filter": Method(_filter, lambda data: filter_settings(), with_gaps="own"),
     "attention": Method(_attention, lambda data: [{"num_epochs": 100}]),
     "reservoir": Method(_reservoir, _reservoir_settings, with_candidates=False, with_gaps="stretch"),
     "hybrid": Method(_hybrid, _hybrid_settings, with_gaps="stretch"),

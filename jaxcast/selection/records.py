@@ -74,10 +74,8 @@ class Record:
             return AssimilatedCell(self.spin_up, method.fit(self.data._replace(trajectory=self.reanalysis), **own))
         states = self.data.trajectory.states
         if not self.known.any(0).all():
-            raise InputError(
-                "a component is never known, and no filter could fill it: that takes candidates of one family, which "
-                "differ in one parameter, and at most 16 components"
-            )
+            why = f"; there is none: {self._filter[1]}" if self._filter[1] else ""
+            raise InputError(f"a component is never known, which takes a filter{why}")
         if method.with_gaps == "samples":
             data = self.data._replace(known=self.known)
         else:
@@ -85,16 +83,24 @@ class Record:
             data = self.data._replace(trajectory=jax.tree.map(lambda a: a[part], self.data.trajectory))
         return DirectInsertion(method.fit(data, **own), jnp.nanmean(states, 0))
 
-    @cached_property
+    @property
     def spin_up(self) -> EnsembleKalmanFilter | None:
         """The filter that forecasts the known values of the record's end best; None where there is none."""
+        return self._filter[0]
+
+    @cached_property
+    def _filter(self) -> tuple[EnsembleKalmanFilter | None, str]:
+        """The filter, and why there is none."""
+        if self.data.forecast_map is None:
+            return None, "there are no candidates, whose family a filter could take"
         doing("assimilating the trajectory")
-        try:
-            settings = METHODS["ensemble_kalman_filter"].settings(self.data)
-            cells = [fit_filter(*self.data[:2], seed=self.data.seed, **setting) for setting in settings]
-        except InputError:
-            return None
-        return min(cells, key=self._error, default=None)
+        cells, reasons = [], []
+        for setting in METHODS["ensemble_kalman_filter"].settings(self.data):
+            try:
+                cells.append(fit_filter(*self.data[:2], seed=self.data.seed, **setting))
+            except InputError as error:  # another setting may need less
+                reasons.append(str(error))
+        return min(cells, key=self._error, default=None), "" if cells else reasons[0]
 
     def _error(self, cell: Cell) -> float:
         """Returns the error of one-step forecasts on the last quarter, as far as it is known."""

@@ -9,9 +9,10 @@ import pytest
 
 from jaxcast.benchmark import find_case
 from jaxcast.benchmark.scoring import score_forecasts
-from jaxcast.benchmark.sealed import sealed
+from jaxcast.benchmark.sealed import sealed, unsealed
 from jaxcast.cli.main import parse
 from jaxcast.errors import InputError
+from jaxcast.io.files import write_arrays
 
 
 @pytest.mark.slow
@@ -54,12 +55,31 @@ def test_a_case_is_exported_and_forecasts_of_it_are_scored(tmp_path, capsys, mon
 def test_sealed_truths_are_the_same_bits_everywhere():
     """The bytes are written down: an export of today must be read by every later version."""
     truths = np.asarray([[[[1.5, -2.0, np.pi]]]])
-    arrays = sealed(find_case("paper"), truths, seed=7)
+    arrays = sealed(find_case("paper"), truths, {"history": np.ones(2)}, seed=7)
     assert [hex(int(bits)) for bits in arrays["sealed"].ravel()] == [
         "0xe5b4284d53727006",
         "0x366b059a084e3ea3",
         "0x8191d61a26220aa5",
     ]
+    assert str(arrays["data"]).startswith("DIGEST")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("truth.npz", lambda arrays: arrays | {"sealed": arrays["sealed"].view(float)}, "holds no sealed truths"),
+        ("truth.npz", lambda arrays: arrays | {"sealed": arrays["sealed"][0]}, "holds no sealed truths"),
+        ("truth.npz", lambda arrays: {"sealed": arrays["sealed"]}, "holds no sealed truths"),
+        ("data.npz", lambda arrays: arrays | {"history": 2 * arrays["history"]}, "is not of the same export as"),
+    ],
+)
+def test_files_of_an_export_that_were_changed_or_mixed_up_are_refused(tmp_path, name, change, message):
+    case, data = find_case("paper"), {"history": np.ones((1, 1, 6, 3))}
+    files = {"truth.npz": sealed(case, np.ones((1, 1, 128, 3)), data, seed=7), "data.npz": data}
+    for file, arrays in files.items():
+        write_arrays(tmp_path / file, change(arrays) if file == name else arrays)
+    with pytest.raises(InputError, match=f"{message}.*export the case again"):
+        unsealed(case, tmp_path, seed=7)
 
 
 def test_all_cases_are_listed(capsys):

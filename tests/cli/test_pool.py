@@ -500,3 +500,52 @@ def test_a_pool_is_chosen_with_what_was_compared(folder, capsys, tmp_path, monke
     run("pool", "evaluate", "--pool", own, "--trajectory", folder / "truth.npz", *evaluated[:-1], tmp_path / "again")
     with pytest.raises(jaxcast.InputError, match="--history-size has no effect with --pool regime"):
         run("pool", "train", "--trajectory", folder / "truth.npz", "--out", tmp_path / "no", *given)
+
+
+@pytest.fixture(scope="module")
+def gappy(folder, tmp_path_factory):
+    """The truth, of which a tenth is not known."""
+    path = tmp_path_factory.mktemp("gaps") / "gappy.npz"
+    times, states = jaxcast.load_trajectory(folder / "truth.npz").trajectory
+    is_gap = np.random.default_rng(0).random(states.shape) < 0.1
+    is_gap[[0, -1]] = True, False
+    np.savez(path, times=times, states=np.where(is_gap, np.nan, states), components=["x", "y", "z"])
+    return path
+
+
+def test_pools_learn_from_what_is_known_of_a_trajectory_with_gaps(gappy, tmp_path):
+    given = ["--trajectory", gappy, "--candidates", CANDIDATES]
+    run("pool", "train", *given, "--pool", "ridge_regression", "--out", tmp_path / "ridge")
+    trajectory = jaxcast.load_trajectory(gappy, with_gaps=True).trajectory
+    rows = np.isfinite(trajectory.states).all(1)
+    num_known = int((rows[:-2] & rows[1:-1] & rows[2:]).sum())
+    assert 50 < num_known < 250
+    assert json.loads((tmp_path / "ridge/results.json").read_text())["num_samples"] == num_known
+    forecast = ["--history", gappy, "--num-leads", 3, "--out", tmp_path / "f.csv"]
+    run("pool", "forecast", "--pool", tmp_path / "ridge", *forecast)
+    at = trajectory.times[int(np.flatnonzero(rows[:-1] & ~rows[1:])[-1]) + 1]
+    with pytest.raises(jaxcast.InputError, match=r"cannot fill gaps, got NaN in 1 of the \d samples that it sees of"):
+        run("pool", "forecast", "--pool", tmp_path / "ridge", *forecast, "--overwrite", "--at", at)
+    with pytest.raises(
+        jaxcast.InputError, match=r"regime needs a trajectory without gaps, got NaN in .*auto fills gaps"
+    ):
+        run("pool", "train", *given, "--out", tmp_path / "regime")
+    states = np.where(np.arange(3) < 1, trajectory.states, np.nan)
+    np.savez(tmp_path / "x.npz", times=trajectory.times, states=states)
+    with pytest.raises(jaxcast.InputError, match=r"x.npz has gaps: .* got none; --pool auto fills gaps"):
+        run("pool", "train", "--trajectory", tmp_path / "x.npz", *given[2:], *SMALL, "--out", tmp_path / "x")
+
+
+def test_auto_fills_gaps_of_the_trajectory_and_of_histories(gappy, tmp_path, capsys):
+    out = tmp_path / "chosen"
+    run("pool", "train", "--trajectory", gappy, "--pool", "auto", "--max-methods", 1, "--out", out)
+    results = json.loads((out / "results.json").read_text())
+    assert results["chosen"] == {"method": "persistence", "setting": {"gaps": "left out"}}
+    trajectory = jaxcast.load_trajectory(gappy, with_gaps=True).trajectory
+    last = int(np.flatnonzero(np.isnan(trajectory.states[:-1]).any(1))[-1])
+    run("pool", "forecast", "--pool", out, "--history", gappy, "--at", trajectory.times[last], "--num-leads", 3,
+        "--out", tmp_path / "f.npz")  # fmt: skip
+    assert "against the file it stays valid for" in capsys.readouterr().out
+    forecast = jaxcast.load_trajectory(tmp_path / "f.npz").trajectory.states[0]
+    known = [column[np.isfinite(column)][-1] for column in trajectory.states[: last + 1].T]
+    np.testing.assert_allclose(forecast, known)

@@ -50,6 +50,10 @@ def test_the_default_is_what_its_trials_say_and_may_be_below_on_the_windows():
     better = [{name: one for name, one in scores.items() if name != "regime"} for scores in better]
     assert not rows_module.is_below(rows_module.rows_of(case, better), "paper")
     json.dumps(rows, allow_nan=False)
+    assert not rows_module.spreads(rows)
+    noisy = [{name: one | {"spread": 2 * one["rmse"]} for name, one in scores.items()} for scores in per_truth]
+    lines = rows_module.spreads(rows_module.rows_of(find_case("process_noise_1"), noisy))
+    assert lines == [("process_noise_1", name, *["2.00"] * 7) for name in ("ridge", "nvar", "regime")]
     assert rows_module.picked({"chosen": ["regime", "hybrid", "regime"]}) == "regime 2, hybrid 1"
     assert len(pictures.draw(rows)["cases.png"].axes[0].lines) == len(pictures.SHOWN)
 
@@ -69,8 +73,8 @@ def test_what_is_hidden_starts_off_and_what_is_seen_does_not():
 
 def test_the_tables_are_those_of_the_results():
     text = (page.HERE / "README.md").read_text()
-    tables = {"leader board": page.board(), "choices": page.choices()}
-    assert len(page.rows()) > 100
+    tables = {"leader board": page.board(), "choices": page.choices(), "spread": page.spread()}
+    assert len(rows_module.committed()) > 100
     assert all(marked("valid_time", name, table) in text for name, table in tables.items())
 
 

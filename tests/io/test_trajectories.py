@@ -297,3 +297,34 @@ def test_a_utf_8_table_with_its_mark_and_windows_line_ends_is_read(tmp_path):
     stored = load_trajectory(tmp_path / "x.csv")
     assert stored.components == ("a", "b")
     assert stored.trajectory.states.tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_gaps_are_read_where_they_may_be_and_infinity_never_is(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+
+    def write(states):
+        if suffix == ".npz":
+            np.savez(path, t=TIMES, u=states)
+        elif suffix == ".csv":
+            pandas.DataFrame(states, columns=["u0", "u1", "u2"]).set_index(TIMES).to_csv(path)  # NaN is an empty field
+        else:
+            quietly_to_zarr(xarray.Dataset({"u": (("time", "k"), states)}, {"time": TIMES}), path)
+
+    write(HOLE)
+    with pytest.raises(InputError, match="must be finite, got 1 of 18 that are infinite, the first at"):
+        load_trajectory(path, with_gaps=True)
+    gappy = np.where(np.isinf(HOLE), 1.0, HOLE)
+    if suffix == ".zarr":
+        path = tmp_path / "b.zarr"
+    write(gappy)
+    np.testing.assert_array_equal(load_trajectory(path, with_gaps=True).trajectory.states, gappy)
+    with pytest.raises(InputError):
+        load_trajectory(path)
+    if suffix == ".csv":
+        path.write_text(path.read_text().replace("2.0,", ",", 1))
+        with pytest.raises(InputError, match="times must be finite, got nan"):
+            load_trajectory(path, with_gaps=True)
+        path.write_text("t,a,b\n0,,x\n")
+        with pytest.raises(InputError, match="expected a number in line 2, column 'b', got 'x'"):
+            load_trajectory(path, with_gaps=True)

@@ -101,7 +101,7 @@ def test_weights_survive_hopeless_and_diverged_candidates():
     np.testing.assert_allclose(weights[1:], [[0.005, 0.99, 0.005]] * 4, rtol=1e-9)
 
 
-def test_smoothing_is_the_sum_over_all_courses():
+def test_smoothing_is_the_sum_over_all_sequences():
     forecasts, values, transition, covariances = chain(6)
     densities, prior = log_densities(forecasts, values, covariances), np.asarray([0.5, 0.2, 0.3])
     posterior, transitions, total = np.zeros((6, 3)), np.zeros((3, 3)), 0.0

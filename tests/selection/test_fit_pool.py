@@ -234,11 +234,55 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert [(t.method, t.setting, t.mean, t.p) for t in again.trials] == [
         (t.method, t.setting, t.mean, t.p) for t in whole.trials
     ]
+    monkeypatch.setitem(METHODS, "ridge", METHODS["ridge"]._replace(settings=lambda data: [{"penalty": 1.0}]))
+    with pytest.raises(jaxcast.InputError, match="another comparison, with other settings of methods"):
+        jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, checkpoint=path, **SIZES)
+    monkeypatch.undo()
+    monkeypatch.setattr("jaxcast.selection.comparison.environment", lambda: {"versions": {"jax": "0.0"}})
+    with pytest.raises(jaxcast.InputError, match="another comparison, with other versions"):
+        jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, checkpoint=path, **SIZES)
+    monkeypatch.undo()
     with pytest.raises(jaxcast.InputError, match="another comparison, with other seed"):
         jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, checkpoint=path, seed=1, **SIZES)
     np.savez(path, states=np.zeros(3))
     with pytest.raises(jaxcast.InputError, match="is not a checkpoint of fit_pool"):
         jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, checkpoint=path, **SIZES)
+
+
+def test_methods_that_fail_and_those_that_are_kept_count_as_tried(tmp_path, monkeypatch):
+    def failing(data):
+        raise jaxcast.InputError("too large")
+
+    monkeypatch.setitem(METHODS, "failing", Method(failing, lambda data: [{}]))
+    names, path, truth = ("failing", "persistence", "equal_weights"), tmp_path / "trials.npz", trajectory_of(30.5)
+    for _ in range(2):  # the second time, both are kept
+        choice = jaxcast.fit_pool(truth, CANDIDATES, methods=names, max_methods=2, checkpoint=path, **SIZES)
+        reasons = {trial.method: trial.reason for trial in choice.trials}
+        assert reasons["persistence"] == ""
+        assert reasons["failing"] == "too large"
+        assert reasons["equal_weights"] == "2 methods were tried, no more are allowed"
+    choice = jaxcast.fit_pool(truth, CANDIDATES, methods=names[1:], max_methods=1, checkpoint=path, **SIZES)
+    assert choice.trials[1].reason == "1 method was tried, no more are allowed"
+
+
+@pytest.mark.parametrize(
+    ("components", "reason"),
+    [
+        (("sigma", "rho"), "the candidates do not differ in one parameter alone"),
+        (None, "there are no candidates, whose family a filter could take"),
+        (20, "30 members are too few for 20 components, of which it takes 16"),
+    ],
+)
+def test_a_component_that_nothing_can_fill_is_refused_with_the_reason(components, reason):
+    systems, dim = [jaxcast.Lorenz63(), jaxcast.Lorenz63(sigma=11.0, rho=30.0)], 3
+    if components == 20:
+        systems, dim = [jaxcast.Lorenz96(dim=20, forcing=forcing) for forcing in (8.0, 9.0)], 20
+    candidates = None if components is None else jaxcast.flow_map(jaxcast.stack_systems(systems))
+    states = np.random.default_rng(0).normal(size=(60, dim))
+    states[:, 1] = np.nan
+    gappy = jaxcast.Trajectory(0.1 * jnp.arange(60.0), jnp.asarray(states))
+    with pytest.raises(jaxcast.InputError, match=f"which takes a filter; there is none: {reason}"):
+        jaxcast.fit_pool(gappy, candidates, methods=("persistence",), history_size=2)
 
 
 def test_a_budget_ends_the_settings_of_a_method(monkeypatch):

@@ -78,7 +78,7 @@ class ExportCase:
         _check_most("num_truths", self.num_truths, case.num_truths)
         _check_most("num_windows", self.num_windows, case.num_windows)
         _check_most("num_train", self.num_train, case.num_train)
-        folder = RunFolder.of(self, outputs=("data.npz", sealing.FILE, "case.json", "README.md"))
+        folder = RunFolder.of(self, outputs=(sealing.DATA, sealing.FILE, "case.json", "README.md"))
         doing(f"making the truths of {case.name}")
         tasks = tasks_of(
             case,
@@ -90,7 +90,7 @@ class ExportCase:
         arrays = arrays_of(tasks)
         record = described_case(case, arrays, seed=self.seed)
         truths = np.stack([task.windows.truth for task in tasks])
-        files = {"data.npz": arrays, sealing.FILE: sealing.sealed(case, truths, seed=self.seed)}
+        files = {sealing.DATA: arrays, sealing.FILE: sealing.sealed(case, truths, arrays, seed=self.seed)}
         for name, content in files.items():
             folder.check(name)
             write_arrays(self.out / name, content)

@@ -23,7 +23,8 @@ from jaxcast.progress import phase
 from jaxcast.regime.filtering import RegimeCell
 from jaxcast.rollout import Output, forecast
 from jaxcast.saving.models import StoredModel, load_model
-from jaxcast.scores.valid_times import usual_threshold, valid_time
+from jaxcast.scores.valid_times import valid_time
+from jaxcast.selection.comparison import known_threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,8 @@ class ForecastPool:
     """Folder of a trained pool, written by jaxcast pool train, or of any cell, written by
     jaxcast.save_model. For a cell of your own, --import its module."""
     history: Path
-    """File with the samples before the forecast: .npz, .csv or .zarr."""
+    """File with the samples before the forecast: .npz, .csv or .zarr. NaN is a gap, which a pool
+    that was trained by --pool auto on a trajectory with gaps can fill."""
     out: Path
     """File for the forecast: .npz, .csv or .zarr."""
     at: float | None = None
@@ -88,7 +90,7 @@ class ForecastPool:
         if self.num_leads < 2:
             raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
         stored_pool = load_model(self.pool)
-        stored = load_trajectory(self.history, index=self.trajectory_index)
+        stored = load_trajectory(self.history, index=self.trajectory_index, with_gaps=True)
         stored_pool, stored = matched(stored_pool, stored, self.history)
         newest = self.newest(stored.trajectory)
         cell = pick_seed(stored_pool, self.seed_index).cell
@@ -101,6 +103,7 @@ class ForecastPool:
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
         with phase("forecasting"):
             output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
+        self.refuse_gaps(stored.trajectory.states[newest + 1 - history_size : newest + 1], output.forecast)
         output = reported(stored_pool, output)
         if self.weights is not None and "weights" not in output.info:
             raise self.without_weights()
@@ -126,6 +129,24 @@ class ForecastPool:
                 f"--at must lie in {shown(self.history)}, from {times[0]:g} to {times[-1]:g}, got {self.at}"
             )
         return int(np.argmin(abs(times - self.at)))
+
+    def refuse_gaps(self, history: Any, forecast: Any) -> None:
+        """Refuses a history with gaps that the pool cannot fill.
+
+        Args:
+            history: What the pool sees.
+            forecast: The forecast.
+
+        Raises:
+            InputError: for gaps, where the first lead is not finite.
+        """
+        has_gap = np.isnan(history).any(1)
+        if has_gap.any() and not np.isfinite(forecast[0]).all():
+            raise InputError(
+                f"the pool in {shown(self.pool)} cannot fill gaps, got NaN in {has_gap.sum()} of the {len(history)} "
+                f"samples that it sees of {shown(self.history)}; start --at another sample, or train it by --pool auto "
+                "on a trajectory with gaps"
+            )
 
     def refuse_missing(self, stored_pool: StoredModel) -> None:
         """Refuses outputs that the pool does not have.
@@ -251,9 +272,10 @@ class ForecastPool:
             stored_pool: The pool.
         """
         truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
+        truth = truth[np.logical_and.accumulate(np.isfinite(truth).all(1))]  # up to the first gap
         line = f"{self.num_leads} leads from time {float(stored.trajectory.times[newest]):g} in {self.out}"
         if len(truth):
-            threshold = usual_threshold(stored.trajectory.states)
+            threshold = known_threshold(stored.trajectory.states)
             dt = float(result.times[1] - result.times[0])
             valid = valid_time(result.states[: len(truth)], jnp.asarray(truth), dt=dt, threshold=threshold)
             line += (

@@ -145,12 +145,14 @@ def one_step_error(cell: Cell, trajectory: Trajectory) -> tuple[float, int]:
         trajectory: The trajectory.
 
     Returns:
-        The error, and the number of its samples.
+        The error where the trajectory is known, and the number of its samples.
     """
     forecasts = open_loop(cell, trajectory.states, trajectory.times).forecast
     first = max(NUM_SETTLING, cell.warmup + 1)
-    errors = forecasts[first - 1 : -1] - trajectory.states[first:]
-    return float(jnp.mean(errors**2)), len(errors)
+    truth = trajectory.states[first:]
+    known = ~jnp.isnan(truth)
+    errors = jnp.where(known, forecasts[first - 1 : -1] - truth, 0)
+    return float((errors**2).sum() / known.sum()), int(known.any(1).sum())
 
 
 def findings(cell: AnyRegimeForecaster) -> dict[str, Any]:

@@ -42,6 +42,8 @@ from jaxcast.saving.rebuilding import check_loadable
 from jaxcast.training.options import TrainingOptions
 from jaxcast.training.run import check_training_memory
 
+FILLS = "--pool auto fills gaps"
+
 
 class Prepared(NamedTuple):
     """The data that a pool is trained on.
@@ -50,13 +52,13 @@ class Prepared(NamedTuple):
         stored: Trajectory of the file.
         trajectory: The same as JAX arrays.
         candidates: The candidates, None for a pool without.
-        samples: One-step samples.
+        samples: One-step samples; None for auto where the trajectory has gaps.
     """
 
     stored: StoredTrajectory
     trajectory: Trajectory
     candidates: FlowMap | None
-    samples: OneStepSamples
+    samples: OneStepSamples | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +77,8 @@ class TrainPool:
     """
 
     trajectory: Path
-    """Training trajectory: .npz, .csv or .zarr, with a time and a state axis."""
+    """Training trajectory: .npz, .csv or .zarr, with a time and a state axis. NaN is a gap: auto
+    fills gaps, regime refuses them, and the other pools learn from the samples that are known."""
     out: Path
     """Folder for the trained pool, its settings, losses and picture."""
     candidates: str = ""
@@ -148,6 +151,7 @@ class TrainPool:
             print(choice)
             pool, forecast_map = parts_of(choice.cell)
         else:
+            assert prepared.samples is not None
             pool, losses = self.fitted(prepared.samples, folder)
             num_samples = len(prepared.samples.targets)
             results = {"one_step_mse": self.errors(pool, prepared.samples), "num_samples": num_samples}
@@ -183,7 +187,7 @@ class TrainPool:
         check_seed(self.seed)
         if self.pool == "ridge_regression" and not self.penalty > 0:
             raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
-        stored = load_trajectory(self.trajectory, index=self.trajectory_index)
+        stored = load_trajectory(self.trajectory, index=self.trajectory_index, with_gaps=True)
         if self.candidates:
             stored = as_the_candidates(self.candidates, stored, self.trajectory)
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
@@ -192,11 +196,15 @@ class TrainPool:
             raise InputError(f"{self.pool} needs --candidates, such as 'lorenz63(rho=linspace(28, 48, 11))'")
         if self.candidates:
             candidates = candidates_for(self.candidates, stored, self.trajectory, self.h)
-        samples = self.samples(trajectory, candidates)
+        has_gaps = bool(jnp.isnan(trajectory.states).any())
+        if self.pool == "regime" and has_gaps:
+            raise InputError(f"regime needs a trajectory without gaps, got NaN in {shown(self.trajectory)}; {FILLS}")
+        samples = None if self.pool == "auto" and has_gaps else self.samples(trajectory, candidates)
         if self.pool == "regime":
             assert candidates is not None
             check_input(trajectory, candidates)
         if network_of(self.pool):
+            assert samples is not None
             init, num_seeds = initializer(self, samples), self.training.num_seeds
             check_training_memory(jax.eval_shape(init, jax.random.key(0)), num_seeds, self.training.num_epochs)
             trained = jax.eval_shape(lambda key: jax.vmap(init)(jax.random.split(key, num_seeds)), jax.random.key(0))
@@ -215,7 +223,11 @@ class TrainPool:
             InputError: for too few samples, or candidates that diverge.
         """
         delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
-        samples = one_step_samples(trajectory, delays, candidates)
+        known = ~np.isnan(trajectory.states)
+        try:
+            samples = one_step_samples(trajectory, delays, candidates, known=None if known.all() else known)
+        except InputError as error:
+            raise error if known.all() else InputError(f"{shown(self.trajectory)} has gaps: {error}; {FILLS}") from None
         if network_of(self.pool) and self.training.batch_size > len(samples.targets):
             raise InputError(
                 f"batch_size must be at most the {len(samples.targets)} samples of {shown(self.trajectory)} with "
