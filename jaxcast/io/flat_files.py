@@ -5,7 +5,7 @@ import csv
 import json
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -192,7 +192,8 @@ def _read_table(path: Path, lines: Iterator[str], with_gaps: bool) -> _Table:
     _check_separator(path, first)
     names = None if _is_numbers(first) else [name.strip() for name in first]
     first_line = num_comments + (1 if names is None else rows.line_num + 1)
-    values, gap, number = array("d"), 0, _number_or_gap if with_gaps else float
+    values, gap = array("d"), 0
+    number: Callable[[str], float] = _number_or_gap if with_gaps else float
     for row in rows if names is not None else chain([first], rows):
         line_number = num_comments + rows.line_num
         if not row:  # blank lines are common at the end, and nowhere else

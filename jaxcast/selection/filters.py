@@ -127,8 +127,8 @@ def fit_filter(
         ensemble = _climate(systems[len(systems) // 2], dt, h, seed)
         scale = jnp.where(jnp.isnan(trajectory.states).all(0), ensemble.std(0), jnp.nanstd(trajectory.states, 0))
     model, step_noise = parameter_map(systems[0], [name], dt=dt, h=h), 0.0
-    if observation_noise == "estimated":
-        value_noise, step_noise = estimate_noise(trajectory.states, model, np.mean(values), scale)
+    if isinstance(observation_noise, str):
+        value_noise, step_noise = estimate_noise(trajectory.states, model, values, scale)
         observation_noise = max(value_noise, LEAST_NOISE)
     return parameter_filter(
         model,

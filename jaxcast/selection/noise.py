@@ -18,7 +18,7 @@ LEAST_PAIRS = 20
 def estimate_noise(
     states: Float[Array, "time dim"],
     model: Callable[..., Any],
-    parameter: Shaped[Any, ""],
+    values: Shaped[Any, " model"],
     scale: Float[Array, " dim"],
 ) -> tuple[float, float]:
     """Splits the residuals of single steps into noise of the values and noise of the steps.
@@ -34,7 +34,7 @@ def estimate_noise(
     Args:
         states: along a trajectory; NaN where they are not known.
         model: (state, parameters) -> the next state, with one parameter.
-        parameter: a value of it from which the best of each step is sought.
+        values: of it, between which the best of each step is sought.
         scale: standard deviation of each component.
 
     Returns:
@@ -50,23 +50,25 @@ def estimate_noise(
     if states.shape[1] < 2 or int(pairs.sum()) < LEAST_PAIRS:
         raise InputError("noise is estimated from two components or more, each known three times in a row")
     filled = jnp.where(known[:, None], states, states[jnp.argmax(known)])
-    value, step = _moments(model, jnp.asarray([parameter], filled.dtype), filled, scale, steps, pairs)
+    ends = jnp.asarray([jnp.min(values), jnp.max(values)], filled.dtype)
+    value, step = _moments(model, ends, filled, scale, steps, pairs)
     return float(value), float(step)
 
 
 @jax.jit
 @highest
-def _moments(model: Any, start: Array, states: Array, scale: Array, steps: Array, pairs: Array) -> tuple[Array, Array]:
+def _moments(model: Any, ends: Array, states: Array, scale: Array, steps: Array, pairs: Array) -> tuple[Array, Array]:
     dim = states.shape[1]
 
     def forecast(before: Array, parameter: Array) -> Array:
         return jnp.asarray(model(scale * before, parameter) / scale)
 
     def residual(before: Array, after: Array) -> tuple[Array, Array, Array]:
-        parameter = start
+        parameter = ends.mean(keepdims=True)
         for _ in range(2):
             slope = jax.jacfwd(forecast, 1)(before, parameter)[:, 0]
-            parameter = parameter + slope @ (after - forecast(before, parameter)) / (slope @ slope)
+            change = slope @ (after - forecast(before, parameter)) / (slope @ slope)
+            parameter = jnp.clip(parameter + change, *ends)  # where it moves next to nothing, the best is far off
         direction = slope / jnp.linalg.norm(slope)
         others = jnp.eye(dim) - jnp.outer(direction, direction)
         return others @ (after - forecast(before, parameter)), others, jax.jacfwd(forecast)(before, parameter)

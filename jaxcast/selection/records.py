@@ -94,7 +94,8 @@ class Record:
         if self.data.forecast_map is None:
             return None, "there are no candidates, whose family a filter could take"
         doing("assimilating the trajectory")
-        cells, reasons = [], []
+        cells: list[EnsembleKalmanFilter] = []
+        reasons: list[str] = []
         for setting in METHODS["ensemble_kalman_filter"].settings(self.data):
             try:
                 cells.append(fit_filter(*self.data[:2], seed=self.data.seed, **setting))

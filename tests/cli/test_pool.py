@@ -508,7 +508,7 @@ def gappy(folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("gaps") / "gappy.npz"
     times, states = jaxcast.load_trajectory(folder / "truth.npz").trajectory
     is_gap = np.random.default_rng(0).random(states.shape) < 0.1
-    is_gap[[0, -1]] = True, False
+    is_gap[[0, -1]] = [[True], [False]]
     np.savez(path, times=times, states=np.where(is_gap, np.nan, states), components=["x", "y", "z"])
     return path
 
@@ -527,7 +527,7 @@ def test_pools_learn_from_what_is_known_of_a_trajectory_with_gaps(gappy, tmp_pat
     with pytest.raises(jaxcast.InputError, match=r"cannot fill gaps, got NaN in 1 of the \d samples that it sees of"):
         run("pool", "forecast", "--pool", tmp_path / "ridge", *forecast, "--overwrite", "--at", at)
     with pytest.raises(
-        jaxcast.InputError, match=r"regime needs a trajectory without gaps, got NaN in .*auto fills gaps"
+        jaxcast.InputError, match=r"without gaps, .*gappy.npz has NaN in \d+ of 300 samples; --pool auto fills gaps"
     ):
         run("pool", "train", *given, "--out", tmp_path / "regime")
     states = np.where(np.arange(3) < 1, trajectory.states, np.nan)

@@ -24,11 +24,11 @@ def test_noise_is_found_as_it_was_made(value, step):
     seen = np.asarray(states)[50:]
     seen = seen + value * scale * rng.normal(size=seen.shape)
     seen[::40, 1] = np.nan
-    found = estimate_noise(jnp.asarray(seen), MODEL, 34.0, jnp.asarray(scale))
+    found = estimate_noise(jnp.asarray(seen), MODEL, np.asarray([28.0, 40.0]), jnp.asarray(scale))
     np.testing.assert_allclose(found, (value, step), atol=0.012)
 
 
 def test_noise_needs_values_in_a_row():
     states = jnp.ones((90, 3)).at[::2, 0].set(jnp.nan)
     with pytest.raises(jaxcast.InputError, match="two components or more, each known three times in a row"):
-        estimate_noise(states, MODEL, 30.0, jnp.ones(3))
+        estimate_noise(states, MODEL, np.ones(2), jnp.ones(3))

@@ -196,10 +196,13 @@ class TrainPool:
             raise InputError(f"{self.pool} needs --candidates, such as 'lorenz63(rho=linspace(28, 48, 11))'")
         if self.candidates:
             candidates = candidates_for(self.candidates, stored, self.trajectory, self.h)
-        has_gaps = bool(jnp.isnan(trajectory.states).any())
-        if self.pool == "regime" and has_gaps:
-            raise InputError(f"regime needs a trajectory without gaps, got NaN in {shown(self.trajectory)}; {FILLS}")
-        samples = None if self.pool == "auto" and has_gaps else self.samples(trajectory, candidates)
+        has_gap = np.isnan(trajectory.states).any(1)
+        if self.pool == "regime" and has_gap.any():
+            raise InputError(
+                f"regime needs a trajectory without gaps, {shown(self.trajectory)} has NaN in {has_gap.sum()} of "
+                f"{len(has_gap)} samples; {FILLS}"
+            )
+        samples = None if self.pool == "auto" and has_gap.any() else self.samples(trajectory, candidates)
         if self.pool == "regime":
             assert candidates is not None
             check_input(trajectory, candidates)
