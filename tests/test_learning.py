@@ -147,13 +147,13 @@ def test_without_a_penalty_a_regression_is_plain_least_squares():
         wanted = np.linalg.lstsq(features - features.mean(0), targets - targets.mean(0), rcond=None)[0]
         pool = jaxcast.pooling.fit_ridge(each, targets, penalty=0)
         np.testing.assert_allclose(np.asarray(pool.weights).reshape(2, -1).T, wanted, atol=1e-12)
-    course = rng.normal(size=(60, 2))
-    cell = jaxcast.forecasters.fit_nvar(course, num_delays=2, degree=1, penalty=0)
-    scaled = (course - course.mean(0)) / course.std(0)
+    sequence = rng.normal(size=(60, 2))
+    cell = jaxcast.forecasters.fit_nvar(sequence, num_delays=2, degree=1, penalty=0)
+    scaled = (sequence - sequence.mean(0)) / sequence.std(0)
     lags, steps = np.hstack([scaled[1:-1], scaled[:-2]]), np.diff(scaled, axis=0)[1:]
     wanted = np.linalg.lstsq(lags - lags.mean(0), steps - steps.mean(0), rcond=None)[0]
     np.testing.assert_allclose(cell.readout.weights, wanted, atol=1e-12)
-    samples = jaxcast.series.series_windows(course, history_size=3, leads=(1,))
+    samples = jaxcast.series.series_windows(sequence, history_size=3, leads=(1,))
     inputs = jaxcast.series.lag_inputs(
         samples, lags=range(3), neighbour_weights=np.ones((2, 2, 1)) * np.eye(2)[:, None], centred=False
     )

@@ -105,13 +105,13 @@ def test_smoothing_is_the_sum_over_all_sequences():
     forecasts, values, transition, covariances = chain(6)
     densities, prior = log_densities(forecasts, values, covariances), np.asarray([0.5, 0.2, 0.3])
     posterior, transitions, total = np.zeros((6, 3)), np.zeros((3, 3)), 0.0
-    for course in itertools.product(range(3), repeat=6):
-        p = prior[course[0]] * np.exp(sum(densities[n, z] for n, z in enumerate(course)))
-        p *= np.prod([transition[a, b] for a, b in itertools.pairwise(course)])
+    for sequence in itertools.product(range(3), repeat=6):
+        p = prior[sequence[0]] * np.exp(sum(densities[n, z] for n, z in enumerate(sequence)))
+        p *= np.prod([transition[a, b] for a, b in itertools.pairwise(sequence)])
         total += p
-        for n, z in enumerate(course):
+        for n, z in enumerate(sequence):
             posterior[n, z] += p
-        for a, b in itertools.pairwise(course):
+        for a, b in itertools.pairwise(sequence):
             transitions[a, b] += p
     smoothed = smooth(jnp.asarray(densities), jnp.asarray(prior), jnp.asarray(transition))
     np.testing.assert_allclose(smoothed.posterior, posterior / total, rtol=1e-9)

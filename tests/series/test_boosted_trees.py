@@ -17,7 +17,7 @@ SIZES = {"num_trees": 8, "max_leaves": 6, "least_in_leaf": 5}
 
 @pytest.fixture(scope="module")
 def samples():
-    """Two series with a daily course of three slots; some targets are missing."""
+    """Two series with a daily cycle of three slots; some targets are missing."""
     rng = np.random.default_rng(0)
     slots = np.arange(120) % 21
     values = (slots % 3)[:, None] * [1.0, 4.0] + rng.normal(size=(120, 2)) + [5.0, 20.0]
