@@ -92,7 +92,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0, with_gaps: 
         path: The file; its suffix decides the format.
         index: Which trajectory, where the file holds several; of a zarr store only its chunk is
             read.
-        with_gaps: whether states may have gaps: NaN, or an empty field of a .csv.
+        with_gaps: Whether states may have gaps: NaN, or an empty field of a .csv.
 
     Returns:
         The trajectory, with the names of its components, its attributes and the unit of its times.
@@ -100,8 +100,8 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0, with_gaps: 
     Raises:
         InputError: for a file that is missing, broken or cut off; without times or states; with
             times that do not increase in even steps (to 1e-6), fewer than two samples, or states
-            that are infinite, or NaN unless gaps are allowed; for an index out of range; for a zarr store where the packages
-            that read it are not installed.
+            that are infinite, or NaN unless gaps are allowed; for an index out of range; for a zarr
+            store where the packages that read it are not installed.
 
     Example:
         >>> import numpy as np, pathlib, tempfile
