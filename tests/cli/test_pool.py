@@ -492,11 +492,14 @@ def test_a_pool_is_chosen_with_what_was_compared(folder, capsys, tmp_path, monke
     assert len(results["one_step_mse"]) == 1
     evaluated = ["--num-windows", 3, "--num-leads", 5, "--out", tmp_path / "scores"]
     run("pool", "evaluate", "--pool", out, "--trajectory", folder / "truth.npz", *evaluated)
-    own = tmp_path / "alone"
-    run("pool", "train", "--trajectory", folder / "truth.npz", "--out", own, "--pool", "auto", "--budget", 0)
-    tried = {trial["method"]: trial["reason"] for trial in json.loads((own / "results.json").read_text())["trials"]}
-    assert tried["persistence"] == ""
-    assert set(tried.values()) == {"", "the budget of 0 s was spent"}
+    own, spent = tmp_path / "alone", tmp_path / "spent"
+    run("pool", "train", "--trajectory", folder / "truth.npz", "--out", own, "--pool", "auto")
+    run("pool", "train", "--trajectory", folder / "truth.npz", "--out", spent, "--pool", "auto", "--budget", 0, *given)
+    for where, reason in ((own, "it needs candidates"), (spent, "the budget of 0 s was spent")):
+        trials = json.loads((where / "results.json").read_text())["trials"]
+        assert {trial["method"]: trial["reason"] for trial in trials} == {
+            "persistence": "", "equal_weights": reason, "best_single": reason, "ridge": reason
+        }  # fmt: skip
     run("pool", "evaluate", "--pool", own, "--trajectory", folder / "truth.npz", *evaluated[:-1], tmp_path / "again")
     with pytest.raises(jaxcast.InputError, match="--history-size has no effect with --pool regime"):
         run("pool", "train", "--trajectory", folder / "truth.npz", "--out", tmp_path / "no", *given)
