@@ -139,18 +139,20 @@ def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folde
         np.testing.assert_array_equal(a, b)
 
 
-def test_candidates_that_differ_in_more_than_a_number_have_their_coordinates_found(folder, monkeypatch):
+def test_the_numbers_in_which_candidates_differ_are_their_coordinates(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(
         regimes,
         "fit_and_trial",
         lambda *args, coordinates, **others: asked.append(coordinates) or (jaxcast.load_model(folder / "regime").cell, None),
     )  # fmt: skip
-    for text in ("lorenz63(rho=[28, 38])", "lorenz63(rho=[28, 38], sigma=[10, 11])"):
+    pairs = "lorenz63(rho=[28, 38], sigma=[10, 11])"  # too few to tell two numbers apart
+    for text in ("lorenz63(rho=[28, 38])", pairs, "lorenz63(rho=[28, 38, 33], sigma=[10, 11, 12])"):
         candidates = jaxcast.flow_map(jaxcast.stack_systems(jaxcast.dynamics.parse_candidates(text)))
         regimes.fitted(jaxcast.Trajectory(jnp.arange(2.0), jnp.ones((2, 3))), candidates)
-    assert asked[0].tolist() == [28, 38]
+    assert asked[0].tolist() == [[28], [38]]
     assert asked[1] is None
+    assert sorted(asked[2].T.tolist()) == [[10, 11, 12], [28, 38, 33]]
 
 
 class SlowLorenz(jaxcast.System):

@@ -54,7 +54,7 @@ def check_input(trajectory: Trajectory, candidates: FlowMap) -> None:
 
 
 def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[AnyRegimeForecaster, RegimeTrial | None]:
-    """Fits the regime forecaster, with the number in which the candidates differ, if there is one.
+    """Fits the regime forecaster, with the numbers in which the candidates differ, if there are any.
 
     Args:
         trajectory: Training trajectory.
