@@ -123,7 +123,7 @@ def _executed(lines: list[str]) -> Executed:
 
 
 def _passes(register: str, limit: int, before: list[str], loop: list[str]) -> float | None:
-    """Returns how often a loop runs until its counter, perhaps the half of a wider one, is at a limit, if it is told."""
+    """Returns how often a loop runs until its counter, or the low half of it, reaches a limit that is written down."""
     for line in loop:
         if found := re.match(rf"\s+cvt\.u32\.u64\s+{register}, (%rd\d+);", line):
             register = found[1]

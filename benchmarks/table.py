@@ -49,7 +49,8 @@ def accelerators() -> str:
     """Returns a table of what the hot programs do on accelerators, compiled or run."""
     run = json.loads((HERE / "results/accelerators.json").read_text())
     lines = [
-        "| program | device | launches / step | bytes / step | operations / step | registers, bytes spilled | memory, MB "
+        "| program | device | launches / step | bytes / step | operations / step "
+        "| registers, bytes spilled | memory, MB "
         "| bound, steps / s | set by | of the limit | measured, steps / s |",
         f"|---|---|{'---:|' * 6}---|---:|---:|",
     ]

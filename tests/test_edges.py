@@ -39,8 +39,8 @@ def assert_same(first, second):
         np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-9)
 
 
-# Networks, and what maps over them and differentiates them: their products have the user's precision. Dispatch evaluates
-# programs whose products were seen where they were traced.
+# Networks, and what maps over them and differentiates them: their products have the user's precision.
+# Dispatch evaluates programs whose products were seen where they were traced.
 NETWORKS = (
     "backends/dispatch.py",
     "nn/",

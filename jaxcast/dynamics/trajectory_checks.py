@@ -76,7 +76,8 @@ def stored(
         i, k = np.argwhere(bad)[0]
         are = "infinite" if with_gaps else "NaN or infinite"
         raise InputError(
-            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are {are}, the first at {row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
+            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are {are}, the first at "
+            f"{row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
         )
     return StoredTrajectory(Trajectory(times, states), tuple(components), dict(attributes or {}), time_unit)
 
