@@ -33,6 +33,38 @@ class OnOneDevice:
     """
 
 
+def split_cpu(num_devices: int) -> None:
+    """Splits the CPU into devices that can all work at once.
+
+    Call it before anything is computed. It sets `jax_num_cpu_devices` and, where there are several
+    devices, gives XLA one thread more than would be its own choice: in jaxlib before 0.11.2 a
+    batched decomposition (QR, Cholesky, LU, eigenvalues) waits for XLA's threads, and if every
+    thread waits for one of another device, the process stands still for ever. A number of threads
+    in the environment variable PJRT_NPROC is left as it is.
+
+    Args:
+        num_devices: how many.
+
+    Raises:
+        InputError: for less than one device.
+
+    Example:
+        >>> jaxcast.sharding.split_cpu(2)  # doctest: +SKIP
+        >>> jax.devices()  # doctest: +SKIP
+        [CpuDevice(id=0), CpuDevice(id=1)]
+    """
+    if num_devices < 1:
+        raise InputError(f"num_devices must be at least 1, got {num_devices}")
+    jax.config.update("jax_num_cpu_devices", num_devices)
+    if num_devices > 1:
+        os.environ.setdefault("PJRT_NPROC", str(max(num_devices, num_cores()) + 1))
+
+
+def num_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
 def start_process(coordinator: str, num_processes: int, process_id: int) -> None:
     """Joins this process to the others of a run: `jax.distributed.initialize` with checks.
 
@@ -199,8 +231,7 @@ def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
     """Spreads arrays with a leading seed axis over devices, for `map_seeds`.
 
     If the seeds do not divide evenly, the first ones are repeated at the end; `gather_seeds` drops
-    them. `jax.config.update("jax_num_cpu_devices", n)`, called before anything is computed, splits
-    a CPU into n devices.
+    them. `split_cpu`, called before anything is computed, splits a CPU into devices.
 
     Args:
         per_seed: a pytree with a leading seed axis.
