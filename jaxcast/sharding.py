@@ -158,8 +158,9 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
     """Computes function(split, shared) with the leading axis of `split` spread over devices.
 
     Call it inside `jax.jit`; devices then need nothing of each other. If the axis does not divide
-    evenly, every device gets `split` whole, and the last entry is computed more than once:
-    `with_repeated` avoids the one before, and `without_repeated` drops the other afterwards.
+    evenly, every device gets `split` whole, and the last entry is computed more than once. Call
+    `with_repeated` first, so that each device gets its part alone; `without_repeated` drops the
+    surplus.
 
     Args:
         function: of one device's part and the shared arguments.
@@ -188,8 +189,8 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
 def with_repeated(split: PyTree, mesh: Mesh) -> PyTree:
     """Repeats the last entry until the devices divide the leading axis evenly.
 
-    Call it outside of `jax.jit`, where it costs one copy of the arrays; inside it would move parts
-    between devices, so traced arrays stay as they are.
+    It costs one copy of the arrays. Inside a program of the user's, such as under `jax.jit`, it
+    would move parts between devices, and changes nothing.
 
     Args:
         split: a pytree with a leading axis.
@@ -199,7 +200,8 @@ def with_repeated(split: PyTree, mesh: Mesh) -> PyTree:
         The arrays, for `map_shards`.
     """
     num_missing = -len(jax.tree.leaves(split)[0]) % mesh.size
-    return split if not num_missing or is_traced(split) else _longer(split, num_missing)
+    # Inside a program even a new array is a tracer.
+    return split if not num_missing or is_traced(split, jnp.zeros(())) else _longer(split, num_missing)
 
 
 @partial(jax.jit, static_argnames="num_missing")

@@ -184,19 +184,17 @@ def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
         The outputs, with a leading window axis.
     """
     history, times = with_repeated((windows.history, windows.times), mesh)
-    spread = _run_windows(cell, Windows(history, windows.truth, times), mesh=mesh)
+    spread = _run_windows(cell, history, times, num_leads=windows.truth.shape[1], mesh=mesh)
     output: Output = without_repeated(spread, len(windows.history))
     return output
 
 
-@partial(wide_jit, static_argnames="mesh")
-def _run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
-    num_leads = windows.truth.shape[1]
-
+@partial(wide_jit, static_argnames=("num_leads", "mesh"))
+def _run_windows(cell: Cell, history: Array, times: Any, *, num_leads: int, mesh: Mesh) -> Output:
     def on_one_device(own: tuple[Array, Any], cell: Cell) -> Output:
         return jax.vmap(lambda history, times: forecast(cell, history, num_leads, times))(*own)
 
-    return map_shards(on_one_device, (windows.history, windows.times[:, :-1]), cell, mesh)
+    return map_shards(on_one_device, (history, times[:, :-1]), cell, mesh)
 
 
 def windows_at(trajectory: Trajectory, starts: np.ndarray, *, history_size: int, num_leads: int) -> Windows:

@@ -1,5 +1,6 @@
 """Ensembles: many trajectories, of one system or one each, on all devices."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -169,12 +170,9 @@ def _evenly(system: AnySystem, u0: Array, mesh: Mesh) -> tuple[AnySystem, Array]
     """Repeats the last state, with the numbers of its system, where devices do not share all evenly."""
     if not len(u0) % mesh.size:
         return system, u0
-    structure: Any
-    leaves, structure = jax.tree.flatten(system)
-    is_own = [axis == 0 for axis in structure.flatten_up_to(_axes_of(system, u0))]
-    own, u0 = with_repeated(([leaf for leaf, yes in zip(leaves, is_own, strict=True) if yes], u0), mesh)
-    given = iter(own)
-    return structure.unflatten([next(given) if yes else leaf for leaf, yes in zip(leaves, is_own, strict=True)]), u0
+    own, shared, joined = _divided(system, _axes_of(system, u0))
+    own, u0 = with_repeated((own, u0), mesh)
+    return joined(own, shared), u0
 
 
 def _axes_of(system: AnySystem, u0: Array) -> Any:
@@ -184,6 +182,21 @@ def _axes_of(system: AnySystem, u0: Array) -> Any:
         raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
     axes = jax.tree.map(lambda _: None, system) if models is None else model_axes(system)
     return axes._replace(seed=(0, 0)) if isinstance(axes, NoisySystem) else axes
+
+
+def _divided(system: AnySystem, axes: Any) -> tuple[list[Any], list[Any], Callable[[list[Any], list[Any]], AnySystem]]:
+    """Returns the numbers that each trajectory has of its own, those that all share, and what joins them."""
+    structure: Any
+    leaves, structure = jax.tree.flatten(system)
+    is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]
+
+    def joined(own: list[Any], shared: list[Any]) -> AnySystem:
+        mine, ours = iter(own), iter(shared)
+        system: AnySystem = structure.unflatten([next(mine) if yes else next(ours) for yes in is_own])
+        return system
+
+    own = [leaf for leaf, yes in zip(leaves, is_own, strict=True) if yes]
+    return own, [leaf for leaf, yes in zip(leaves, is_own, strict=True) if not yes], joined
 
 
 def keys_for(key: Any, num: int) -> Any:
@@ -216,17 +229,13 @@ def _checked_tile(tile_size: int | None) -> int | None:
 @partial(wide_jit, static_argnames=("plan", "mesh"))
 def _spread(system: AnySystem, u0: Array, h: Any, t0: Any, *, plan: SolvePlan, mesh: Mesh) -> Array:
     u0, h, t0 = no_float64_on_tpu(u0), split(h, u0.dtype), split(t0, u0.dtype)
-    axes = _axes_of(system, u0)  # once, as it traces the vector field
-    structure: Any
-    leaves, structure = jax.tree.flatten(system)
-    is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]
+    axes = _axes_of(system, u0)
+    own, shared, joined = _divided(system, axes)
 
     def on_one_device(own: tuple[list[Any], Array], shared: tuple[list[Any], Any, Any]) -> Array:
         (own_leaves, u0), (shared_leaves, h, t0) = own, shared
-        mine, ours = iter(own_leaves), iter(shared_leaves)
-        system = structure.unflatten([next(mine) if yes else next(ours) for yes in is_own])
-        return jax.vmap(partial(solve, plan), in_axes=(axes, 0, None, None))(system, u0, t0, h)
+        return jax.vmap(partial(solve, plan), in_axes=(axes, 0, None, None))(
+            joined(own_leaves, shared_leaves), u0, t0, h
+        )
 
-    own = [leaf for leaf, yes in zip(leaves, is_own, strict=True) if yes]
-    shared = [leaf for leaf, yes in zip(leaves, is_own, strict=True) if not yes]
     return map_shards(on_one_device, (own, u0), (shared, h, t0), mesh)

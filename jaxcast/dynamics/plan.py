@@ -78,7 +78,8 @@ def num_models(system: AnySystem, dtype: Any) -> int | None:
     Raises:
         InputError: for a vector field of the wrong length, or a stack of stacks.
     """
-    u = jax.eval_shape(lambda system: components_of(system, jnp.zeros(system.dim, dtype)), system)
+    # JAX keeps what it traced of a function that is the same one in each call.
+    u = jax.eval_shape(components_of, system, jax.ShapeDtypeStruct((system.dim,), dtype))
     shape = u[0].shape if isinstance(u, tuple) else u.shape[1:]
     if len(shape) > 1:
         raise InputError(f"expected a system or a stack of systems, got one with parameters of shape {shape}")

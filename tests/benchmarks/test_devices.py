@@ -177,3 +177,40 @@ def test_ensembles_and_windows_of_odd_numbers_are_spread_evenly(monkeypatch):
     forecasts = jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.pooling.Persistence()), cut).forecast
     np.testing.assert_array_equal(forecasts, np.repeat(cut.history[:, -1:], 2, axis=1))
     assert spread == [8, 4]
+
+
+def test_an_odd_number_costs_a_program_of_the_users_no_further_message():
+    """Arrays that a program closes over are not traced, but what is made of them in it is."""
+    mesh, starts = mesh_of_all(), jnp.ones((3, 3))
+    cut = jaxcast.cut_windows(
+        jaxcast.Trajectory(0.1 * np.arange(15), np.ones((15, 1))), num_windows=3, num_leads=2, history_size=2
+    )
+    assert with_repeated(starts, mesh).shape == (4, 3)
+
+    def seen(unused):
+        assert with_repeated(starts, mesh) is starts
+        return jaxcast.final_states(jaxcast.Lorenz63(rho=unused), starts, duration=0.02, mesh=mesh)
+
+    assert messages(jax.jit(seen).lower(28.0)) == ["all-gather"]
+    cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
+    run = jax.jit(lambda cell: jaxcast.forecast_windows(cell, cut, mesh=mesh).forecast)
+    assert messages(run.lower(cell)) == ["all-gather"]
+
+
+def test_an_odd_number_traces_the_vector_field_once():
+    seen = []
+
+    class Watched(jaxcast.dynamics.System):
+        components = ("x",)
+        rate: jaxcast.dynamics.Parameter = 1.0
+
+        def vector_field(self, t, u):
+            seen.append(t)
+            return (-self.rate * u[0],)
+
+    for system in (Watched(), Watched(rate=jnp.ones(3))):
+        jaxcast.final_states(system, jnp.ones((3, 1)), duration=0.02)
+        assert seen
+        seen.clear()
+        jaxcast.final_states(system, jnp.ones((3, 1)), duration=0.02)
+        assert not seen
