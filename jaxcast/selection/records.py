@@ -14,7 +14,7 @@ from jaxcast.assimilation.reanalysis import reanalyse
 from jaxcast.dynamics.gaps import longest_stretch
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
-from jaxcast.progress import doing
+from jaxcast.progress import phase
 from jaxcast.rollout import Cell, open_loop
 from jaxcast.selection.filters import fit_filter
 from jaxcast.selection.methods import METHODS, PoolData
@@ -93,15 +93,15 @@ class Record:
         """The filter, and why there is none."""
         if self.data.forecast_map is None:
             return None, "there are no candidates, whose family a filter could take"
-        doing("assimilating the trajectory")
         cells: list[EnsembleKalmanFilter] = []
         reasons: list[str] = []
-        for setting in METHODS["ensemble_kalman_filter"].settings(self.data):
-            try:
-                cells.append(fit_filter(*self.data[:2], seed=self.data.seed, **setting))
-            except InputError as error:  # another setting may need less
-                reasons.append(str(error))
-        return min(cells, key=self._error, default=None), "" if cells else reasons[0]
+        with phase("assimilating the trajectory"):
+            for setting in METHODS["ensemble_kalman_filter"].settings(self.data):
+                try:
+                    cells.append(fit_filter(*self.data[:2], seed=self.data.seed, **setting))
+                except InputError as error:  # another setting may need less
+                    reasons.append(str(error))
+            return min(cells, key=self._error, default=None), "" if cells else reasons[0]
 
     def _error(self, cell: Cell) -> float:
         """Returns the error of one-step forecasts on the last quarter, as far as it is known."""
