@@ -13,7 +13,8 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +33,7 @@ Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 _NO_ARRAYS = "it makes no arrays of jax"
 _BY_VALUE = "it looks at values, or works in NumPy"
 _OF_THE_HOST = (_NO_ARRAYS, _BY_VALUE)
+NOT_TRIED = "not tried"
 
 
 class _NothingToCompileError(Exception):
@@ -71,7 +73,8 @@ with mock.patch.object(jax, "jit", RECORDER):
     import jaxcast
     from benchmarks.frame import check_report, command, machine, write_report
     from benchmarks.targets import TARGETS, Target
-    from jaxcast.errors import InputError
+    from jaxcast.checks import check_names
+    from jaxcast.errors import InputError, shown
     from jaxcast.io.reading import read_json
 
 
@@ -95,7 +98,8 @@ def run(options: Options) -> None:
     check_report(options.out)
     # A program of a device that is not there can be written to the cache, but not be read from it.
     jax.config.update("jax_enable_compilation_cache", False)
-    rows = read_json(options.out)["rows"] if options.out is not None and options.out.exists() else []
+    check_names("namespace", options.wings, namespaces())
+    rows = rows_of(options.out) if options.out is not None and options.out.exists() else []
     done = {(row["wing"], row["name"]) for row in rows}
     for wing, name, thing in public_names(options.wings or tuple(namespaces())):
         if (wing, name) in done:
@@ -104,6 +108,18 @@ def run(options: Options) -> None:
         print(json.dumps(rows[-1]), flush=True)
         if options.out is not None:
             write_report(options.out, {"machine": machine(), "rows": rows})
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Reads the rows that this command wrote.
+
+    Raises:
+        InputError: if another one wrote them.
+    """
+    rows: list[dict[str, Any]] = read_json(path)["rows"]
+    if not all({"wing", "name"} <= row.keys() for row in rows):
+        raise InputError(f"expected rows of benchmarks.entry_points, got {shown(path)}; give --out another name")
+    return rows
 
 
 def namespaces() -> dict[str, Any]:
@@ -151,12 +167,19 @@ class Watch:
 
         return call
 
-    def watching(self, namespace: Any, name: str, thing: Any) -> contextlib.AbstractContextManager[Any]:
-        """Watches a function of a namespace, or the public methods of a class."""
-        if not inspect.isclass(thing):
-            return mock.patch.object(namespace, name, self.watched(name, thing))
-        watched: dict[str, Any] = {name: self.watched(name, method) for name, method in methods_of(thing)}
-        return mock.patch.multiple(thing, **watched) if watched else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def watching(self, places: Iterable[Any], name: str, thing: Any) -> Iterator[None]:
+        """Watches a function wherever an example can import it from, or the public methods of a class."""
+        with contextlib.ExitStack() as stack:
+            if inspect.isclass(thing):
+                for method_name, method in methods_of(thing):
+                    stack.enter_context(mock.patch.object(thing, method_name, self.watched(method_name, method)))
+            else:
+                watched = self.watched(name, thing)
+                for place in places:
+                    if vars(place).get(name) is thing:
+                        stack.enter_context(mock.patch.object(place, name, watched))
+            yield
 
 
 def methods_of(cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -181,7 +204,7 @@ def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
     """
     watch = Watch()
     RECORDER.take()
-    with watch.watching(namespaces()[wing], name, thing):
+    with watch.watching([*namespaces().values(), sys.modules[thing.__module__]], name, thing):
         run_example(name, inspect.getdoc(thing) or "")
     programs = distinct(RECORDER.take())
     row: dict[str, Any] = {"wing": wing, "name": name, "num_programs": len(programs)}
@@ -191,14 +214,14 @@ def make_row(wing: str, name: str, thing: Any) -> dict[str, Any]:
 
 
 def verdict(whole: list[Call], programs: list[Call], target: Target) -> str:
-    """Returns "whole", "programs", "host: REASON", or what a compiler said."""
-    refused = [error_of(call, target) for call in whole]
-    if "" in refused and all(error in ("", *_OF_THE_HOST) for error in refused):
-        return "whole"
+    """Returns "whole", "programs", "host: REASON", "not tried: REASON", or what a compiler said."""
+    said = [error_of(call, target) for call in whole]
+    failed = [error for error in said if error and error not in _OF_THE_HOST]
+    if failed or "" in said:
+        return "; ".join(failed) or "whole"
     if programs:
         return "; ".join(filter(None, (error_of(call, target) for call in programs))) or "programs"
-    reasons = [error for error in refused if error in _OF_THE_HOST] or ["it computes nothing"]
-    return next((error for error in refused if error not in ("", *_OF_THE_HOST)), f"host: {reasons[0]}")
+    return f"host: {said[0]}" if said else f"{NOT_TRIED}: the example does not call it"
 
 
 def run_example(name: str, text: str) -> None:
@@ -244,7 +267,7 @@ def error_of(call: Call, target: Target) -> str:
     except _NothingToCompileError:
         return _NO_ARRAYS
     except Exception as error:  # whatever a compiler says
-        by_value = jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError
+        by_value = jax.errors.JAXTypeError, jax.errors.JAXIndexError
         is_of_host = isinstance(error, by_value) or "on what JAX traces" in str(error)
         return _BY_VALUE if is_of_host else f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
     return ""

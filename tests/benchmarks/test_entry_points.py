@@ -1,5 +1,6 @@
 """What public names are said to compile to, without the compilers of accelerators."""
 
+import json
 import types
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.entry_points import Watch, methods_of, namespaces, public_names, run_example, verdict
+from benchmarks.entry_points import Options, Watch, methods_of, namespaces, public_names, run, run_example, verdict
 from jaxcast.errors import InputError
 from jaxcast.nn import GRU
 
@@ -47,9 +48,11 @@ def call_of(function):
         ([by_value], [doubled], "programs"),
         ([by_value], [], "host: it looks at values, or works in NumPy"),
         ([named], [], "host: it makes no arrays of jax"),
-        ([], [], "host: it computes nothing"),
+        ([], [], "not tried: the example does not call it"),
         ([jnp.sort], [], "NotImplementedError: no sort"),
         ([by_value], [doubled, jnp.sort], "NotImplementedError: no sort"),
+        ([jnp.sort], [doubled], "NotImplementedError: no sort"),
+        ([doubled, jnp.sort], [], "NotImplementedError: no sort"),
     ],
 )
 def test_verdicts(whole, programs, said):
@@ -59,7 +62,9 @@ def test_verdicts(whole, programs, said):
 def test_what_an_example_calls_is_recorded_once_from_outside():
     space = types.SimpleNamespace(doubled=doubled)
     watch = Watch()
-    with watch.watching(space, "doubled", doubled):
+    elsewhere = types.SimpleNamespace(doubled=named)
+    with watch.watching([elsewhere, space], "doubled", doubled):
+        elsewhere.doubled(3.0)
         jax.vmap(space.doubled)(jnp.ones((2, 3)))
         space.doubled(jnp.ones(5))
     (call,) = watch.calls.values()
@@ -70,7 +75,7 @@ def test_what_an_example_calls_is_recorded_once_from_outside():
 def test_methods_of_a_class_are_its_entry_points():
     watch, layer = Watch(), GRU(input_size=2, hidden_size=3, key=jax.random.key(0))
     before = dict(methods_of(GRU))
-    with watch.watching(None, "GRU", GRU):
+    with watch.watching([], "GRU", GRU):
         layer(jnp.ones((1, 4, 2), jnp.float32))
     assert list(watch.calls) == ["__call__"]
     assert dict(methods_of(GRU)) == before
@@ -86,3 +91,18 @@ def test_all_namespaces_are_tried_by_default():
 def test_an_example_that_fails_is_no_row():
     with pytest.raises(InputError, match="the example of three fails"):
         run_example("three", ">>> 1 + 1\n3\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"wings": ("nowhere",)}, "nowhere"),
+        ({"out": "other.json"}, "expected rows of benchmarks.entry_points, got .*other.json"),
+    ],
+)
+def test_unknown_namespaces_and_other_reports_are_refused_in_one_line(tmp_path, options, said):
+    (tmp_path / "other.json").write_text(json.dumps({"machine": {}, "rows": [{"case": "one"}]}))
+    if "out" in options:
+        options = {"out": tmp_path / options["out"]}
+    with pytest.raises(InputError, match=said):
+        run(Options(**options))
