@@ -1,4 +1,7 @@
+import ast
+import builtins
 import dataclasses
+import doctest
 import importlib
 import inspect
 import pkgutil
@@ -38,6 +41,19 @@ def test_every_public_name_is_explained_with_an_example():
         if name not in records | made_elsewhere and not is_interface(thing):
             assert ">>>" in inspect.getdoc(thing), name
     assert len(list(public_names())) > 40
+
+
+def test_an_example_imports_all_that_it_names():
+    """Else it runs here, where it sees what its module imports, and fails for whoever copies it."""
+    for name, thing in public_names():
+        examples = doctest.DocTestParser().get_examples(inspect.getdoc(thing))
+        nodes = list(ast.walk(ast.parse("".join(example.source for example in examples))))
+        named = [node for node in nodes if isinstance(node, ast.Name)]
+        made = {node.id for node in named if not isinstance(node.ctx, ast.Load)}
+        made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        made |= {(node.asname or node.name).partition(".")[0] for node in nodes if isinstance(node, ast.alias)}
+        assert {node.id for node in named} <= made | set(dir(builtins)), name
 
 
 def test_the_flat_names_are_few():

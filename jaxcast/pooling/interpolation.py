@@ -125,14 +125,14 @@ def fit_regime_interpolation(samples: OneStepSamples, *, num_directions: int = 1
             as candidates or more.
 
     Example:
-        >>> import jaxcast
+        >>> import jaxcast, jax.numpy as jnp
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=29.0), [1.0, 1.0, 20.0], num_samples=50)
         >>> rhos = (26.0, 28.0, 30.0)
         >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in rhos]))
         >>> samples = jaxcast.one_step_samples(truth, 1, candidates)
         >>> pool = jaxcast.pooling.fit_regime_interpolation(samples)
         >>> weights = pool(samples.memory, samples.forecasts).info["weights"]
-        >>> [round(float(weights[n] @ jax.numpy.asarray(rhos)), 1) for n in (5, 25)]
+        >>> [round(float(weights[n] @ jnp.asarray(rhos)), 1) for n in (5, 25)]
         [29.0, 29.0]
     """
     if samples.forecasts is None:

@@ -65,9 +65,9 @@ def aggregate_experts(
         Learning, and Games (2006), chapter 2, on the logarithm of decayed losses.
 
     Example:
-        >>> import jaxcast, numpy as np
+        >>> import jaxcast, jax.numpy as jnp, numpy as np
         >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((1, 9, 2, 1)), np.ones((1, 9)), np.asarray([0.5]))
-        >>> experts = jax.numpy.stack([jax.numpy.full((1, 9, 1), 2.0), jax.numpy.full((1, 9, 1), 1.1)])
+        >>> experts = jnp.stack([jnp.full((1, 9, 1), 2.0), jnp.full((1, 9, 1), 1.1)])
         >>> weights = jaxcast.hub.aggregate_experts(experts, forecasts).weights
         >>> weights[0].tolist(), bool(weights[-1, 1] > 0.99)
         ([0.5, 0.5], True)
