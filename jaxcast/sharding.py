@@ -39,8 +39,8 @@ def split_cpu(num_devices: int) -> None:
     Call it before anything is computed. It sets `jax_num_cpu_devices` and, where there are several
     devices, gives XLA one thread more than would be its own choice: in jaxlib before 0.11.2 a
     batched decomposition (QR, Cholesky, LU, eigenvalues) waits for XLA's threads, and if every
-    thread waits for one of another device, the process stands still for ever. A number of threads
-    in the environment variable PJRT_NPROC is left as it is.
+    thread waits for one of another device, the process hangs. A number of threads in the
+    environment variable PJRT_NPROC is left as it is.
 
     Args:
         num_devices: how many.

@@ -58,7 +58,7 @@ PRESETS = {
         QUICK,
         preset="smoke",
         cases=("paper",),
-        methods=("perfect_model", "persistence", "equal_weights", "ridge"),
+        methods=(PERFECT, "persistence", "equal_weights", "ridge"),
         num_windows=4,
         num_train=200,
         num_trials=8,

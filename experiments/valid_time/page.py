@@ -6,12 +6,12 @@
 from pathlib import Path
 
 from experiments.pages import markdown, write_tables
-from experiments.valid_time.methods import CHOICE
+from experiments.valid_time.methods import CHOICE, PERFECT
 from experiments.valid_time.rows import LEADS, best_alternative, committed, default_of, is_below, picked, spreads
 
 HERE = Path(__file__).parent
 COLUMNS = {
-    "perfect_model": "perfect model",
+    PERFECT: "perfect model",
     "best_single": "best single",
     "equal_weights": "equal weights",
     "ridge": "ridge",
@@ -34,8 +34,8 @@ def board() -> str:
     lines = []
     for case in dict.fromkeys(row["case"] for row in found):
         values = {name: ours[case, name]["valid_time_median"] for name in COLUMNS if (case, name) in ours}
-        best = max((value for name, value in values.items() if name != "perfect_model"), default=0.0)
-        cells = [_cell(values.get(name), best if name != "perfect_model" else None) for name in COLUMNS]
+        best = max((value for name, value in values.items() if name != PERFECT), default=0.0)
+        cells = [_cell(values.get(name), best if name != PERFECT else None) for name in COLUMNS]
         lines.append((case.replace("_", " "), *cells))
     return markdown(("case", *COLUMNS.values()), lines)
 

@@ -10,13 +10,13 @@ from rich import box
 from rich.table import Table
 
 from experiments.pages import load_rows
-from experiments.valid_time.methods import CHOICE, chosen
+from experiments.valid_time.methods import CHOICE, PERFECT, chosen
 from jaxcast.benchmark import Case
 from jaxcast.benchmark.scoring import interval_of_median
 from jaxcast.io.reading import Arrays
 from jaxcast.scores.paired import paired_test
 
-SINGLE = ("perfect_model", CHOICE)
+SINGLE = (PERFECT, CHOICE)
 """Rows that are no alternative of the default's."""
 LEADS = (1, 5, 10, 20, 40, 80, 128)
 """Leads at which spread is shown over error."""
@@ -28,7 +28,8 @@ def committed() -> list[dict[str, Any]]:
     rows = load_rows(folder / "results.json")
     for file in sorted(folder.glob("results-*.json")):
         later = load_rows(file)
-        rows = [row for row in rows if row["case"] not in {one["case"] for one in later}] + later
+        made_again = {row["case"] for row in later}
+        rows = [row for row in rows if row["case"] not in made_again] + later
     return rows
 
 

@@ -11,9 +11,9 @@ from jaxcast.errors import InputError, shown
 from jaxcast.io.archives import check_is_file
 from jaxcast.io.reading import checksum_of, read_arrays
 
+FIX = "export the case again"
 FILE, DATA = "truth.npz", "data.npz"
 """Names in the folder of an export: the truths, and what a tool may see."""
-FIX = "export the case again"
 
 
 def sealed(case: Case, truths: np.ndarray, data: Mapping[str, np.ndarray], *, seed: int) -> dict[str, np.ndarray]:
@@ -25,7 +25,7 @@ def sealed(case: Case, truths: np.ndarray, data: Mapping[str, np.ndarray], *, se
     Args:
         case: the case.
         truths: (truth, window, lead, dim).
-        data: what a tool may see; its checksum is sealed, too.
+        data: what a tool may see; its checksum is kept beside them.
         seed: of the first truth.
 
     Returns:

@@ -190,7 +190,9 @@ def _read_table(path: Path, lines: Iterator[str], with_gaps: bool) -> _Table:
     rows = csv.reader(chain([line], lines))
     first = next(rows, [])
     _check_separator(path, first)
-    names = None if _is_numbers(first) else [name.strip() for name in first]
+    # Only states may be missing: where a time would stand, an empty field is a name that an index lacks.
+    is_data = _is_numbers(first[:1]) and _is_numbers(first[1:], with_gaps)
+    names = None if is_data else [name.strip() for name in first]
     first_line = num_comments + (1 if names is None else rows.line_num + 1)
     values, gap = array("d"), 0
     number: Callable[[str], float] = _number_or_gap if with_gaps else float
@@ -209,8 +211,7 @@ def _read_table(path: Path, lines: Iterator[str], with_gaps: bool) -> _Table:
         except ValueError:
             if "\0" in joined:
                 raise csv.Error("it holds NUL characters") from None
-            is_gap = [with_gaps and not text.strip() for text in row]
-            k = next(k for k, text in enumerate(row) if not is_gap[k] and not _is_numbers([text]))
+            k = next(k for k, text in enumerate(row) if not _is_numbers([text], with_gaps))
             column = f"column {k + 1}" if names is None else f"column '{shown(names[k], 40)}'"
             raise InputError(
                 f"{shown(path)}: expected a number in line {line_number}, {column}, got '{shown(row[k], 40)}'; fix or "
@@ -223,9 +224,10 @@ def _number_or_gap(text: str) -> float:
     return float(text.strip() or "nan")
 
 
-def _is_numbers(texts: list[str]) -> bool:
+def _is_numbers(texts: list[str], with_gaps: bool = False) -> bool:
+    number: Callable[[str], float] = _number_or_gap if with_gaps else float
     try:
-        return all(float(text) is not None and text.isascii() and "_" not in text for text in texts)
+        return all(number(text) is not None and text.isascii() and "_" not in text for text in texts)
     except ValueError:
         return False
 

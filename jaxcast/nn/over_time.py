@@ -117,7 +117,7 @@ _STEPS_AT_ONCE = 4
 def _forward_on_accelerators(
     weights: Weights, carry: Any, xs: Array, mask: Array | None, *, equations: Equations, save: bool
 ) -> tuple[Any, Any]:
-    """Launches as few kernels as possible, for which small layers wait."""
+    """Launches as few kernels as possible: small layers spend their time waiting for them."""
     products, exists = _time_first((xs, mask))
     products = products @ weights.input
 

@@ -92,7 +92,7 @@ def one_step_samples(
     check_trajectory(trajectory)
     check_sampling(trajectory.times, forecast_map)
     states = trajectory.states
-    needed = num_delays + (1 if forecast_map is None else 2)
+    needed = least_samples(num_delays, forecast_map)
     if len(states) < needed:
         raise InputError(
             f"{num_delays} delays need a trajectory of at least {needed} samples, got {len(states)}; "
@@ -101,6 +101,16 @@ def one_step_samples(
     checked = with_all_digits(as_forecast_map(forecast_map))
     samples = _one_step_samples(timed(trajectory, checked), checked, num_delays=num_delays)
     return samples if known is None else jax.tree.map(lambda a: a[known_throughout(rows, needed)], samples)
+
+
+def least_samples(num_delays: int, forecast_map: ForecastMap | None) -> int:
+    """Returns how many states in a row one sample takes: its memory, the state it forecasts from, its target.
+
+    Args:
+        num_delays: past states and errors in the memory.
+        forecast_map: of the candidates, whose errors take one state more; None without.
+    """
+    return num_delays + (1 if forecast_map is None else 2)
 
 
 @partial(jax.jit, static_argnames="num_delays")

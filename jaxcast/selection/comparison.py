@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.io.run_folder import environment
@@ -21,6 +19,7 @@ from jaxcast.windows import late_windows
 
 LEAST_LATE = 12
 """Samples of the last part: fewer make windows of so few leads that they tell nothing."""
+LACKING = "it needs candidates"
 NO_ERROR = 1e-4
 """Below this error a method whose forecasts stay valid ends the comparison."""
 
@@ -66,7 +65,7 @@ class Comparison:
         )
         self.record = Record(data._replace(trajectory=Trajectory(*(part[:num_fit] for part in trajectory))))
         self.dt = float(f"{(trajectory.times[-1] - trajectory.times[0]) / (size - 1):.9g}")
-        self.threshold = known_threshold(trajectory.states) if threshold is None else float(threshold)
+        self.threshold = usual_threshold(trajectory.states) if threshold is None else float(threshold)
         if threshold is None and not self.threshold > 0:
             raise InputError("expected a trajectory that varies, got equal states; give a threshold to try methods")
         self.budget, self.max_methods = budget, max_methods
@@ -96,8 +95,8 @@ class Comparison:
         began = time.perf_counter()
         if (other := self.always_valid()) is not None:
             self.leave_out(name, f"{other} has next to no error to the end of every window")
-        elif METHODS[name].with_candidates and self.record.data.forecast_map is None:
-            self.leave_out(name, "it needs candidates")
+        elif self.lacks_candidates(name):
+            self.leave_out(name, LACKING)
         elif self.max_methods is not None and self.num_tried >= self.max_methods:
             are = "method was" if self.max_methods == 1 else "methods were"
             self.leave_out(name, f"{self.max_methods} {are} tried, no more are allowed")
@@ -119,6 +118,14 @@ class Comparison:
             except InputError as error:
                 self.leave_out(name, str(error), time.perf_counter() - began)
                 self.kept.add(name, self.left_out[name])
+
+    def lacks_candidates(self, name: str) -> bool:
+        """Returns whether a method needs candidates where there are none.
+
+        Args:
+            name: of the method.
+        """
+        return METHODS[name].with_candidates and self.record.data.forecast_map is None
 
     def is_spent(self, seconds: float = 0.0) -> bool:
         """Returns whether the budget is spent.
@@ -167,6 +174,8 @@ class Comparison:
         Raises:
             InputError: for a method that cannot be fitted to such data with any of its settings.
         """
+        if self.lacks_candidates(name):
+            raise InputError(LACKING)
         began = time.perf_counter()
         refused = InputError("it has no setting for such data")
         best: tuple[dict[str, Any], Times] | None = None
@@ -205,16 +214,3 @@ class Comparison:
         if cell.warmup + 1 > history_size:
             raise InputError(f"it needs histories of {cell.warmup + 1} samples, history_size is {history_size}")
         return valid_times(cell, self.windows, dt=self.dt, threshold=self.threshold)
-
-
-def known_threshold(states: Any) -> float:
-    """Returns the usual threshold of a valid time, by the components that are ever known.
-
-    Args:
-        states: (time, dim), NaN where they are not known.
-    """
-    columns = np.asarray(states).T
-    if np.isfinite(columns).all():
-        return usual_threshold(states) if np.ptp(columns, axis=1).any() else 0.0
-    known = [column[~np.isnan(column)] for column in columns]
-    return float(np.mean([usual_threshold(values[:, None]) for values in known if values.size]))

@@ -1,7 +1,7 @@
 """Ensemble Kalman filters of state and parameter, whose settings are chosen on held-out windows."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -26,7 +26,7 @@ LEAST_NOISE = 0.003
 """Of observations where noise is estimated: a filter needs some."""
 MOTIONS = ((1 / 40, False), (1 / 5, False), (1 / 40, True))
 """Deviation of the parameter's steps, and whether it oscillates."""
-MOST_COMPONENTS = 16
+MOST_FOR_MEMBERS = 16
 """Components of a state for which that many members are enough."""
 APART = 20
 """Samples from one member of the first ensemble to the next."""
@@ -111,17 +111,14 @@ def fit_filter(
 
     Raises:
         InputError: where the candidates do not differ in one parameter alone, a state has too many
-            components for the members, or noise cannot be estimated.
+            components for the members, a component is constant, or noise cannot be estimated.
     """
-    dim = trajectory.states.shape[1]
-    if dim > MOST_COMPONENTS:
-        raise InputError(f"{NUM_MEMBERS} members are too few for {dim} components, of which it takes {MOST_COMPONENTS}")
-    found = coordinates_of(forecast_map)
-    if found is None or not isinstance(forecast_map, FlowMap):
-        raise InputError("the candidates do not differ in one parameter alone")
-    (name, values), systems = found, unstack_systems(forecast_map.system)
-    dt = float(forecast_map.dt)
+    name, values = family_of(forecast_map, trajectory.states.shape[1])
+    systems, dt = unstack_systems(forecast_map.system), float(forecast_map.dt)
     h = dt / forecast_map.num_substeps
+    constant = np.flatnonzero(np.asarray(jnp.nanmax(trajectory.states, 0) == jnp.nanmin(trajectory.states, 0)))
+    if constant.size:
+        raise InputError(f"a filter takes components that vary, component {constant[0]} is constant")
     scale, ensemble = trajectory.states.std(0), None
     if bool(jnp.isnan(scale).any()):
         ensemble = _climate(systems[len(systems) // 2], dt, h, seed)
@@ -140,6 +137,68 @@ def fit_filter(
         initial_ensemble=ensemble,
         model_noise=step_noise * scale,
     )
+
+
+def family_of(forecast_map: Any, dim: int) -> tuple[str, Any]:
+    """Finds the parameter in which candidates differ, of which a filter takes their family as its model.
+
+    Args:
+        forecast_map: of the candidates; None without.
+        dim: components of a state.
+
+    Returns:
+        The parameter's name and the candidates' values.
+
+    Raises:
+        InputError: where no filter takes them.
+    """
+    if forecast_map is None:
+        raise InputError("a filter needs candidates")
+    if dim > MOST_FOR_MEMBERS:
+        raise InputError(
+            f"a filter of {NUM_MEMBERS} members takes states of at most {MOST_FOR_MEMBERS} components, got {dim}"
+        )
+    found = coordinates_of(forecast_map)
+    if found is None or not isinstance(forecast_map, FlowMap):
+        raise InputError("the candidates do not differ in one parameter alone")
+    return found
+
+
+def never_known(states: Any, components: Sequence[str] | None = None) -> str:
+    """Says which components are NaN in all samples.
+
+    Args:
+        states: (time, dim).
+        components: their names; by default numbers from 0.
+
+    Returns:
+        Such as "component y is never known"; empty where there is none.
+    """
+    found = np.flatnonzero(np.isnan(np.asarray(states)).all(0)).tolist()
+    names = [str(k) if components is None else components[k] for k in found]
+    if not names:
+        return ""
+    return (
+        f"component {names[0]} is never known" if len(names) == 1 else f"components {', '.join(names)} are never known"
+    )
+
+
+def check_fillable(states: Any, forecast_map: Any, components: Sequence[str] | None = None) -> None:
+    """Refuses components that are never known, where no filter can fill them.
+
+    Args:
+        states: (time, dim), with NaN in gaps.
+        forecast_map: of the candidates; None without.
+        components: names of the components; by default numbers from 0.
+
+    Raises:
+        InputError: with the components and the reason.
+    """
+    if never := never_known(states, components):
+        try:
+            family_of(forecast_map, np.shape(states)[1])
+        except InputError as error:
+            raise InputError(f"{never}, and no filter can fill that: {error}") from None
 
 
 def _climate(system: System, dt: float, h: float, seed: int) -> Any:

@@ -15,6 +15,7 @@ from jaxcast.progress import doing
 from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
 from jaxcast.selection.comparison import Comparison
+from jaxcast.selection.filters import check_fillable
 from jaxcast.selection.methods import METHODS, PoolData
 from jaxcast.selection.records import Record
 from jaxcast.selection.trials import Trial
@@ -130,7 +131,8 @@ def fit_pool(
         max_methods: the most methods that are tried, those that fail included. It does not depend
             on the machine's speed.
         checkpoint: file that keeps finished trials. Where it exists, they are not tried again, and
-            a larger budget goes on from there, with the same versions; by default nothing is kept.
+            a larger budget goes on from there, with the same versions, device and dtype; by default
+            nothing is kept.
         seed: of what is random in reservoirs and networks.
 
     Returns:
@@ -138,8 +140,9 @@ def fit_pool(
 
     Raises:
         InputError: for a trajectory that is infinite somewhere, constant, not evenly sampled or too
-            short, no methods or an unknown one, numbers out of range, a checkpoint of another
-            comparison, or where no method can be tried.
+            short, a component that is never known and that no filter can fill, no methods or an
+            unknown one, numbers out of range, a checkpoint of another comparison, or where no
+            method can be tried.
 
     Source:
         Own design, studied in experiments/valid_time/README.md.
@@ -186,6 +189,7 @@ def _checked_data(
 ) -> PoolData:
     check_trajectory_with_gaps(trajectory)
     check_sampling(trajectory.times, forecast_map)
+    check_fillable(trajectory.states, forecast_map)
     check_seed(seed)
     history_size = max(1, min(100, len(trajectory.states) // 10)) if history_size is None else history_size
     check_whole("history_size", history_size)

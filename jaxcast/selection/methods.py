@@ -39,8 +39,8 @@ REGRESSORS: dict[str, Regressor] = {
     "network": NetworkRegressor(),
 }
 FEW_SITES = 5
-MANY_COMPONENTS = 16
-"""States of more components are taken for fields on a ring by the methods that can."""
+RING_ABOVE = 16
+"""Components of a state above which the methods that can take it for a field on a ring."""
 
 
 class PoolData(NamedTuple):
@@ -174,7 +174,7 @@ def _hybrid(data: PoolData, *, base: Any, regressor: str, stencil: int | None) -
 
 def _hybrid_settings(data: PoolData) -> Sequence[dict[str, Any]]:
     kinds: list[tuple[str, str, int | None]]
-    if data.dim > MANY_COMPONENTS:
+    if data.dim > RING_ABOVE:
         kinds = [(base, "polynomial", 3) for base in ("equal", "ridge", "interpolation")]
         kinds.append(("interpolation", "network", 2))
     else:

@@ -41,23 +41,27 @@ def estimate_noise(
         Deviations of values and of steps, in standard deviations of the state.
 
     Raises:
-        InputError: for a single component, or too few known samples in a row.
+        InputError: for a single component, or too few known samples in a row whose forecasts the
+            parameter moves.
     """
     states = states[-MOST_STEPS - 1 :]
     known = ~jnp.isnan(states).any(1)
-    steps = known[:-1] & known[1:]
-    pairs = steps[:-1] & steps[1:]
-    if states.shape[1] < 2 or int(pairs.sum()) < LEAST_PAIRS:
-        raise InputError("noise is estimated from two components or more, each known three times in a row")
+    if states.shape[1] < 2:
+        raise InputError("noise is estimated from the residuals of two components or more, got 1")
     filled = jnp.where(known[:, None], states, states[jnp.argmax(known)])
     ends = jnp.asarray([jnp.min(values), jnp.max(values)], filled.dtype)
-    value, step = _moments(model, ends, filled, scale, steps, pairs)
+    value, step, num_pairs = _moments(model, ends, filled, scale, known[:-1] & known[1:])
+    if num_pairs < LEAST_PAIRS:
+        raise InputError(
+            f"noise is estimated from at least {LEAST_PAIRS} runs of three samples that are known in whole and whose "
+            f"forecasts the parameter moves, got {int(num_pairs)}; give a longer trajectory"
+        )
     return float(value), float(step)
 
 
 @jax.jit
 @highest
-def _moments(model: Any, ends: Array, states: Array, scale: Array, steps: Array, pairs: Array) -> tuple[Array, Array]:
+def _moments(model: Any, ends: Array, states: Array, scale: Array, steps: Array) -> tuple[Array, Array, Array]:
     dim = states.shape[1]
 
     def forecast(before: Array, parameter: Array) -> Array:
@@ -73,11 +77,15 @@ def _moments(model: Any, ends: Array, states: Array, scale: Array, steps: Array,
         others = jnp.eye(dim) - jnp.outer(direction, direction)
         return others @ (after - forecast(before, parameter)), others, jax.jacfwd(forecast)(before, parameter)
 
-    left, others, slopes = jax.vmap(residual)(states[:-1] / scale, states[1:] / scale)
-    back = jnp.einsum("ned,ne->nd", slopes, left)
-    twice = -((left[:-1] * back[1:]).sum(1) * pairs).sum()
-    crossed = jnp.einsum("nab,ncb,ncd,nda->n", others[:-1], slopes[1:], others[1:], slopes[1:])
-    value = jnp.maximum(twice / (crossed * pairs).sum(), 0)
-    once = dim - 1 + jnp.einsum("nab,nbc,nac->n", others, slopes, slopes)
-    step = (((left**2).sum(1) - value * once) * steps).sum() / (steps.sum() * (dim - 1))
-    return jnp.sqrt(value), jnp.sqrt(jnp.maximum(step, 0))
+    found = jax.vmap(residual)(states[:-1] / scale, states[1:] / scale)
+    # Where the parameter moves nothing, no value of it is the best, and a model may diverge.
+    usable = steps & jnp.all(jnp.asarray([jnp.isfinite(a).reshape(len(a), -1).all(1) for a in found]), axis=0)
+    residuals, others, slopes = (jnp.where(usable.reshape(-1, *[1] * (a.ndim - 1)), a, 0) for a in found)
+    pairs = usable[:-1] & usable[1:]
+    pulled_back = jnp.einsum("ned,ne->nd", slopes, residuals)
+    cross_moment = -((residuals[:-1] * pulled_back[1:]).sum(1) * pairs).sum()
+    traces = jnp.einsum("nab,ncb,ncd,nda->n", others[:-1], slopes[1:], others[1:], slopes[1:])
+    value = jnp.maximum(cross_moment, 0) / jnp.maximum((traces * pairs).sum(), jnp.finfo(states.dtype).tiny)
+    of_values = dim - 1 + jnp.einsum("nab,nbc,nac->n", others, slopes, slopes)
+    step = (((residuals**2).sum(1) - value * of_values) * usable).sum() / (usable.sum() * (dim - 1))
+    return jnp.sqrt(value), jnp.sqrt(jnp.maximum(step, 0)), pairs.sum()

@@ -16,7 +16,7 @@ from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.progress import phase
 from jaxcast.rollout import Cell, open_loop
-from jaxcast.selection.filters import fit_filter
+from jaxcast.selection.filters import family_of, fit_filter, never_known
 from jaxcast.selection.methods import METHODS, PoolData
 
 GAPS = "gaps"
@@ -73,9 +73,11 @@ class Record:
             assert self.spin_up is not None  # or there was no such setting
             return AssimilatedCell(self.spin_up, method.fit(self.data._replace(trajectory=self.reanalysis), **own))
         states = self.data.trajectory.states
-        if not self.known.any(0).all():
-            why = f"; there is none: {self._filter[1]}" if self._filter[1] else ""
-            raise InputError(f"a component is never known, which takes a filter{why}")
+        if never := never_known(states):
+            reason = self._filter[1]
+            raise InputError(
+                f"{never}, and " + (f"no filter can fill that: {reason}" if reason else "only a filter fills that")
+            )
         if method.with_gaps == "samples":
             data = self.data._replace(known=self.known)
         else:
@@ -91,8 +93,10 @@ class Record:
     @cached_property
     def _filter(self) -> tuple[EnsembleKalmanFilter | None, str]:
         """The filter, and why there is none."""
-        if self.data.forecast_map is None:
-            return None, "there are no candidates, whose family a filter could take"
+        try:
+            family_of(self.data.forecast_map, self.data.dim)
+        except InputError as error:
+            return None, str(error)
         cells: list[EnsembleKalmanFilter] = []
         reasons: list[str] = []
         with phase("assimilating the trajectory"):

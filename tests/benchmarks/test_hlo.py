@@ -67,7 +67,7 @@ def test_a_loop_is_multiplied_out():
     assert not Module(LOOP).unknown_loops
 
 
-def test_a_loop_of_unknown_length_is_told():
+def test_a_loop_of_unknown_length_is_reported():
     module = Module(LOOP.replace("%limit = s32[] constant(100)", "%limit = s32[] get-tuple-element(%arg.2), index=0"))
     assert (module.cost.kernels, module.unknown_loops) == (3, 1)
     compiled = jax.jit(lambda n: jax.lax.fori_loop(0, n, lambda _, x: jnp.sin(x), 1.0)).lower(3).compile()

@@ -52,7 +52,7 @@ def test_loops_are_multiplied_out():
         ("add.s32 	%r5, %r5, -2;", "add.s32 	%r5, %r5, %r6;", 1 + 100 * (1 + 1 + 1)),
     ],
 )
-def test_a_loop_of_unknown_length_is_told(known, unknown, instructions):
+def test_a_loop_of_unknown_length_is_reported(known, unknown, instructions):
     assert known in PTX
     assert executed(PTX.replace(known, unknown))["advance"] == Executed(instructions, unknown_loops=1)
 

@@ -535,8 +535,32 @@ def test_pools_learn_from_what_is_known_of_a_trajectory_with_gaps(gappy, tmp_pat
         run("pool", "train", *given, "--out", tmp_path / "regime")
     states = np.where(np.arange(3) < 1, trajectory.states, np.nan)
     np.savez(tmp_path / "x.npz", times=trajectory.times, states=states)
-    with pytest.raises(jaxcast.InputError, match=r"x.npz has gaps: .* got none; --pool auto fills gaps"):
-        run("pool", "train", "--trajectory", tmp_path / "x.npz", *given[2:], *SMALL, "--out", tmp_path / "x")
+    to_x = ["--trajectory", tmp_path / "x.npz", "--out", tmp_path / "x"]
+    with pytest.raises(jaxcast.InputError, match=r"x.npz has gaps: .* in a row, got at most 0; --pool auto fills gaps"):
+        run("pool", "train", *to_x, *given[2:], *SMALL)
+
+
+@pytest.mark.parametrize("pool", ["auto", "feed_forward"])
+def test_gaps_that_nothing_can_fill_are_refused_before_anything_is_written(gappy, tmp_path, refused_in_one_line, pool):
+    times, states = jaxcast.load_trajectory(gappy, with_gaps=True).trajectory
+    to_x = ["--trajectory", tmp_path / "x.npz", "--out", tmp_path / "x", "--pool", pool]
+    np.savez(tmp_path / "x.npz", times=times, states=np.full_like(states, np.nan))
+    with refused_in_one_line(tmp_path, "must hold numbers, got NaN in all of 300 samples"):
+        run("pool", "train", *to_x)
+    names = ["x", "y", "z"]
+    np.savez(tmp_path / "x.npz", times=times, states=np.where(np.arange(3) == 1, np.nan, states), components=names)
+    with refused_in_one_line(tmp_path, "component y is never known, and no filter can fill that: a filter needs cand"):
+        run("pool", "train", *to_x)
+
+
+def test_too_short_a_trajectory_with_gaps_is_not_blamed_on_them(gappy, tmp_path, refused_in_one_line):
+    given = ["--trajectory", gappy, "--candidates", CANDIDATES, "--pool", "corrected_interpolation"]
+    with refused_in_one_line(tmp_path, "^400 delays need a trajectory of at least 402 samples, got 300; give a longer"):
+        run("pool", "train", *given, "--num-delays", 400, "--out", tmp_path / "x")
+    with refused_in_one_line(
+        tmp_path, r"has gaps: corrected_interpolation needs 202 known samples in a row, got at most"
+    ):
+        run("pool", "train", *given, "--num-delays", 200, "--out", tmp_path / "x")
 
 
 def test_auto_fills_gaps_of_the_trajectory_and_of_histories(gappy, tmp_path, capsys):

@@ -325,6 +325,13 @@ def test_gaps_are_read_where_they_may_be_and_infinity_never_is(tmp_path, suffix)
         path.write_text(path.read_text().replace("2.0,", ",", 1))
         with pytest.raises(InputError, match="times must be finite, got nan"):
             load_trajectory(path, with_gaps=True)
-        path.write_text("t,a,b\n0,,x\n")
-        with pytest.raises(InputError, match="expected a number in line 2, column 'b', got 'x'"):
-            load_trajectory(path, with_gaps=True)
+        for field in ("x", "\N{NO-BREAK SPACE}", "1_0", "NA"):
+            path.write_text(f"t,a,b\n0,,{field}\n", encoding="utf-8")
+            with pytest.raises(InputError, match="expected a number in line 2, column 'b', got '"):
+                load_trajectory(path, with_gaps=True)
+        path.write_text("0,,1\n0.5,3,\n")
+        read = load_trajectory(path, with_gaps=True)
+        assert read.components == ("u0", "u1")
+        np.testing.assert_array_equal(read.trajectory.states, [[np.nan, 1], [3, np.nan]])
+        path.write_text(",0,1\n0,,1\n0.5,3,\n")  # pandas writes an index without a name so
+        assert load_trajectory(path, with_gaps=True).components == ("0", "1")

@@ -8,7 +8,9 @@ from scipy.stats import wilcoxon
 
 import jaxcast
 from jaxcast.scores.valid_times import usual_threshold
-from jaxcast.selection.methods import METHODS, Method
+from jaxcast.selection.comparison import Comparison
+from jaxcast.selection.filters import fit_filter
+from jaxcast.selection.methods import METHODS, Method, PoolData
 from jaxcast.selection.trials import BestSetting, Times, trial_of, valid_times
 from jaxcast.windows import late_windows
 
@@ -269,8 +271,8 @@ def test_methods_that_fail_and_those_that_are_kept_count_as_tried(tmp_path, monk
     ("components", "reason"),
     [
         (("sigma", "rho"), "the candidates do not differ in one parameter alone"),
-        (None, "there are no candidates, whose family a filter could take"),
-        (20, "30 members are too few for 20 components, of which it takes 16"),
+        (None, "a filter needs candidates"),
+        (20, "a filter of 30 members takes states of at most 16 components, got 20"),
     ],
 )
 def test_a_component_that_nothing_can_fill_is_refused_with_the_reason(components, reason):
@@ -281,8 +283,31 @@ def test_a_component_that_nothing_can_fill_is_refused_with_the_reason(components
     states = np.random.default_rng(0).normal(size=(60, dim))
     states[:, 1] = np.nan
     gappy = jaxcast.Trajectory(0.1 * jnp.arange(60.0), jnp.asarray(states))
-    with pytest.raises(jaxcast.InputError, match=f"which takes a filter; there is none: {reason}"):
+    with pytest.raises(jaxcast.InputError, match=f"component 1 is never known, and no filter can fill that: {reason}"):
         jaxcast.fit_pool(gappy, candidates, methods=("persistence",), history_size=2)
+
+
+def test_the_usual_threshold_is_of_what_is_known():
+    states = np.random.default_rng(0).normal(size=(50, 3))
+    states[::3, 0], states[:, 1] = np.nan, np.nan
+    expected = 0.35 * (np.nanvar(states[:, 0]) + np.var(states[:, 2])) / 2
+    assert usual_threshold(states) == pytest.approx(expected)
+    assert usual_threshold(np.full((7, 2), 0.1)) == 0
+
+
+def test_a_method_without_its_candidates_is_refused():
+    data = PoolData(trajectory_of(30.5), None, 0, 4, 0)
+    for name, method in METHODS.items():
+        if method.with_candidates:
+            with pytest.raises(jaxcast.InputError, match="it needs candidates"):
+                Comparison(data).best_setting(name)
+
+
+def test_a_filter_refuses_a_component_that_is_constant():
+    truth = trajectory_of(30.5)
+    flat = truth._replace(states=truth.states.at[:, 1].set(0.1))
+    with pytest.raises(jaxcast.InputError, match="takes components that vary, component 1 is constant"):
+        fit_filter(flat, CANDIDATES, observation_noise="estimated", deviation=0.1, is_harmonic=False, seed=0)
 
 
 def test_a_budget_ends_the_settings_of_a_method(monkeypatch):

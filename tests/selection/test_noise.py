@@ -30,5 +30,20 @@ def test_noise_is_found_as_it_was_made(value, step):
 
 def test_noise_needs_values_in_a_row():
     states = jnp.ones((90, 3)).at[::2, 0].set(jnp.nan)
-    with pytest.raises(jaxcast.InputError, match="two components or more, each known three times in a row"):
+    with pytest.raises(jaxcast.InputError, match=r"at least 20 runs of three samples that are known in whole .* got 0"):
         estimate_noise(states, MODEL, np.ones(2), jnp.ones(3))
+    with pytest.raises(jaxcast.InputError, match="of two components or more, got 1"):
+        estimate_noise(states[:, :1], MODEL, np.ones(2), jnp.ones(1))
+
+
+def test_samples_whose_forecasts_the_parameter_does_not_move_are_left_out():
+    """x = 0 hides rho; such a sample counts as little as one that is not known."""
+    states = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=60, transient=5.0).states
+    ends, scale = np.asarray([26.0, 30.0]), jnp.asarray([8.0, 9.0, 8.5])
+    at = [10, 11, 30]
+    found = estimate_noise(states.at[jnp.asarray(at)].set(jnp.asarray([0.0, 0.0, 5.0])), MODEL, ends, scale)
+    assert np.isfinite(found).all()
+    with pytest.raises(
+        jaxcast.InputError, match=r"whose forecasts the parameter moves, got 0; give a longer trajectory"
+    ):
+        estimate_noise(states * jnp.asarray([0.0, 0.0, 1.0]), MODEL, ends, scale)

@@ -23,8 +23,7 @@ from jaxcast.progress import phase
 from jaxcast.regime.filtering import RegimeCell
 from jaxcast.rollout import Output, forecast
 from jaxcast.saving.models import StoredModel, load_model
-from jaxcast.scores.valid_times import valid_time
-from jaxcast.selection.comparison import known_threshold
+from jaxcast.scores.valid_times import usual_threshold, valid_time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,7 +274,7 @@ class ForecastPool:
         truth = truth[np.logical_and.accumulate(np.isfinite(truth).all(1))]  # up to the first gap
         line = f"{self.num_leads} leads from time {float(stored.trajectory.times[newest]):g} in {self.out}"
         if len(truth):
-            threshold = known_threshold(stored.trajectory.states)
+            threshold = usual_threshold(stored.trajectory.states)
             dt = float(result.times[1] - result.times[0])
             valid = valid_time(result.states[: len(truth)], jnp.asarray(truth), dt=dt, threshold=threshold)
             line += (

@@ -24,21 +24,23 @@ from jaxcast.cli.pool.methods import (
 from jaxcast.cli.pool.networks import draw_losses, initializer, num_batches, train_network
 from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
 from jaxcast.cli.pool.regime import fitted as fitted_regime
+from jaxcast.dynamics.gaps import longest_stretch
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory
-from jaxcast.dynamics.trajectory_checks import StoredTrajectory
+from jaxcast.dynamics.trajectory_checks import StoredTrajectory, check_trajectory_with_gaps
 from jaxcast.errors import InputError, shown
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.io.trajectories import load_trajectory
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
-from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_samples
+from jaxcast.pooling.samples import OneStepSamples, least_samples, one_step_errors, one_step_samples
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.progress import announce, phase
 from jaxcast.pytrees import fingerprint, named_leaves
 from jaxcast.regime.fit import AnyRegimeForecaster
 from jaxcast.saving.models import save_model
 from jaxcast.saving.rebuilding import check_loadable
+from jaxcast.selection.filters import check_fillable
 from jaxcast.training.options import TrainingOptions
 from jaxcast.training.run import check_training_memory
 
@@ -197,6 +199,8 @@ class TrainPool:
         if self.candidates:
             candidates = candidates_for(self.candidates, stored, self.trajectory, self.h)
         has_gap = np.isnan(trajectory.states).any(1)
+        check_trajectory_with_gaps(trajectory)
+        check_fillable(trajectory.states, candidates, stored.components)
         if self.pool == "regime" and has_gap.any():
             raise InputError(
                 f"regime needs a trajectory without gaps, {shown(self.trajectory)} has NaN in {has_gap.sum()} of "
@@ -226,11 +230,14 @@ class TrainPool:
             InputError: for too few samples, or candidates that diverge.
         """
         delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
-        known = ~np.isnan(trajectory.states)
-        try:
-            samples = one_step_samples(trajectory, delays, candidates, known=None if known.all() else known)
-        except InputError as error:
-            raise error if known.all() else InputError(f"{shown(self.trajectory)} has gaps: {error}; {FILLS}") from None
+        known = ~np.isnan(trajectory.states).any(1)
+        needed, part = least_samples(delays, candidates), longest_stretch(known)
+        if (longest := part.stop - part.start) < needed <= len(known) or not longest:
+            raise InputError(
+                f"{shown(self.trajectory)} has gaps: {self.pool} needs {needed} known samples in a row, got at most "
+                f"{longest}; {FILLS}"
+            )
+        samples = one_step_samples(trajectory, delays, candidates, known=None if known.all() else known)
         if network_of(self.pool) and self.training.batch_size > len(samples.targets):
             raise InputError(
                 f"batch_size must be at most the {len(samples.targets)} samples of {shown(self.trajectory)} with "
