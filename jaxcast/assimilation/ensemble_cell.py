@@ -13,6 +13,7 @@ from jaxcast.assimilation.members import (
     checked_ensemble,
     checked_model,
     checked_parameters,
+    lost_replaced,
 )
 from jaxcast.assimilation.observation import WholeState, as_operator
 from jaxcast.assimilation.smoothing import Estimate, Smoothable, as_members, of_members
@@ -121,6 +122,26 @@ class EnsembleCell(ObservingCell, FrozenPytree):
         self.member_model.check_model(states[0], exogenous)
         check_operator(self.operator, self.observation_noise, states[0], value)
         return states, self.member_model.draw(self.key, self.num_members, value.dtype)
+
+    def going_on(self, members: Float[Array, "member number"], key: Key[Array, ""]) -> Float[Array, "member number"]:
+        """Returns an ensemble after a step of the model, which may have led members out of its range.
+
+        Such members become the mean of the others. Where there is no other, the filter has diverged,
+        and begins again with the initial ensemble.
+
+        Args:
+            members: states, and the variables of their parameters.
+            key: of the parameters of a new beginning.
+
+        Returns:
+            The members; NaN where all are lost and there is no initial ensemble.
+        """
+        members = lost_replaced(members)
+        if self.initial_ensemble is None:
+            return members
+        drawn = self.member_model.draw(key, self.num_members, members.dtype)
+        anew = jnp.concatenate([self.initial_ensemble.astype(members.dtype), drawn], 1)
+        return jnp.where(jnp.isfinite(members).all(), members, anew)
 
 
 class SmoothableEnsemble(Smoothable, ABC):

@@ -87,7 +87,10 @@ class EnsembleFilter(EnsembleCell):
         shares = self.shares(analysed.log_weights)
         members = jnp.concatenate([analysed.states, analysed.parameters], 1)
         info["analysis"], info["analysis_spread"] = moments(analysed.states, shares)
-        later = self.member_model.disturbed_step(members, x.exogenous, jnp.any(x.known), self._keys(carry)[2])
+        _, key, noise_key = self._keys(carry)
+        later = self.member_model.disturbed_step(members, x.exogenous, jnp.any(x.known), noise_key)
+        if shares is None:
+            later = self.going_on(later, key)
         forecast, info["spread"] = moments(later[:, :dim], shares)
         info |= self.member_model.report(later, shares)
         carry = EnsembleCarry(later[:, :dim], later[:, dim:], analysed.log_weights, carry.num_seen + 1, carry.key)

@@ -161,10 +161,10 @@ class IterativeEnsembleSmoother(EnsembleCell, SmoothableEnsemble, name="iterativ
         # Without an observation nothing corrects the noise of the steps of the window.
         now = jnp.where(seen, jax.vmap(until_now)(members), carry.ahead)
         in_history = jnp.any(x.known)
-        later = self.member_model.disturbed_step(now, x.exogenous, in_history, keys[2])
+        later = self.going_on(self.member_model.disturbed_step(now, x.exogenous, in_history, keys[2]), keys[1])
         info, forecast = self._report(members[:, :dim], now[:, :dim], later, dim)
         oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
-        moved = self.member_model.disturbed_step(members, oldest, in_history, keys[2])
+        moved = self.going_on(self.member_model.disturbed_step(members, oldest, in_history, keys[2]), keys[1])
         moved = jnp.where(carry.num_seen >= self.lag, moved, members)
         carry = SmootherCarry(moved, later, push(carry.exogenous, x.exogenous), carry.num_seen + 1, carry.key)
         return carry, Output(forecast, info), members

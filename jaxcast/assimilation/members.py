@@ -200,6 +200,22 @@ def without_lost(
     return jnp.where(is_finite[:, None], members, 0), shares / shares.sum()
 
 
+def lost_replaced(members: Float[Array, "member number"]) -> Float[Array, "member number"]:
+    """Returns an ensemble in which members that are not finite are the mean of the others.
+
+    A step of the model may lead out of its range; the other members go on.
+
+    Args:
+        members: the ensemble.
+
+    Returns:
+        The members; NaN where none is finite.
+    """
+    is_finite = jnp.isfinite(members).all(1)[:, None]
+    mean = jnp.where(is_finite, members, 0).sum(0) / is_finite.sum()
+    return jnp.where(is_finite, members, mean)
+
+
 def checked_parameters(parameters: Sequence[ParameterDynamics]) -> tuple[ParameterDynamics, ...]:
     """Returns the dynamics of all parameters as a tuple.
 

@@ -50,7 +50,7 @@ class Record:
         settings = list(METHODS[name].settings(self.data))
         if self.is_whole or METHODS[name].with_gaps == "own":
             return settings
-        ways = (LEFT_OUT,) if self.spin_up is None else (LEFT_OUT, ASSIMILATED)
+        ways = (LEFT_OUT,) if self.spin_up is None else (ASSIMILATED, LEFT_OUT)
         return [setting | {GAPS: way} for setting in settings for way in ways]
 
     def fit(self, name: str, setting: dict[str, Any]) -> Cell:

@@ -9,6 +9,7 @@ from jaxcast.assimilation import (
     EnsembleCarry,
     EnsembleKalmanFilter,
     EnsembleTransform,
+    IterativeEnsembleSmoother,
     RandomWalk,
     parameter_map,
 )
@@ -225,6 +226,47 @@ def test_nan_is_not_observed():
     )  # fmt: skip
     windows = jaxcast.Windows(gaps[None], jnp.zeros((1, 3, 2)), jnp.arange(63.0)[None])
     assert np.isfinite(jaxcast.forecast_windows(cell, windows).forecast).all()
+
+
+@pytest.mark.parametrize("smoother", [False, True])
+def test_a_member_that_leaves_the_range_of_the_model_is_the_mean_of_the_others(smoother):
+    def bounded(u, parameters):
+        return jnp.where(jnp.abs(u).max() > 5, jnp.inf, linear(u, parameters))
+
+    ensemble = np.random.default_rng(3).normal(size=(8, 2))
+    ensemble[3] = [9.0, 0.0]
+    cell = linear_filter(model=bounded, initial_ensemble=ensemble)
+    if smoother:
+        cell = IterativeEnsembleSmoother(
+            bounded, lag=2, key=cell.key, observation_noise=0.3, parameters=cell.parameters, num_members=8,
+            initial_ensemble=ensemble,
+        )  # fmt: skip
+    start = cell.init_carry(jnp.zeros(2))
+    unseen = jaxcast.Input(jnp.zeros((1, 2)), jnp.zeros((1, 2), bool))
+    last, outputs = jaxcast.roll(cell, unseen)
+    members = start.members if smoother else jnp.concatenate([start.states, start.parameters], 1)
+    others = np.delete(np.asarray(members), 3, 0) @ AUGMENTED.T
+    np.testing.assert_allclose(outputs.forecast[0], others.mean(0)[:2], rtol=1e-12)
+    ahead = last.carry.ahead if smoother else last.carry.states
+    np.testing.assert_allclose(ahead[3, :2], others.mean(0)[:2], rtol=1e-12)
+
+
+def test_an_ensemble_that_is_lost_as_a_whole_begins_again():
+    def bounded(u, parameters):
+        return jnp.where(jnp.abs(u).max() > 50, jnp.inf, linear(u, parameters))
+
+    ensemble = np.random.default_rng(3).normal(size=(8, 2))
+    values = observations(60)
+    values[10] = 1e6  # one absurd value takes all members along
+    cell = linear_filter(model=bounded, initial_ensemble=ensemble)
+    _, outputs = jaxcast.roll(cell, jaxcast.Input(jnp.asarray(values), jnp.ones((60, 2), bool)))
+    np.testing.assert_allclose(outputs.forecast[10], ensemble.mean(0), rtol=1e-12)
+    assert np.isfinite(outputs.forecast).all()
+    np.testing.assert_allclose(outputs.forecast[-1], values[-1] @ STEP.T + DRIVE[:, 0], atol=0.5)
+    lost = linear_filter(model=bounded)
+    assert np.isnan(
+        jaxcast.roll(lost, jaxcast.Input(jnp.asarray(values), jnp.ones((60, 2), bool)))[1].forecast[-1]
+    ).all()
 
 
 def test_a_first_value_that_is_not_wholly_known_needs_an_initial_ensemble():
