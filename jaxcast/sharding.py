@@ -135,14 +135,14 @@ def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:
 
     Args:
         mesh: the user's choice.
-        args: arguments of the computation. If they are traced, the user's own program decides
-            about devices.
+        args: arguments of the computation. If they are traced, or it is part of a program of the
+            user's, that program decides about devices.
 
     Returns:
-        The mesh; by default all devices, the first one for traced arguments, and on CPUs the first
-        one of each process for arguments that hold an `OnOneDevice`.
+        The mesh; by default all devices, the first one in a program, and on CPUs the first one of
+        each process for arguments that hold an `OnOneDevice`.
     """
-    if mesh is None and is_traced(args):
+    if mesh is None and _is_in_program(args):
         return Mesh(np.asarray(jax.devices()[:1]), ("device",))
     if (
         mesh is None
@@ -200,8 +200,7 @@ def with_repeated(split: PyTree, mesh: Mesh) -> PyTree:
         The arrays, for `map_shards`.
     """
     num_missing = -len(jax.tree.leaves(split)[0]) % mesh.size
-    # Inside a program even a new array is a tracer.
-    return split if not num_missing or is_traced(split, jnp.zeros(())) else _longer(split, num_missing)
+    return split if not num_missing or _is_in_program(split) else _longer(split, num_missing)
 
 
 @partial(jax.jit, static_argnames="num_missing")
@@ -364,6 +363,11 @@ def everywhere(a: Any) -> np.ndarray:
     if isinstance(a, jax.Array) and not a.is_fully_addressable:
         a = multihost_utils.process_allgather(a, tiled=True)
     return np.asarray(a)
+
+
+def _is_in_program(args: PyTree) -> bool:
+    """Tells whether a computation is part of a program of the user's, where even a new array is a tracer."""
+    return is_traced(args, jnp.zeros(()))
 
 
 def _is_alone(node: Any) -> bool:

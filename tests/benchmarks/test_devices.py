@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxcast
 from benchmarks.targets import TARGETS
-from jaxcast.sharding import map_shards, with_repeated, without_repeated
+from jaxcast.sharding import devices_for, map_shards, with_repeated, without_repeated
 from jaxcast.training.run import FitSettings, run_epochs, started_run
 
 WHOLE = PartitionSpec()
@@ -186,9 +186,11 @@ def test_an_odd_number_costs_a_program_of_the_users_no_further_message():
         jaxcast.Trajectory(0.1 * np.arange(15), np.ones((15, 1))), num_windows=3, num_leads=2, history_size=2
     )
     assert with_repeated(starts, mesh).shape == (4, 3)
+    assert devices_for(None, starts).size == mesh.size
 
     def seen(unused):
         assert with_repeated(starts, mesh) is starts
+        assert devices_for(None, starts).size == 1
         return jaxcast.final_states(jaxcast.Lorenz63(rho=unused), starts, duration=0.02, mesh=mesh)
 
     assert messages(jax.jit(seen).lower(28.0)) == ["all-gather"]
