@@ -126,8 +126,8 @@ class EnsembleCell(ObservingCell, FrozenPytree):
     def going_on(self, members: Float[Array, "member number"], key: Key[Array, ""]) -> Float[Array, "member number"]:
         """Returns an ensemble after a step of the model, which may have led members out of its range.
 
-        Such members become the mean of the others. Where there is no other, the filter has diverged,
-        and begins again with the initial ensemble.
+        Such members become the mean of the others. Where there is no other, the filter has
+        diverged, and begins again with the initial ensemble.
 
         Args:
             members: states, and the variables of their parameters.
