@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.arguments import checked
-from jaxcast.nn.over_time import Equations, Weights, contract, ones
+from jaxcast.nn.over_time import ByGates, Equations, GateProduct, Weights, contract, ones
 from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
 
 
@@ -95,13 +95,36 @@ def _forward_after(weights: Weights, h: Array, product: Array) -> tuple[Array, A
     return new, new, (r, z, n, h_n)
 
 
+def _forward_after_by_gates(past: GateProduct, bias: Array, h: Array, products: Any) -> tuple[Array, Array, Any]:
+    x_r, x_z, x_n = products
+    z, r = jax.nn.sigmoid(x_z + past(h, 1)), jax.nn.sigmoid(x_r + past(h, 0))
+    h_n = past(h, 2) + bias
+    n = jnp.tanh(x_n + r * h_n)
+    new = n + z * (h - n)
+    return new, new, (r, z, n, h_n)
+
+
 def _backward_after(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, tuple[Array, Array]]:
-    h, (r, z, n, h_n) = saved
     d_h = d_h + d_carry
-    d_n, d_z = d_h * (1 - z) * (1 - n**2), d_h * (h - n) * z * (1 - z)
-    d_recurrent = jnp.concatenate([d_n * h_n * r * (1 - r), d_z, d_n * r], -1)
+    d_past, d_n = _of_products(saved, d_h)
+    d_recurrent = jnp.concatenate(d_past, -1)
+    _, (_, z, _, _) = saved
     # The products with x have the cotangents of those with h in r and z, and d_n in n.
     return d_h * z + d_recurrent @ weights.recurrent.T, (d_recurrent, d_n)
+
+
+def _of_products(saved: Any, d_h: Array) -> tuple[list[Array], Array]:
+    """Returns the cotangents of the products with the past, and of that with the input in n."""
+    h, (r, z, n, h_n) = saved
+    d_n, d_z = d_h * (1 - z) * (1 - n**2), d_h * (h - n) * z * (1 - z)
+    return [d_n * h_n * r * (1 - r), d_z, d_n * r], d_n
+
+
+def _backward_after_by_gates(back: GateProduct, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, Any]:
+    d_h = d_h + d_carry
+    d_past, d_n = _of_products(saved, d_h)
+    _, (_, z, _, _) = saved
+    return d_h * z + sum(back(d_past[k], k) for k in range(3)), [*d_past, d_n]
 
 
 def _gradient_after(weights: Weights, xs: Array, saved: Any, d_products: tuple[Array, Array]) -> tuple[Weights, Array]:
@@ -124,6 +147,14 @@ def _forward_before(weights: Weights, h: Array, product: Array) -> tuple[Array, 
     return new, new, (r, z, n)
 
 
+def _forward_before_by_gates(past: GateProduct, _: None, h: Array, products: Any) -> tuple[Array, Array, Any]:
+    x_r, x_z, x_n = products
+    r, z = jax.nn.sigmoid(x_r + past(h, 0)), jax.nn.sigmoid(x_z + past(h, 1))
+    n = jnp.tanh(x_n + past(r * h, 2))
+    new = n + z * (h - n)
+    return new, new, (r, z, n)
+
+
 def _backward_before(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, Array]:
     h, (r, z, n) = saved
     gates, candidate = _gates_and_candidate(weights.recurrent)
@@ -133,6 +164,15 @@ def _backward_before(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -
     d_gates = jnp.concatenate([d_reset * h * r * (1 - r), d_h * (h - n) * z * (1 - z)], -1)
     d_carry = d_h * z + d_reset * r + d_gates @ gates.T
     return d_carry, jnp.concatenate([d_gates, d_n], -1)
+
+
+def _backward_before_by_gates(back: GateProduct, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, Any]:
+    h, (r, z, n) = saved
+    d_h = d_h + d_carry
+    d_n = d_h * (1 - z) * (1 - n**2)
+    d_reset = back(d_n, 2)
+    d_r, d_z = d_reset * h * r * (1 - r), d_h * (h - n) * z * (1 - z)
+    return d_h * z + d_reset * r + back(d_r, 0) + back(d_z, 1), [d_r, d_z, d_n]
 
 
 def _gradient_before(weights: Weights, xs: Array, saved: Any, d_products: Array) -> tuple[Weights, Array]:
@@ -149,5 +189,16 @@ def _gates_and_candidate(columns: Array) -> tuple[Array, Array]:
     return gates, candidate
 
 
-_RESET_AFTER = Equations(_forward_after, _backward_after, _gradient_after)
-_RESET_BEFORE = Equations(_forward_before, _backward_before, _gradient_before, in_torch=False)
+_RESET_AFTER = Equations(
+    _forward_after,
+    _backward_after,
+    _gradient_after,
+    by_gates=ByGates(_forward_after_by_gates, _backward_after_by_gates),
+)
+_RESET_BEFORE = Equations(
+    _forward_before,
+    _backward_before,
+    _gradient_before,
+    in_torch=False,
+    by_gates=ByGates(_forward_before_by_gates, _backward_before_by_gates),
+)

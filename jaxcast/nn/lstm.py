@@ -1,5 +1,6 @@
 """Long short-term memory."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.arguments import checked
-from jaxcast.nn.over_time import Equations, Weights, gradient
+from jaxcast.nn.over_time import ByGates, Equations, GateProduct, Weights, gradient
 from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
 
 
@@ -100,7 +101,11 @@ class LSTM(RecurrentLayer):
 def _forward(weights: Weights, carry: LSTMCarry, product: Array) -> tuple[LSTMCarry, Array, Any]:
     # Two products, and not one of x and h joined: for small layers that is a little faster, for
     # large ones this.
-    i, f, g, o = jnp.split(carry.h @ weights.recurrent + product + weights.bias, 4, -1)
+    return _from_sums(carry, jnp.split(carry.h @ weights.recurrent + product + weights.bias, 4, -1))
+
+
+def _from_sums(carry: LSTMCarry, sums: Sequence[Array]) -> tuple[LSTMCarry, Array, Any]:
+    i, f, g, o = sums
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     c = f * carry.c + i * g
     h = o * jnp.tanh(c)
@@ -109,14 +114,31 @@ def _forward(weights: Weights, carry: LSTMCarry, product: Array) -> tuple[LSTMCa
     return LSTMCarry(h, c), h, (i, f, g, o)
 
 
+def _forward_by_gates(past: GateProduct, _: None, carry: LSTMCarry, products: Any) -> tuple[LSTMCarry, Array, Any]:
+    return _from_sums(carry, [past(carry.h, k) + products[k] for k in range(4)])
+
+
 def _backward(weights: Weights, saved: Any, d_carry: LSTMCarry, d_h: Array) -> tuple[LSTMCarry, Array]:
+    d_c, d_sums = _of_sums(saved, d_carry, d_h)
+    _, (_, f, _, _) = saved
+    d_products = jnp.concatenate(d_sums, -1)
+    return LSTMCarry(d_products @ weights.recurrent.T, d_c * f), d_products
+
+
+def _of_sums(saved: Any, d_carry: LSTMCarry, d_h: Array) -> tuple[Array, list[Array]]:
+    """Returns the cotangents of the memory, and of the sums of the four gates."""
     (_, c), (i, f, g, o) = saved
     tanh_c = jnp.tanh(f * c + i * g)
     d_h = d_h + d_carry.h
     d_c = d_carry.c + d_h * o * (1 - tanh_c**2)
     d_i, d_f, d_g = d_c * g * i * (1 - i), d_c * c * f * (1 - f), d_c * i * (1 - g**2)
-    d_products = jnp.concatenate([d_i, d_f, d_g, d_h * tanh_c * o * (1 - o)], -1)
-    return LSTMCarry(d_products @ weights.recurrent.T, d_c * f), d_products
+    return d_c, [d_i, d_f, d_g, d_h * tanh_c * o * (1 - o)]
+
+
+def _backward_by_gates(back: GateProduct, saved: Any, d_carry: LSTMCarry, d_h: Array) -> tuple[LSTMCarry, Any]:
+    d_c, d_sums = _of_sums(saved, d_carry, d_h)
+    _, (_, f, _, _) = saved
+    return LSTMCarry(sum(back(d_sums[k], k) for k in range(4)), d_c * f), d_sums
 
 
 def _gradient(weights: Weights, xs: Array, saved: Any, d_products: Array) -> tuple[Weights, Array]:
@@ -124,4 +146,4 @@ def _gradient(weights: Weights, xs: Array, saved: Any, d_products: Array) -> tup
     return gradient(weights, xs, h, d_products)
 
 
-_EQUATIONS = Equations(_forward, _backward, _gradient)
+_EQUATIONS = Equations(_forward, _backward, _gradient, by_gates=ByGates(_forward_by_gates, _backward_by_gates))

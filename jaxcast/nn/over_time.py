@@ -22,6 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from jaxcast.backends.dispatch import by_platform
+from jaxcast.nn.kernels import gpu, tpu
+from jaxcast.nn.kernels.steps import Steps
 
 
 class Weights(NamedTuple):
@@ -40,6 +42,23 @@ class Weights(NamedTuple):
     recurrent_bias: Any = None
 
 
+GateProduct = Callable[[Array, int], Any]
+"""(a, k) -> the product of a block with the recurrent weights of gate k, on the way back with their transpose."""
+
+
+class ByGates(NamedTuple):
+    """The equations of a layer for kernels, which have a block (sequences, hidden) for each gate.
+
+    Args:
+        forward: (past, recurrent_bias, carry, products) -> (carry, h, gates), with a list of the
+            products of the inputs, to which the bias is added.
+        backward: (back, saved, d_carry, d_h) -> (d_carry, d_products), a list of all their parts.
+    """
+
+    forward: Callable[..., tuple[Any, Array, Any]]
+    backward: Callable[..., tuple[Any, list[Array]]]
+
+
 class Equations(NamedTuple):
     """The equations of a layer for a batch at one step, and their derivatives.
 
@@ -52,15 +71,16 @@ class Equations(NamedTuple):
             the step to those before it.
         gradient: (weights, xs, saved, d_products) -> (d_weights, d_xs), for all steps, time first.
         in_torch: whether PyTorch has this layer.
+        by_gates: the same for kernels; None for a layer without one.
     """
 
     forward: Callable[..., tuple[Any, Array, Any]]
     backward: Callable[..., tuple[Any, Any]]
     gradient: Callable[..., tuple[Weights, Array]]
     in_torch: bool = True
+    by_gates: ByGates | None = None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def over_time(
     equations: Equations,
     weights: Weights,
@@ -80,15 +100,44 @@ def over_time(
     Returns:
         The carry after the last step, and the outputs of all steps.
     """
-    return _forward(equations, weights, carry, xs, mask, save=False)[0]
+    # Chosen once for both ways: only kernels save the gates on accelerators.
+    return _over_time(equations, _kernels(equations, weights, len(xs)), weights, carry, xs, mask)
+
+
+def _kernels(equations: Equations, weights: Weights, batch: int) -> tuple[str, ...]:
+    """Returns the platforms on which one kernel takes all steps."""
+    if equations.by_gates is None or not batch or weights.recurrent.dtype != jnp.float32:
+        return ()
+    precision = jax.config.values["jax_default_matmul_precision"]
+    rounds = precision in (None, "default", "fastest", "bfloat16", "high", "bfloat16_3x", "tensorfloat32")
+    most = {"cuda": gpu.MOST_UNITS if rounds else gpu.MOST_UNITS_PRECISELY, "tpu": tpu.MOST_UNITS}
+    return tuple(platform for platform, units in most.items() if len(weights.recurrent) <= units)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _over_time(
+    equations: Equations, kernels: tuple[str, ...], weights: Weights, carry: Any, xs: Array, mask: Array | None
+) -> tuple[Any, Array]:
+    return _forward(equations, kernels, weights, carry, xs, mask, save=False)[0]
 
 
 def _forward(
-    equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None, *, save: bool = True
+    equations: Equations,
+    kernels: tuple[str, ...],
+    weights: Weights,
+    carry: Any,
+    xs: Array,
+    mask: Array | None,
+    *,
+    save: bool = True,
 ) -> tuple[Any, Any]:
-    on_cpu = partial(_forward_on_cpu, equations=equations, save=save)
-    on_accelerators = partial(_forward_on_accelerators, equations=equations, save=save)
-    outputs, saved = by_platform(on_cpu, weights, carry, xs, mask, cuda=on_accelerators, tpu=on_accelerators)
+    options: dict[str, Any] = {"equations": equations, "save": save}
+    hoisted = partial(_forward_on_accelerators, **options)
+    special = {
+        platform: partial(_forward_in_kernel, **options, scan=scan) if platform in kernels else hoisted
+        for platform, scan in _SCANS.items()
+    }
+    outputs, saved = by_platform(partial(_forward_on_cpu, **options), weights, carry, xs, mask, **special)
     return outputs, (weights, xs, mask, saved)
 
 
@@ -110,6 +159,9 @@ def _forward_on_cpu(
     return jax.lax.scan(step, (carry, hs), jnp.arange(num_steps))
 
 
+Scan = Callable[..., tuple[list[Array], list[Array]]]
+_SCANS: dict[str, Scan] = {"cuda": gpu.scan_on_gpu, "tpu": tpu.scan_on_tpu}
+"""What takes all steps in one kernel."""
 _STEPS_AT_ONCE = 4
 """Steps in one pass of a loop on accelerators, where a pass has costs of its own."""
 
@@ -137,13 +189,36 @@ def _forward_on_accelerators(
     return outputs, (before, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), gates))
 
 
-def _backward(equations: Equations, residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array, None]:
+def _forward_in_kernel(
+    weights: Weights, carry: Any, xs: Array, mask: Array | None, *, equations: Equations, save: bool, scan: Scan
+) -> tuple[Any, Any]:
+    """Takes all steps in one kernel, which saves the gates too."""
+    carried: Any
+    leaves, carried = jax.tree.flatten(carry)
+
+    def step(past: GateProduct, bias: Any, leaves: Any, products: Any, here: Any) -> tuple[list[Any], list[Any]]:
+        before = carried.unflatten(leaves)
+        after, h, gates = equations.by_gates.forward(past, bias, before, products)
+        after, h = _select_blocks(here, (after, h), (before, jnp.zeros_like(h)))
+        return jax.tree.leaves(after), [h, *jax.tree.leaves((before, gates) if save else None)]
+
+    on_cpu = partial(_forward_on_cpu, equations=equations, save=save)
+    (_, hs), saved = jax.eval_shape(on_cpu, weights, carry, xs, mask)
+    to_save, of_saved = jax.tree.flatten(saved)
+    outputs = [Steps(hs, time_first=False), *[Steps(one, time_first=True) for one in to_save]]
+    inputs = [Steps(xs @ weights.input + weights.bias, time_first=False)]
+    last, (hs, *to_save) = scan(step, weights.recurrent, weights.recurrent_bias, leaves, inputs, mask, outputs)
+    return (carried.unflatten(last), hs), of_saved.unflatten(to_save)
+
+
+def _backward(equations: Equations, kernels: tuple[str, ...], residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array, None]:
     # The default, which has the derivatives, does not need the gates, which only a CPU saves.
     d_carry, d_products, saved = by_platform(
         partial(_backward_on_accelerators, equations=equations),
         residuals,
         cotangents,
         cpu=partial(_backward_on_cpu, equations=equations),
+        **{name: partial(_backward_in_kernel, equations=equations, scan=_SCANS[name]) for name in kernels},
     )
     weights, xs, *_ = residuals
     d_weights, d_xs = equations.gradient(weights, jnp.swapaxes(xs, 0, 1), saved, d_products)
@@ -178,7 +253,30 @@ def _backward_on_accelerators(residuals: Any, cotangents: Any, *, equations: Equ
     return *scanned, saved
 
 
-over_time.defvjp(_forward, _backward)
+def _backward_in_kernel(residuals: Any, cotangents: Any, *, equations: Equations, scan: Scan) -> tuple[Any, Any, Any]:
+    weights, _, mask, saved = residuals
+    d_carry, d_hs = cotangents
+    carried: Any
+    leaves, carried = jax.tree.flatten(d_carry)
+    to_read, of_saved = jax.tree.flatten(saved)
+
+    def step(back: GateProduct, _: None, leaves: Any, at: Any, here: Any) -> tuple[list[Any], list[Any]]:
+        d_h, *to_read = at
+        d_carry = carried.unflatten(leaves)
+        before, d_products = equations.by_gates.backward(back, of_saved.unflatten(to_read), d_carry, d_h)
+        nothing = d_carry, [jnp.zeros_like(one) for one in d_products]
+        before, d_products = _select_blocks(here, (before, d_products), nothing)
+        return jax.tree.leaves(before), d_products
+
+    _, d_products, _ = jax.eval_shape(partial(_backward_on_cpu, equations=equations), residuals, cotangents)
+    parts, of_products = jax.tree.flatten(d_products)
+    inputs = [Steps(d_hs, time_first=False), *[Steps(one, time_first=True) for one in to_read]]
+    outputs = [Steps(one, time_first=True) for one in parts]
+    first, parts = scan(step, weights.recurrent, None, leaves, inputs, mask, outputs, backward=True)
+    return carried.unflatten(first), of_products.unflatten(parts), saved
+
+
+_over_time.defvjp(_forward, _backward)
 
 
 def _time_first(sequences: Any) -> Any:
@@ -199,6 +297,10 @@ def _select(here: Array | None, inside: Any, outside: Any) -> Any:
     if here is None:
         return inside
     return jax.tree.map(lambda a, b: jnp.where(here[:, None], a, b), inside, outside)
+
+
+def _select_blocks(here: Array | None, inside: Any, outside: Any) -> Any:
+    return inside if here is None else jax.tree.map(partial(jnp.where, here), inside, outside)
 
 
 def gradient(weights: Weights, xs: Array, h: Array, d_products: Array) -> tuple[Weights, Array]:
