@@ -8,9 +8,10 @@ a sum.
 
 A CPU and accelerators have programs of their own. On a CPU all products stay in the loop, whose
 steps save their gates for the backward pass. On accelerators, where a launch costs microseconds,
-the products with the inputs are one product before the loop, in memory for all gates of all steps,
-the backward pass computes the gates anew, by one product for all steps, and a pass of the loop
-takes several steps.
+the products with the inputs are one product before the loop, in memory for all gates of all steps.
+There one kernel takes all steps in each direction, if the layer fits it (`kernels`). Else the
+backward pass computes the gates anew, by one product for all steps, and a pass of the loop takes
+several steps.
 """
 
 from collections.abc import Callable
@@ -71,14 +72,14 @@ class Equations(NamedTuple):
             the step to those before it.
         gradient: (weights, xs, saved, d_products) -> (d_weights, d_xs), for all steps, time first.
         in_torch: whether PyTorch has this layer.
-        by_gates: the same for kernels; None for a layer without one.
+        by_gates: the same as `ByGates`, for kernels; None for a layer without one.
     """
 
     forward: Callable[..., tuple[Any, Array, Any]]
     backward: Callable[..., tuple[Any, Any]]
     gradient: Callable[..., tuple[Weights, Array]]
     in_torch: bool = True
-    by_gates: ByGates | None = None
+    by_gates: Any = None
 
 
 def over_time(
@@ -100,12 +101,19 @@ def over_time(
     Returns:
         The carry after the last step, and the outputs of all steps.
     """
-    # Chosen once for both ways: only kernels save the gates on accelerators.
-    return _over_time(equations, _kernels(equations, weights, len(xs)), weights, carry, xs, mask)
+    # Chosen once for both ways: a kernel of the way back reads the gates, which the other program of accelerators does
+    # not save.
+    return _over_time(equations, chosen_kernels(equations, weights, len(xs)), weights, carry, xs, mask)
 
 
-def _kernels(equations: Equations, weights: Weights, batch: int) -> tuple[str, ...]:
-    """Returns the platforms on which one kernel takes all steps."""
+def chosen_kernels(equations: Equations, weights: Weights, batch: int) -> tuple[str, ...]:
+    """Returns the platforms on which one kernel takes all steps.
+
+    Args:
+        equations: of the layer.
+        weights: of the layer.
+        batch: the number of sequences.
+    """
     if equations.by_gates is None or not batch or weights.recurrent.dtype != jnp.float32:
         return ()
     precision = jax.config.values["jax_default_matmul_precision"]
@@ -133,7 +141,7 @@ def _forward(
 ) -> tuple[Any, Any]:
     options: dict[str, Any] = {"equations": equations, "save": save}
     hoisted = partial(_forward_on_accelerators, **options)
-    special = {
+    special: dict[str, Any] = {
         platform: partial(_forward_in_kernel, **options, scan=scan) if platform in kernels else hoisted
         for platform, scan in _SCANS.items()
     }
@@ -211,8 +219,10 @@ def _forward_in_kernel(
     return (carried.unflatten(last), hs), of_saved.unflatten(to_save)
 
 
-def _backward(equations: Equations, kernels: tuple[str, ...], residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array, None]:
-    # The default, which has the derivatives, does not need the gates, which only a CPU saves.
+def _backward(
+    equations: Equations, kernels: tuple[str, ...], residuals: Any, cotangents: Any
+) -> tuple[Weights, Any, Array, None]:
+    # The default, which has the derivatives, does not need the gates, which it cannot be sure of.
     d_carry, d_products, saved = by_platform(
         partial(_backward_on_accelerators, equations=equations),
         residuals,

@@ -83,7 +83,9 @@ def scan_on_gpu(
         def one_step(n: Any, carried: list[Any]) -> list[Any]:
             time = num_steps - 1 - n if backward else n
             indices = {True: (time, rows), False: (rows, time)}
-            at = [one for ref, of in zip(refs, inputs, strict=True) for one in parts(ref, inside, *indices[of.time_first])]
+            at = [
+                one for ref, of in zip(refs, inputs, strict=True) for one in parts(ref, inside, *indices[of.time_first])
+            ]
             here = None if exists is None else triton.load(exists.at[rows, time], mask=rows < batch, other=False)
             carried, results = step(product, bias_block, carried, at, here)
             left = iter(results)

@@ -20,5 +20,10 @@ class Steps(NamedTuple):
 
 
 def varying_like(a: Array, shape: tuple[int, ...]) -> Any:
-    """Returns what stands for an array of another shape that varies over the same devices under `jax.shard_map`."""
+    """Returns what stands for an array of another shape; under `jax.shard_map` it varies over the same devices.
+
+    Args:
+        a: the array.
+        shape: the other one.
+    """
     return jax.eval_shape(lambda a: jnp.zeros_like(a, shape=shape), a)

@@ -30,9 +30,23 @@ def scan_on_tpu(
     backward: bool = False,
     interpret: bool = False,
 ) -> tuple[list[Array], list[Array]]:
-    """Takes all steps of a recurrent layer in one kernel, as `scan_on_gpu` does.
+    """Takes all steps of a recurrent layer in one kernel.
 
     The grid of a TPU runs in order: the carry stays in vector memory from one chunk of steps to the next.
+
+    Args:
+        step: as for `scan_on_gpu`, like all of these.
+        recurrent: weights (hidden, gates * hidden).
+        recurrent_bias: (hidden,), or None.
+        carry: before the first step, (batch, hidden) each.
+        inputs: of all steps.
+        exists: (batch, time), which steps exist; or None.
+        outputs: what they are like.
+        backward: whether to go from the last step to the first.
+        interpret: whether to run the kernel on a CPU, for a test.
+
+    Returns:
+        The carry after the last step, and the outputs.
     """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import tpu as pltpu
