@@ -202,6 +202,7 @@ def _forward_in_kernel(
 ) -> tuple[Any, Any]:
     """Takes all steps in one kernel, which saves the gates too."""
     carried: Any
+    of_saved: Any
     leaves, carried = jax.tree.flatten(carry)
 
     def step(past: GateProduct, bias: Any, leaves: Any, products: Any, here: Any) -> tuple[list[Any], list[Any]]:
@@ -267,6 +268,8 @@ def _backward_in_kernel(residuals: Any, cotangents: Any, *, equations: Equations
     weights, _, mask, saved = residuals
     d_carry, d_hs = cotangents
     carried: Any
+    of_saved: Any
+    of_products: Any
     leaves, carried = jax.tree.flatten(d_carry)
     to_read, of_saved = jax.tree.flatten(saved)
 
