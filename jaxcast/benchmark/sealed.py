@@ -12,6 +12,7 @@ from jaxcast.io.archives import check_is_file
 from jaxcast.io.reading import checksum_of, read_arrays
 
 FIX = "export the case again"
+"""Advice where a file cannot be used."""
 FILE, DATA = "truth.npz", "data.npz"
 """Names in the folder of an export: the truths, and what a tool may see."""
 

@@ -45,6 +45,7 @@ from jaxcast.training.options import TrainingOptions
 from jaxcast.training.run import check_training_memory
 
 FILLS = "--pool auto fills gaps"
+"""Advice where a pool cannot learn from a trajectory with gaps."""
 
 
 class Prepared(NamedTuple):
