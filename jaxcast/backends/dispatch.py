@@ -215,7 +215,7 @@ def _lowered(ctx: Any, *args: Any, programs: _Programs, platform: str | None) ->
     special = [program for name, program in programs.special if name == platform]
     if special and platform == "cpu":
         return mlir.lower_fun(special[0], multiple_results=True)(ctx, *args)
-    if special and os.environ.get("JAXCAST_ACCELERATED") != "0" and not _is_partitioned(ctx):
+    if special and _is_accelerated() and not _is_partitioned(ctx):
         try:
             return mlir.lower_fun(special[0], multiple_results=True)(ctx, *args)
         except NotImplementedError:
@@ -229,6 +229,11 @@ def _lowered(ctx: Any, *args: Any, programs: _Programs, platform: str | None) ->
     return mlir.lower_fun(programs.default, multiple_results=True)(ctx, *args)
 
 
+def _is_accelerated() -> bool:
+    """Tells whether the environment lets GPUs and TPUs run other programs than the plain ones."""
+    return os.environ.get("JAXCAST_ACCELERATED") != "0"
+
+
 def _is_partitioned(ctx: Any) -> bool:
     """Tells whether XLA splits the program over devices, which it cannot do with a kernel."""
     context = ctx.module_context.axis_context
@@ -237,6 +242,28 @@ def _is_partitioned(ctx: Any) -> bool:
 
 for _platform in ("cpu", "cuda", "tpu", None):
     mlir.register_lowering(_by_platform_p, partial(_lowered, platform=_platform), platform=_platform)
+
+
+def differentiable_by_platform(
+    default: Callable[..., Result], *args: Any, **special: Callable[..., Result]
+) -> Result:
+    """Computes default(*args), on some platforms by another program, which has derivatives of its own.
+
+    All programs are traced, whatever the platform, and what one keeps for a backward pass is zeros
+    in the others, which XLA drops where both passes are in one program.
+
+    Args:
+        default: of trees of arrays.
+        args: its arguments.
+        special: programs for platforms, with the same results.
+
+    Returns:
+        The result.
+    """
+    if not _is_accelerated():
+        return default(*args)
+    result: Result = jax.lax.platform_dependent(*args, default=default, **special)
+    return result
 
 
 def compile_apart(function: Callable[..., Result], *args: Any) -> Result:

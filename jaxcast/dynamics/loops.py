@@ -24,9 +24,25 @@ from jaxcast.errors import InputError
 _MOST_UNROLLED = 2000
 """Operations; compiling that many takes a second, and more take disproportionately longer."""
 
+_MOST_IN_BLOCK = 1000
+"""Operations; a GPU's compiler takes ten seconds for the derivative of so many, and a minute for twice as many."""
+_BLOCKS_AT_ONCE = 2
+"""Blocks in one pass of a loop, which launches kernels of its own."""
+
 
 def _counter(first: Any, h: Any) -> Any:
     return jnp.asarray(first, jnp.int32 if isinstance(h, Instant) else h.dtype)
+
+
+def _counted(steps: Stepper, t0: Any, h: Any, first: Array, finish: Finish) -> Callable[..., Any]:
+    """Returns a step of a scan, which carries the number of steps before it and what the method carries."""
+
+    # The counter has 32 bits: the widest number in a loop sets the lanes of XLA's vectors on CPU.
+    def step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], None]:
+        k, carried = carry
+        return (k + 1, steps.step_after(t0, first + k.astype(first.dtype), carried, h, finish)), None
+
+    return step
 
 
 def advance(
@@ -53,13 +69,7 @@ def advance(
     Returns:
         What is carried after the last step.
     """
-    first = _counter(first, h)
-
-    # The counter has 32 bits: the widest number in a loop sets the lanes of XLA's vectors on CPU.
-    def step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], None]:
-        k, carried = carry
-        return (k + 1, steps.step_after(t0, first + k.astype(first.dtype), carried, h, finish)), None
-
+    step = _counted(steps, t0, h, _counter(first, h), finish)
     return jax.lax.scan(step, (jnp.int32(0), carried), None, length=num_steps)[0][1]
 
 
@@ -68,6 +78,42 @@ advance_together = partial(advance, finish=one_loop)
 
 See `one_loop` for its limit.
 """
+
+
+def advance_in_blocks(steps: Stepper, t0: Any, carried: Any, h: Any, first: Any, num_steps: int) -> Any:
+    """Takes steps in unrolled blocks, of which a derivative keeps nothing but what is carried into them.
+
+    On a GPU a block is then one kernel, and one or a few on the way back. A loop that keeps what each step computes
+    launches a kernel for each number that it keeps.
+
+    Args:
+        steps: the system, prepared for a method.
+        t0: a number or an `Instant`.
+        carried: what the method carries, before the first step.
+        h: the step, of the kind of t0.
+        first: the number of the first step.
+        num_steps: how many to take.
+
+    Returns:
+        What is carried after the last step.
+    """
+    first = _counter(first, h)
+    most = _MOST_IN_BLOCK // num_operations(steps.step_after, t0, first, carried, h)
+    if min(most, num_steps) < 2:
+        return advance(steps, t0, carried, h, first, num_steps)
+    at_once = -(-num_steps // -(-num_steps // most))  # blocks of about the same length
+    step = _counted(steps, t0, h, first, as_it_is)
+
+    @partial(jax.checkpoint, static_argnums=1)
+    def block(carry: Any, length: int) -> Any:
+        return jax.lax.scan(step, carry, None, length=length, unroll=length)[0]
+
+    num_blocks, rest = divmod(num_steps, at_once)
+    carry = (jnp.int32(0), carried)
+    carry, _ = jax.lax.scan(
+        lambda carry, _: (block(carry, at_once), None), carry, None, length=num_blocks, unroll=_BLOCKS_AT_ONCE
+    )
+    return (block(carry, rest) if rest else carry)[1]
 
 
 def advance_unrolled(steps: Stepper, t0: Any, carried: Any, h: Any, first: Any, num_steps: int) -> Any:

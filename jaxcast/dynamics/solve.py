@@ -3,7 +3,7 @@
 `solve` is written for one state. Under `jax.vmap` it does not become the same program with longer
 arrays, which would stream them through memory at every step: it runs tile by tile on a CPU
 (`tiles`), and in one kernel on a GPU or TPU (`kernels`). Its derivatives are those of
-`solve_reference`, the plain program, which is also its test.
+`solve_reference`, the plain program, which is also its test, or on a GPU those of blocks of steps.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxcast.backends.cpu import MOST_WORK, has_kernels
-from jaxcast.backends.dispatch import batched_in_front, by_platform
+from jaxcast.backends.dispatch import batched_in_front, by_platform, differentiable_by_platform
 from jaxcast.dynamics.kernels.gpu import solve_on_gpu
 from jaxcast.dynamics.kernels.tpu import solve_on_tpu
-from jaxcast.dynamics.loops import advance, advance_unrolled, as_state, components_of
-from jaxcast.dynamics.noise import AnySystem
+from jaxcast.dynamics.loops import advance, advance_in_blocks, advance_unrolled, as_state, components_of
+from jaxcast.dynamics.noise import AnySystem, NoisySystem
 from jaxcast.dynamics.plan import SolvePlan, first_of, has_axis, in_dtype, model_axes, num_models, run_plan
 from jaxcast.dynamics.tiles import kernels_for, solve_tiles, work_of
 
@@ -46,8 +46,13 @@ def solve(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Arr
 
 @solve.defjvp
 def _solve_jvp(plan: SolvePlan, primals: Any, tangents: Any) -> Any:
+    plain = partial(solve_reference, plan)
+    system, u0, *_ = primals
+    # Steps of arrays are not one kernel, and random numbers are long to compute again.
+    is_fused = not isinstance(system, NoisySystem) and isinstance(jax.eval_shape(components_of, system, u0), tuple)
+    in_blocks = partial(differentiable_by_platform, plain, cuda=partial(_solve_in_blocks, plan))
     # jax.vmap expects these batched in front, as `solve` is; solve_reference batches elsewhere.
-    return jax.tree.map(batched_in_front, jax.jvp(partial(solve_reference, plan), primals, tangents))
+    return jax.tree.map(batched_in_front, jax.jvp(in_blocks if is_fused else plain, primals, tangents))
 
 
 def solve_reference(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
@@ -65,6 +70,12 @@ def solve_reference(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: A
     """
     system = in_dtype(system, u0.dtype)
     return run_plan(plan, system, t0, components_of(system, u0), h, emit=as_state)
+
+
+def _solve_in_blocks(plan: SolvePlan, system: AnySystem, u0: Array, t0: Any, h: Any) -> Array:
+    """Does the same; its derivatives take several steps in a kernel."""
+    system = in_dtype(system, u0.dtype)
+    return run_plan(plan, system, t0, components_of(system, u0), h, emit=as_state, advance=advance_in_blocks)
 
 
 @cache
