@@ -244,9 +244,7 @@ for _platform in ("cpu", "cuda", "tpu", None):
     mlir.register_lowering(_by_platform_p, partial(_lowered, platform=_platform), platform=_platform)
 
 
-def differentiable_by_platform(
-    default: Callable[..., Result], *args: Any, **special: Callable[..., Result]
-) -> Result:
+def differentiable_by_platform(default: Callable[..., Result], *args: Any, **special: Callable[..., Result]) -> Result:
     """Computes default(*args), on some platforms by another program, which has derivatives of its own.
 
     All programs are traced, whatever the platform, and what one keeps for a backward pass is zeros

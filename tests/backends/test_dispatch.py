@@ -8,7 +8,7 @@ from jax import export
 
 import jaxcast
 from jaxcast.backends import dispatch
-from jaxcast.backends.dispatch import by_platform, compile_apart, map_chunks
+from jaxcast.backends.dispatch import by_platform, compile_apart, differentiable_by_platform, map_chunks
 
 
 def chosen(x, y=0.0):
@@ -135,6 +135,17 @@ def test_kernels_can_be_turned_off(monkeypatch):
     monkeypatch.setenv("JAXCAST_ACCELERATED", "0")
     assert "add" in lowered(lambda x: chosen(x), "tpu", 1.0)
     assert "sine" in lowered(lambda x: chosen(x), "cpu", 1.0)
+
+
+def test_a_program_of_a_platform_may_have_its_own_derivatives(monkeypatch):
+    def gradient(x):
+        return jax.grad(lambda x: differentiable_by_platform(jnp.sin, x, cuda=jnp.cos))(x)
+
+    assert float(gradient(2.0)) == float(jnp.cos(2.0))
+    assert "negate" in lowered(gradient, "cuda", 2.0)
+    assert "negate" not in lowered(gradient, "tpu", 2.0)
+    monkeypatch.setenv("JAXCAST_ACCELERATED", "0")
+    assert "negate" not in lowered(lambda x: gradient(x), "cuda", 2.0)
 
 
 def test_side_effects_stay():
