@@ -9,7 +9,8 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 import jax
@@ -248,7 +249,8 @@ def differentiable_by_platform(default: Callable[..., Result], *args: Any, **spe
     """Computes default(*args), on some platforms by another program, which has derivatives of its own.
 
     All programs are traced, whatever the platform, and what one keeps for a backward pass is zeros
-    in the others, which XLA drops where both passes are in one program.
+    in the others, which XLA drops where both passes are in one program. Where JAX has no plug-in
+    for a platform, its program is left out, to save the tracing.
 
     Args:
         default: of trees of arrays.
@@ -258,10 +260,21 @@ def differentiable_by_platform(default: Callable[..., Result], *args: Any, **spe
     Returns:
         The result.
     """
-    if not _is_accelerated():
+    special = {name: program for name, program in special.items() if has_plugin(name)}
+    if not special or not _is_accelerated():
         return default(*args)
     result: Result = jax.lax.platform_dependent(*args, default=default, **special)
     return result
+
+
+@cache
+def has_plugin(platform: str) -> bool:
+    """Tells whether a plug-in of JAX for a platform is installed.
+
+    Args:
+        platform: such as "cuda".
+    """
+    return any(platform in point.name for point in entry_points(group="jax_plugins"))
 
 
 def compile_apart(function: Callable[..., Result], *args: Any) -> Result:

@@ -81,7 +81,7 @@ def test_the_widest_vectors_are_for_arguments_on_a_cpu(monkeypatch):
     monkeypatch.setattr(dispatch.jax, "jit", lambda f, compiler_options=None: options.append(compiler_options) or f)
     run = dispatch.wide_jit(lambda x: x)
     assert options == [None, {"xla_cpu_prefer_vector_width": 512}]
-    monkeypatch.undo()
+    monkeypatch.setattr(dispatch, "has_plugin", lambda platform: True)
     assert run(jnp.ones(2)).shape == (2,)
     assert dispatch._platforms_of((jnp.ones(2), 3.0)) == {"cpu"}
     assert dispatch._platforms_of((3.0, "x")) == set()
@@ -141,9 +141,13 @@ def test_a_program_of_a_platform_may_have_its_own_derivatives(monkeypatch):
     def gradient(x):
         return jax.grad(lambda x: differentiable_by_platform(jnp.sin, x, cuda=jnp.cos))(x)
 
+    monkeypatch.setattr(dispatch, "has_plugin", lambda platform: platform == "cuda")
     assert float(gradient(2.0)) == float(jnp.cos(2.0))
     assert "negate" in lowered(gradient, "cuda", 2.0)
     assert "negate" not in lowered(gradient, "tpu", 2.0)
+    monkeypatch.setattr(dispatch, "has_plugin", lambda platform: False)
+    assert "negate" not in lowered(lambda x: gradient(x), "cuda", 2.0)
+    monkeypatch.setattr(dispatch, "has_plugin", lambda platform: True)
     monkeypatch.setenv("JAXCAST_ACCELERATED", "0")
     assert "negate" not in lowered(lambda x: gradient(x), "cuda", 2.0)
 
