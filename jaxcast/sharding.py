@@ -39,8 +39,8 @@ def split_cpu(num_devices: int) -> None:
     Call it before anything is computed. It sets `jax_num_cpu_devices` and, where there are several
     devices, gives XLA one thread more than would be its own choice: in jaxlib before 0.11.2 a
     batched decomposition (QR, Cholesky, LU, eigenvalues) waits for XLA's threads, and if every
-    thread waits for one of another device, the process hangs. A number of threads in the
-    environment variable PJRT_NPROC is left as it is.
+    thread waits for one of another device, the process hangs. A greater number of threads in the
+    environment variable PJRT_NPROC stays.
 
     Args:
         num_devices: how many.
@@ -57,11 +57,14 @@ def split_cpu(num_devices: int) -> None:
         raise InputError(f"num_devices must be at least 1, got {num_devices}")
     jax.config.update("jax_num_cpu_devices", num_devices)
     if num_devices > 1:
-        os.environ.setdefault("PJRT_NPROC", str(max(num_devices, num_cores()) + 1))
+        own = num_cores() if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        wanted = os.environ.get("PJRT_NPROC", "")
+        threads = max(num_devices + 1, own + 1, int(wanted) if wanted.isdecimal() else 0)
+        os.environ["PJRT_NPROC"] = str(threads)
 
 
 def num_cores() -> int:
-    """Returns the number of cores that this process may use."""
+    """Returns the number of cores that this process may use; 1 where the system does not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 

@@ -113,7 +113,7 @@ def test_what_public_names_compute_compiles_for_accelerators_or_is_left_to_the_h
     rows = json.loads((ROOT / "benchmarks/results/entry_points.json").read_text())["rows"]
     for row in rows:
         for said in (row["h100"], row["v5e"]):
-            assert said in ("whole", "programs") or said.startswith("host: "), row
+            assert said in ("whole", "programs") or said.startswith(("host: ", "not tried: ")), row
     whole = {row["name"] for row in rows if row["h100"] == row["v5e"] == "whole"}
     assert whole >= {"simulate", "simulate_ensemble", "final_states", "flow_map", "forecast", "roll"}
 

@@ -13,7 +13,7 @@ from jaxcast.assimilation.members import (
     checked_ensemble,
     checked_model,
     checked_parameters,
-    lost_replaced,
+    replace_lost,
 )
 from jaxcast.assimilation.observation import WholeState, as_operator
 from jaxcast.assimilation.smoothing import Estimate, Smoothable, as_members, of_members
@@ -123,7 +123,9 @@ class EnsembleCell(ObservingCell, FrozenPytree):
         check_operator(self.operator, self.observation_noise, states[0], value)
         return states, self.member_model.draw(self.key, self.num_members, value.dtype)
 
-    def going_on(self, members: Float[Array, "member number"], key: Key[Array, ""]) -> Float[Array, "member number"]:
+    def recover_lost(
+        self, members: Float[Array, "member number"], key: Key[Array, ""]
+    ) -> Float[Array, "member number"]:
         """Returns an ensemble after a step of the model, which may have led members out of its range.
 
         Such members become the mean of the others. Where there is no other, the filter has
@@ -136,7 +138,7 @@ class EnsembleCell(ObservingCell, FrozenPytree):
         Returns:
             The members; NaN where all are lost and there is no initial ensemble.
         """
-        members = lost_replaced(members)
+        members = replace_lost(members)
         if self.initial_ensemble is None:
             return members
         drawn = self.member_model.draw(key, self.num_members, members.dtype)

@@ -90,7 +90,7 @@ class EnsembleFilter(EnsembleCell):
         _, key, noise_key = self._keys(carry)
         later = self.member_model.disturbed_step(members, x.exogenous, jnp.any(x.known), noise_key)
         if shares is None:
-            later = self.going_on(later, key)
+            later = self.recover_lost(later, key)
         forecast, info["spread"] = moments(later[:, :dim], shares)
         info |= self.member_model.report(later, shares)
         carry = EnsembleCarry(later[:, :dim], later[:, dim:], analysed.log_weights, carry.num_seen + 1, carry.key)

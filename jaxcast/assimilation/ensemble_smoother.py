@@ -159,12 +159,12 @@ class IterativeEnsembleSmoother(EnsembleCell, SmoothableEnsemble, name="iterativ
             is_first = carry.num_seen == 0
             members, seen = jnp.where(is_first, around, members), seen | is_first
         # Without an observation nothing corrects the noise of the steps of the window.
-        now = jnp.where(seen, jax.vmap(until_now)(members), carry.ahead)
+        now = self.recover_lost(jnp.where(seen, jax.vmap(until_now)(members), carry.ahead), keys[1])
         in_history = jnp.any(x.known)
-        later = self.going_on(self.member_model.disturbed_step(now, x.exogenous, in_history, keys[2]), keys[1])
+        later = self.recover_lost(self.member_model.disturbed_step(now, x.exogenous, in_history, keys[2]), keys[1])
         info, forecast = self._report(members[:, :dim], now[:, :dim], later, dim)
         oldest = jax.tree.map(lambda a: a[0], carry.exogenous)
-        moved = self.going_on(self.member_model.disturbed_step(members, oldest, in_history, keys[2]), keys[1])
+        moved = self.recover_lost(self.member_model.disturbed_step(members, oldest, in_history, keys[2]), keys[1])
         moved = jnp.where(carry.num_seen >= self.lag, moved, members)
         carry = SmootherCarry(moved, later, push(carry.exogenous, x.exogenous), carry.num_seen + 1, carry.key)
         return carry, Output(forecast, info), members

@@ -200,7 +200,7 @@ def without_lost(
     return jnp.where(is_finite[:, None], members, 0), shares / shares.sum()
 
 
-def lost_replaced(members: Float[Array, "member number"]) -> Float[Array, "member number"]:
+def replace_lost(members: Float[Array, "member number"]) -> Float[Array, "member number"]:
     """Returns an ensemble in which members that are not finite are the mean of the others.
 
     A step of the model may lead out of its range; the other members go on.

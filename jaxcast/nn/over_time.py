@@ -103,22 +103,26 @@ def over_time(
     """
     # Chosen once for both ways: a kernel of the way back reads the gates, which the other program of accelerators does
     # not save.
-    return _over_time(equations, chosen_kernels(equations, weights, len(xs)), weights, carry, xs, mask)
+    return _over_time(equations, chosen_kernels(equations, weights, xs.size), weights, carry, xs, mask)
 
 
-def chosen_kernels(equations: Equations, weights: Weights, batch: int) -> tuple[str, ...]:
+def chosen_kernels(equations: Equations, weights: Weights, num_numbers: int) -> tuple[str, ...]:
     """Returns the platforms on which one kernel takes all steps.
 
     Args:
         equations: of the layer.
         weights: of the layer.
-        batch: the number of sequences.
+        num_numbers: size of the inputs; without any there is nothing to do.
     """
-    if equations.by_gates is None or not batch or weights.recurrent.dtype != jnp.float32:
+    if equations.by_gates is None or not num_numbers or weights.recurrent.dtype != jnp.float32:
         return ()
     precision = jax.config.values["jax_default_matmul_precision"]
-    rounds = precision in (None, "default", "fastest", "bfloat16", "high", "bfloat16_3x", "tensorfloat32")
-    most = {"cuda": gpu.MOST_UNITS if rounds else gpu.MOST_UNITS_PRECISELY, "tpu": tpu.MOST_UNITS}
+    between = precision in ("high", "bfloat16_3x", "tensorfloat32")  # what a TPU's kernels do not have
+    rounds = between or precision in (None, "default", "fastest", "bfloat16")
+    most = {
+        "cuda": gpu.MOST_UNITS if rounds else gpu.MOST_UNITS_PRECISELY,
+        "tpu": 0 if between else tpu.MOST_UNITS,
+    }
     return tuple(platform for platform, units in most.items() if len(weights.recurrent) <= units)
 
 

@@ -19,7 +19,7 @@ from jaxcast.windows import late_windows
 
 LEAST_LATE = 12
 """Samples of the last part: fewer make windows of so few leads that they tell nothing."""
-LACKING = "it needs candidates"
+NEEDS_CANDIDATES = "it needs candidates"
 NO_ERROR = 1e-4
 """Below this error a method whose forecasts stay valid ends the comparison."""
 
@@ -96,7 +96,7 @@ class Comparison:
         if (other := self.always_valid()) is not None:
             self.leave_out(name, f"{other} has next to no error to the end of every window")
         elif self.lacks_candidates(name):
-            self.leave_out(name, LACKING)
+            self.leave_out(name, NEEDS_CANDIDATES)
         elif self.max_methods is not None and self.num_tried >= self.max_methods:
             are = "method was" if self.max_methods == 1 else "methods were"
             self.leave_out(name, f"{self.max_methods} {are} tried, no more are allowed")
@@ -175,7 +175,7 @@ class Comparison:
             InputError: for a method that cannot be fitted to such data with any of its settings.
         """
         if self.lacks_candidates(name):
-            raise InputError(LACKING)
+            raise InputError(NEEDS_CANDIDATES)
         began = time.perf_counter()
         refused = InputError("it has no setting for such data")
         best: tuple[dict[str, Any], Times] | None = None

@@ -113,7 +113,7 @@ def fit_filter(
         InputError: where the candidates do not differ in one parameter alone, a state has too many
             components for the members, a component is constant, or noise cannot be estimated.
     """
-    name, values = family_of(forecast_map, trajectory.states.shape[1])
+    name, values = find_family(forecast_map, trajectory.states.shape[1])
     systems, dt = unstack_systems(forecast_map.system), float(forecast_map.dt)
     h = dt / forecast_map.num_substeps
     constant = np.flatnonzero(np.asarray(jnp.nanmax(trajectory.states, 0) == jnp.nanmin(trajectory.states, 0)))
@@ -139,7 +139,7 @@ def fit_filter(
     )
 
 
-def family_of(forecast_map: Any, dim: int) -> tuple[str, Any]:
+def find_family(forecast_map: Any, dim: int) -> tuple[str, Any]:
     """Finds the parameter in which candidates differ, of which a filter takes their family as its model.
 
     Args:
@@ -196,7 +196,7 @@ def check_fillable(states: Any, forecast_map: Any, components: Sequence[str] | N
     """
     if never := never_known(states, components):
         try:
-            family_of(forecast_map, np.shape(states)[1])
+            find_family(forecast_map, np.shape(states)[1])
         except InputError as error:
             raise InputError(f"{never}, and no filter can fill that: {error}") from None
 

@@ -16,7 +16,7 @@ from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.progress import phase
 from jaxcast.rollout import Cell, open_loop
-from jaxcast.selection.filters import family_of, fit_filter, never_known
+from jaxcast.selection.filters import find_family, fit_filter, never_known
 from jaxcast.selection.methods import METHODS, PoolData
 
 GAPS = "gaps"
@@ -94,7 +94,7 @@ class Record:
     def _filter(self) -> tuple[EnsembleKalmanFilter | None, str]:
         """The filter, and why there is none."""
         try:
-            family_of(self.data.forecast_map, self.data.dim)
+            find_family(self.data.forecast_map, self.data.dim)
         except InputError as error:
             return None, str(error)
         cells: list[EnsembleKalmanFilter] = []
