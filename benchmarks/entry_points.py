@@ -31,8 +31,9 @@ Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 _NO_ARRAYS = "it makes no arrays of jax"
-_BY_VALUE = "it looks at values, or works in NumPy"
-_OF_THE_HOST = (_NO_ARRAYS, _BY_VALUE)
+_BY_VALUE = "it looks at values, works in NumPy or with files"
+_CALLS_BACK = "it calls Python from a program, which compiles for a GPU only where there is one"
+_OF_THE_HOST = (_NO_ARRAYS, _BY_VALUE, _CALLS_BACK)
 NOT_TRIED = "not tried"
 
 
@@ -262,14 +263,19 @@ def error_of(call: Call, target: Target) -> str:
             raise _NothingToCompileError
         return made
 
+    arrays = [leaf for leaf in leaves if is_array(leaf)]
     try:
-        target.compile(of_arrays, [leaf for leaf in leaves if is_array(leaf)])
+        jax.eval_shape(of_arrays, arrays)
     except _NothingToCompileError:
         return _NO_ARRAYS
+    except Exception:  # it ran with values, and cannot be traced
+        return _BY_VALUE
+    try:
+        target.compile(of_arrays, arrays)
     except Exception as error:  # whatever a compiler says
-        by_value = jax.errors.JAXTypeError, jax.errors.JAXIndexError
-        is_of_host = isinstance(error, by_value) or "on what JAX traces" in str(error)
-        return _BY_VALUE if is_of_host else f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+        if "no platforms that are instances of gpu are present" in str(error):
+            return _CALLS_BACK
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
     return ""
 
 

@@ -79,7 +79,7 @@ def accelerator_line(row: dict[str, Any]) -> str:
 
 def loops_note(row: dict[str, Any]) -> str:
     """Returns what makes the bound of a row too good: loops that are counted as one pass."""
-    number = row.get("unknown_loops", 0)
+    number = row["unknown_loops"]
     return f" (loops of unknown length: {number})" if number else ""
 
 

@@ -46,7 +46,7 @@ def call_of(function):
         ([doubled], [], "whole"),
         ([doubled, named], [], "whole"),  # of a class whose other method makes a text
         ([by_value], [doubled], "programs"),
-        ([by_value], [], "host: it looks at values, or works in NumPy"),
+        ([by_value], [], "host: it looks at values, works in NumPy or with files"),
         ([named], [], "host: it makes no arrays of jax"),
         ([], [], "not tried: the example does not call it"),
         ([jnp.sort], [], "NotImplementedError: no sort"),
