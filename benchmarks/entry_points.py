@@ -220,8 +220,11 @@ def verdict(whole: list[Call], programs: list[Call], target: Target) -> str:
     failed = [error for error in said if error and error not in _OF_THE_HOST]
     if failed or "" in said:
         return "; ".join(failed) or "whole"
-    if programs:
-        return "; ".join(filter(None, (error_of(call, target) for call in programs))) or "programs"
+    of_programs = [error_of(call, target) for call in programs]
+    failed = [error for error in of_programs if error and error not in _OF_THE_HOST]
+    if failed or "" in of_programs:
+        return "; ".join(failed) or "programs"
+    said += of_programs
     return f"host: {said[0]}" if said else f"{NOT_TRIED}: the example does not call it"
 
 
