@@ -49,6 +49,7 @@ def split_cpu(num_devices: int) -> None:
         InputError: for less than one device.
 
     Example:
+        >>> import jax, jaxcast
         >>> jaxcast.sharding.split_cpu(2)  # doctest: +SKIP
         >>> jax.devices()  # doctest: +SKIP
         [CpuDevice(id=0), CpuDevice(id=1)]

@@ -101,8 +101,8 @@ def over_time(
     Returns:
         The carry after the last step, and the outputs of all steps.
     """
-    # Chosen once for both ways: a kernel of the way back reads the gates, which the other program of accelerators does
-    # not save.
+    # Chosen once for both ways: a kernel of the way back reads the gates, which the other program
+    # of accelerators does not save.
     return _over_time(equations, chosen_kernels(equations, weights, xs.size), weights, carry, xs, mask)
 
 
