@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table as RichTable
 
 import jaxcast
-from experiments.causal.city_data import CHANNELS, City
+from experiments.causal.city_data import CHANNELS, NUM_STEPS, City
 from experiments.causal.city_plain import LEVELS, Quantiles
 
 MIDDLE = LEVELS.index(0.5)
@@ -55,7 +55,7 @@ def make_row(method: str, city: City, seeds: Sequence[Quantiles]) -> dict[str, A
         if special.any():
             found |= {f"special_{name}": value for name, value in scores(quantiles[special], truth[special]).items()}
         each.append(found)
-    row: dict[str, Any] = {"data": "jonas_nyc", "method": method, "num_seeds": len(seeds)}
+    row: dict[str, Any] = {"data": city.name, "method": method, "num_seeds": len(seeds)}
     row |= {name: float(np.median([one[name] for one in each])) for name in each[0]}
     return row | {f"{name}_per_seed": [one[name] for one in each] for name in ("rmse", "mae", "risk_50", "risk_90")}
 
@@ -66,7 +66,7 @@ def table(rows: list[dict[str, Any]]) -> RichTable:
     Args:
         rows: of results.json.
     """
-    result = RichTable(title="trips in New York, 8 half hours ahead", box=box.SIMPLE, caption="medians over seeds")
+    result = RichTable(title=f"trips, {NUM_STEPS} steps ahead", box=box.SIMPLE, caption="medians over seeds")
     for name in ("method", "seeds", *COLUMNS):
         result.add_column(
             name.replace("special", "blizzard").replace("_", " "), justify="left" if name == "method" else "right"

@@ -11,8 +11,10 @@ from experiments.frame import Settings, check_settings, open_folder, start, with
 from experiments.probabilistic import pictures, scores
 from experiments.probabilistic.data import NUM_ORIGINS, Task, made_task, read_task
 from experiments.probabilistic.methods import METHODS, NETWORKS, seeds_of
+from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.progress import note
 from jaxcast.pytrees import fingerprint
 
 PAGE = "experiments/probabilistic/README.md"
@@ -29,7 +31,7 @@ class Config(Settings):
     pedestrians_melbourne and etth. By default m4_hourly in the folder that JAXCAST_DATA names, or in
     shared/data beside the checkout."""
     season: int | None = None
-    """Steps of a season, 1 for none; by default a day and a week of hours."""
+    """Steps of a season, 0 or 1 for none; by default a day and a week of hours."""
     horizon: int | None = None
     """Steps ahead; by default all of `test`."""
     methods: tuple[str, ...] = PLAIN
@@ -95,11 +97,42 @@ class Run:
         return quantiles
 
 
+def compare(run: Run, console: Any) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, str]]:
+    """Scores all methods; one that cannot forecast the data is left out.
+
+    Args:
+        run: with the methods.
+        console: to print on.
+
+    Returns:
+        The rows, the quantiles of each method's first seed, and the reasons of methods left out.
+
+    Raises:
+        InputError: if none is left.
+    """
+    task, rows, first, left_out = run.task, [], {}, {}
+    for name in (name for name in METHODS if name in run.config.methods):  # plain ones first
+        try:
+            each = [run.found(name, seed) for seed in seeds_of(name, run.config)]
+        except InputError as error:  # such as series too short for a network, which others can forecast
+            left_out[name] = str(error)
+            run.config = dataclasses.replace(run.config, methods=tuple({*run.config.methods} - {name}))
+            note(f"{scores.label_of(name)} is left out: {error}")
+            continue
+        first[name] = each[0]
+        rows.append(scores.make_row(name, task, [scores.scored(task, quantiles) for quantiles in each]))
+        wql, nd = (scores.text_of(rows[-1][score]) for score in ("wql", "nd"))
+        console.print(f"{scores.label_of(name)}: wQL {wql}, ND {nd}", highlight=False)
+    if not rows:
+        raise InputError("no method can forecast these data: " + "; ".join(left_out.values()))
+    return rows, first, left_out
+
+
 def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
-    check_settings(config)
+    check_settings(config, may_be_zero=("season",))
     check_names("method", config.methods, METHODS)
     config = with_data(config, "m4_hourly", PAGE)
     task = made_task(config.seed) if config.data is None else read_task(config.data, config.season, config.horizon)
@@ -113,14 +146,10 @@ def main(config: Config) -> None:
         leave_out=("out", "overwrite", "data", "methods", "num_seeds", "num_direct_seeds"),
     )
     run = Run(folder, task, config)
-    rows, first = [], {}
-    for name in (name for name in METHODS if name in config.methods):  # plain ones first
-        each = [run.found(name, seed) for seed in seeds_of(name, config)]
-        first[name] = each[0]
-        rows.append(scores.make_row(name, task, [scores.scored(task, quantiles) for quantiles in each]))
-        console.print(f"{scores.label_of(name)}: wQL {rows[-1]['wql']:.4f}, ND {rows[-1]['nd']:.4f}", highlight=False)
+    rows, first, left_out = compare(run, console)
     rows += scores.published_rows(task)
-    folder.write_json("results.json", {"rows": rows, "num_origins": len(task.origins), "networks": list(NETWORKS)})
+    record = {"rows": rows, "num_origins": len(task.origins), "networks": list(NETWORKS), "left_out": left_out}
+    folder.write_json("results.json", record)
     folder.save_figure("scores.png", pictures.of_scores(rows, task))
     folder.save_figure("fans.png", pictures.fans(first, task))
     shape = f"{len(task.panel.names)} series, {task.horizon} steps ahead, {len(task.origins)} origins"

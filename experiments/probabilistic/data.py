@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from jaxcast import InputError
 from jaxcast.errors import shown
+from jaxcast.io.archives import read_archive as read_arrays
 from jaxcast.series import SeriesPanel, read_panel, series_panel
 
 GLUONTS = {
@@ -66,6 +67,19 @@ class Task(NamedTuple):
         places = self.panel.offsets[:, None] + np.clip(steps, 0, self.panel.lengths[:, None] - 1)
         return np.where(inside, self.panel.values[places], np.nan)
 
+    def last_known(self, steps: Int[np.ndarray, "origin series step"]) -> Int[np.ndarray, "origin series step"]:
+        """Returns the last step with a value up to some steps, which are not before the first."""
+        known = np.isfinite(self.panel.values)
+        last = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))  # a series begins with a known value
+        places = np.minimum(steps, self.panel.newest[:, None])
+        return last[self.panel.offsets[:, None] + places] - self.panel.offsets[:, None]
+
+    def seen_from(self, history_size: int) -> Int[np.ndarray, "origin series"]:
+        """Returns the newest step that a forecast sees: the last with a value where none lies in the history."""
+        last = self.last_known(self.origins[..., None])[..., 0]
+        is_seen = self.origins - last < history_size
+        return np.where(is_seen, np.minimum(self.origins, self.panel.newest), last)
+
 
 def made_task(seed: int) -> Task:
     """Returns a few short series with a season, for tests.
@@ -114,10 +128,12 @@ def read_task(folder: Path, season: int | None, horizon: int | None) -> Task:
     Raises:
         InputError: for a folder without such data, or options that do not fit them.
     """
-    known = KNOWN.get(folder.resolve().name)
-    if known is not None and (season, horizon) == (None, None):
-        return known(folder)
-    return read_archive(folder, season, horizon)
+    name = folder.resolve().name
+    if name not in KNOWN:
+        return read_archive(folder, season, horizon)
+    if (season, horizon) != (None, None):
+        raise InputError(f"{name} has a season and a horizon of its own; leave --season and --horizon out")
+    return KNOWN[name](folder)
 
 
 def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
@@ -129,20 +145,28 @@ def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
         horizon: steps ahead; by default, and at most, those of `test`.
 
     Returns:
-        The task.
+        The task; a series that has no value in `test` is not scored.
+
+    Raises:
+        InputError: for a folder without such a file, a series without a value in `train`, or a
+            horizon beyond `test`.
     """
     files = sorted(folder.glob("*.npz"))
     if len(files) != 1:
         raise InputError(
             f"expected one .npz of series in {shown(folder)}, with train, length, test and series, got {len(files)}"
         )
-    panel = read_panel(files[0], with_test=True)
-    most = int((panel.lengths - read_panel(files[0]).lengths).max())
+    train, panel = read_panel(files[0]), read_panel(files[0], with_test=True)
+    arrays = read_arrays(files[0]).arrays
+    most = arrays["test"].shape[1]
     if horizon is not None and not 1 <= horizon <= most:
         raise InputError(f"horizon must be from 1 to the {most} steps of test in {shown(files[0])}, got {horizon}")
+    if not np.isfinite(arrays["test"][:, : horizon or most]).any():
+        raise InputError(f"{shown(files[0])} has no value in test, so nothing to score; give those that follow train")
     seasons = (DAY, 7 * DAY) if season is None else (season,) if season > 1 else ()
-    lower = 0.0 if np.nanmin(panel.values) >= 0 else None
-    origins = (panel.lengths - 1 - most)[None]
+    lower = 0.0 if np.nanmin(train.values) >= 0 else None
+    # Values may be missing at either end, so the lengths of the file and of the panel differ.
+    origins = (arrays["length"] - 1 - panel.starts)[None]
     name = folder.resolve().name
     return Task(name, panel, horizon or most, seasons, origins, lower, GLUONTS if name == "m4_hourly" else {})
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from experiments.probabilistic.data import Task
 from experiments.probabilistic.plain import recursive_ridge, seasonal_naive
 from experiments.probabilistic.scores import LEVELS
+from jaxcast import InputError
 from jaxcast.progress import doing
 from jaxcast.series import (
     MQRNN,
@@ -21,6 +22,7 @@ from jaxcast.series import (
     fit_panel_regression,
     seasonal_lags,
 )
+from jaxcast.series.panel_models.aligned import PastValues
 from jaxcast.training import make_optimizer
 
 Quantiles = Float[np.ndarray, "origin series lead level"]
@@ -107,7 +109,8 @@ def _regression(task: Task, config: Any, seed: int, found: Any) -> Quantiles:
     longest = longest_lag(task)
     seasons = [season for season in task.seasons if season < longest]
     model = fit_panel_regression(task.train, num_leads=task.horizon, seasons=seasons, levels=LEVELS, lower=task.lower)
-    return np.stack([model.forecast(task.panel, newest=newest).quantiles for newest in task.origins])
+    size = PastValues(model.num_recent, model.lags).size
+    return np.stack([model.forecast(task.panel, newest=newest).quantiles for newest in task.seen_from(size)])
 
 
 def _network(name: str, task: Task, config: Any, seed: int, found: Any) -> Quantiles:
@@ -134,11 +137,12 @@ def _network(name: str, task: Task, config: Any, seed: int, found: Any) -> Quant
         seeds=(seed,),
         on_progress=lambda epoch, _: doing(f"{name}, seed {seed}: {epoch} of {num_epochs} epochs"),
     )
-    # A series that has ended is not scored: forecast it from its last value.
-    origins = np.minimum(task.origins, task.panel.newest)
-    return np.stack([fitted.model.forecast(task.panel, newest=newest).quantiles for newest in origins])
+    newest = task.seen_from(history_size(name, task))
+    return np.stack([fitted.model.forecast(task.panel, newest=one).quantiles for one in newest])
 
 
+MEMBERS = ("recursive_ridge", "panel_regression", *NETWORKS)
+"""Methods that the average is of."""
 DIRECT = ("seq2seq", "mqrnn", "tft")
 """Networks that forecast all leads at once."""
 
@@ -160,7 +164,9 @@ def _mean_of_seeds(name: str, task: Task, config: Any, seed: int, found: Any) ->
 
 def _average(task: Task, config: Any, seed: int, found: Any) -> Quantiles:
     """Means of the quantiles of ridges and networks, all alike: nothing is chosen."""
-    own = [name for name in ("recursive_ridge", "panel_regression", *NETWORKS) if name in config.methods]
+    own = [name for name in MEMBERS if name in config.methods]
+    if not own:
+        raise InputError(f"average needs one of the methods {', '.join(MEMBERS)}; name it, too")
     return np.mean([_mean_of_seeds(name, task, config, seed, found) for name in own], 0)
 
 

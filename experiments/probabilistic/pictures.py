@@ -26,12 +26,12 @@ def of_scores(rows: Sequence[Mapping[str, Any]], task: Task) -> Figure:
     figure = figure_of(height=0.32 * len(rows) + 1.6)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     places = np.arange(len(rows))[::-1]
-    values = [row["wql"] if row["num_seeds"] else row["published"] for row in rows]
+    values = np.asarray([row["wql"] if row["num_seeds"] else row["published"] for row in rows], float)
     colours = ["C0" if row["num_seeds"] else "0.7" for row in rows]
     left.barh(places, values, color=colours, height=0.6)
     for place, row in zip(places, rows, strict=True):
         if row["num_seeds"] > 1:
-            left.plot(row["wql_per_seed"], [place] * row["num_seeds"], "k.", ms=3)
+            left.plot(np.asarray(row["wql_per_seed"], float), [place] * row["num_seeds"], "k.", ms=3)
         for nominal, colour in ((50, "C2"), (80, "C1"), (95, "C3")):
             if row["num_seeds"]:
                 right.plot(100 * row[f"coverage{nominal}"], place, "o", color=colour, ms=4)
@@ -41,7 +41,7 @@ def of_scores(rows: Sequence[Mapping[str, Any]], task: Task) -> Figure:
     left.set_yticks(places, names)
     left.set_xlabel("mean weighted quantile loss")
     right.set_xlabel("coverage of 50, 80 and 95 % intervals, %")
-    right.set_xlim(20, 100)
+    right.set_xlim(min(20, right.get_xlim()[0]), 100)
     figure.suptitle(f"{task.name}, {task.horizon} steps ahead", fontsize=10)
     return figure
 

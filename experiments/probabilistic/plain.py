@@ -1,47 +1,54 @@
 """Plain methods: the season before, and ridge autoregressions that are rolled out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from experiments.probabilistic.data import Task
+from jaxcast.cli.panel.judging import row_quantiles
 from jaxcast.series.panel_models.aligned import filled_steps
 
 NUM_ERRORS = 14
 """Seasons of errors at the end of the training part, whose quantiles are those of a forecast."""
+LEAST_ERRORS = 20
+"""With fewer, rolled errors begin at every step."""
+LEAST_CHANGES = 8
+"""Seasonal changes that a series must hold to be forecast by its season."""
 PENALTY = 0.1
 
 
 def seasonal_naive(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, "origin series lead level"]:
     """Repeats the last season; around it lie quantiles of its errors at the end of the training part.
 
+    A series that is too short for its season repeats its last value.
+
     Args:
         task: with the series.
         levels: of the quantiles; the middle one is the value a season before.
     """
-    season = task.seasons[0] if task.seasons else 1
+    season, lengths = task.seasons[0] if task.seasons else 1, task.train.lengths[:, None]
     leads = np.arange(1, task.horizon + 1)
     back = season * -(-leads // season)
-    steps = task.origins[:1, :, None] - np.arange(NUM_ERRORS * max(season, 12))
-    found = []
-    for lead, gap in zip(leads, back, strict=True):
-        errors = task.values(steps) - task.values(steps - gap)
-        middle = task.values(task.origins[..., None] + lead - gap)
-        spread = np.nanquantile(_known(errors[0]), levels, axis=1).T
-        found.append(_filled(middle, task) + spread - spread[:, levels.index(0.5), None])
-    return np.stack(found, 2)
+    gaps = np.where(lengths >= back + LEAST_CHANGES, back, np.minimum(leads, np.maximum(lengths // 2, 1)))
+    middle = task.values(task.last_known(task.origins[..., None] + np.minimum(leads - gaps, 0)))
+    steps = task.origins[0, :, None] - np.arange(NUM_ERRORS * max(season, 12))
+    found = np.empty((*middle.shape, len(levels)))
+    for k in range(task.horizon):
+        errors = (task.values(steps[None]) - task.values((steps - gaps[:, k, None])[None]))[0]
+        spread = row_quantiles(errors, levels)
+        found[:, :, k] = middle[..., k, None] + spread - spread[:, levels.index(0.5), None]
+    return above(task.lower, found)
 
 
-def _filled(values: Float[np.ndarray, "origin series one"], task: Task) -> np.ndarray:
-    """Replaces what is missing by the mean of the series."""
-    means = np.asarray([np.nanmean(task.train.of(name)) for name in task.panel.names])
-    return np.where(np.isfinite(values), values, means[:, None])
+def above(lower: float | None, quantiles: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Returns quantiles that are not below the least value of a series.
 
-
-def _known(errors: Float[np.ndarray, "series step"]) -> np.ndarray:
-    """Returns the errors, 0 for a series of which none is known."""
-    return np.where(np.isfinite(errors).any(1)[:, None], errors, 0)
+    Args:
+        lower: that value, or None.
+        quantiles: any.
+    """
+    return quantiles if lower is None else np.maximum(quantiles, lower)
 
 
 class Autoregression(NamedTuple):
@@ -51,11 +58,15 @@ class Autoregression(NamedTuple):
         lags: steps back.
         weights: of the lags.
         mean: taken off the values.
+        least: the smallest value of a forecast, so that it cannot diverge.
+        most: the largest one.
     """
 
     lags: np.ndarray
     weights: np.ndarray
     mean: float
+    least: float
+    most: float
 
     def roll(self, values: np.ndarray, horizon: int) -> np.ndarray:
         """Forecasts step by step.
@@ -66,8 +77,9 @@ class Autoregression(NamedTuple):
         """
         longest = int(self.lags[-1])
         seen = np.concatenate([values[-longest:] - self.mean, np.zeros(horizon)])
+        least, most = self.least - self.mean, self.most - self.mean
         for step in range(longest, longest + horizon):
-            seen[step] = self.weights @ seen[step - self.lags]
+            seen[step] = min(max(self.weights @ seen[step - self.lags], least), most)
         return np.asarray(seen[longest:] + self.mean)
 
 
@@ -89,17 +101,22 @@ def lags_of(task: Task, length: int) -> np.ndarray:
 def fit_autoregression(values: np.ndarray, lags: np.ndarray) -> Autoregression:
     """Fits an autoregression by ridge, in units of the mean size of the values.
 
+    A forecast leaves the range of the values by at most that range.
+
     Args:
         values: of a series, without gaps.
         lags: steps back.
     """
     size = float(np.abs(values).mean()) or 1.0
-    longest = int(lags[-1])
+    longest, spread = int(lags[-1]), float(np.ptp(values))
+    bounds = float(values.min()) - spread, float(values.max()) + spread
+    if len(values) <= longest:
+        return Autoregression(lags, np.zeros(len(lags)), float(values[-1]), *bounds)
     inputs = np.stack([values[longest - lag : len(values) - lag] for lag in lags], 1) / size
     mean = float(values[longest:].mean() / size)
     centred, targets = inputs - mean, values[longest:] / size - mean
     weights = np.linalg.solve(centred.T @ centred + PENALTY * np.eye(len(lags)), centred.T @ targets)
-    return Autoregression(lags, weights, mean * size)
+    return Autoregression(lags, weights, mean * size, *bounds)
 
 
 def recursive_ridge(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, "origin series lead level"]:
@@ -109,18 +126,29 @@ def recursive_ridge(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, 
         task: with the series.
         levels: of the quantiles.
     """
-    horizon, season = task.horizon, task.seasons[0] if task.seasons else 12
-    found = np.zeros((*task.origins.shape, horizon, len(levels)))
-    for number, name in enumerate(task.panel.names):
-        values = task.panel.of(name)
-        later = max(0, int(task.origins[-1, number]) + 1 - len(values))
-        values = filled_steps(np.pad(values, (0, later), constant_values=np.nan)[None])[0]
+    panel, season = task.panel, task.seasons[0] if task.seasons else 12
+    found = np.zeros((*task.origins.shape, task.horizon, len(levels)))
+    for number, (offset, length) in enumerate(zip(panel.offsets, panel.lengths, strict=True)):
+        later = max(0, int(task.origins[-1, number]) + 1 - int(length))
+        values: Any = np.pad(panel.values[offset : offset + length], (0, later), constant_values=np.nan)
+        values = filled_steps(values[None])[0]
         train = values[: task.origins[0, number] + 1]
         model = fit_autoregression(train, lags_of(task, len(train)))
-        ends = len(train) - horizon - np.arange(0, NUM_ERRORS * season, max(1, season // 4))
-        ends = ends[ends > model.lags[-1]]
-        errors = [train[end : end + horizon] - model.roll(train[:end], horizon) for end in ends]
-        spread = np.quantile(np.asarray(errors or [np.zeros(horizon)]), levels, axis=0).T
+        spread = row_quantiles(_rolled_errors(model, train, task.horizon, season).T, levels)
         for k, origin in enumerate(task.origins[:, number]):
-            found[k, number] = model.roll(values[: origin + 1], horizon)[:, None] + spread
-    return found
+            found[k, number] = model.roll(values[: origin + 1], task.horizon)[:, None] + spread
+    return above(task.lower, found)
+
+
+def _rolled_errors(
+    model: Autoregression, train: np.ndarray, horizon: int, season: int
+) -> Float[np.ndarray, "start lead"]:
+    """Returns the errors of forecasts from several steps; of a series too short for them, its changes."""
+    newest, longest = len(train) - horizon, int(model.lags[-1])
+    ends = np.arange(newest, longest, -max(1, season // 4))[: 4 * NUM_ERRORS]
+    if len(ends) < LEAST_ERRORS:
+        ends = np.arange(newest, longest, -1)[: 4 * NUM_ERRORS]
+    if len(ends):
+        return np.stack([train[end : end + horizon] - model.roll(train[:end], horizon) for end in ends])
+    changes = np.diff(train)[-4 * NUM_ERRORS :, None] * np.sqrt(np.arange(1, horizon + 1))
+    return np.concatenate([changes, -changes, np.zeros((1, horizon))])

@@ -11,7 +11,6 @@ from rich.table import Table
 from experiments.probabilistic.data import Task
 from jaxcast.scores import (
     interval_coverage,
-    mean_absolute_scaled_error,
     mean_weighted_quantile_loss,
     normalized_deviation,
     quantile_risk,
@@ -22,8 +21,10 @@ DECILES = tuple(round(0.1 * k, 1) for k in range(1, 10))
 COLUMNS = ("wql", "nd", "risk_50", "risk_90", "mase", "coverage50", "coverage80", "coverage95")
 
 
-def scored(task: Task, quantiles: Float[np.ndarray, "origin series lead level"]) -> dict[str, float]:
-    """Returns the scores of forecasts, over all that is known.
+def scored(task: Task, quantiles: Float[np.ndarray, "origin series lead level"]) -> dict[str, float | None]:
+    """Returns the scores of forecasts, over all that is known; None for one that has no value.
+
+    Relative losses have none where the truth is 0 everywhere, MASE where no series ever changes.
 
     Args:
         task: with the truth.
@@ -43,24 +44,26 @@ def scored(task: Task, quantiles: Float[np.ndarray, "origin series lead level"])
     for nominal in (0.5, 0.8, 0.95):
         covered = np.asarray(interval_coverage(quantiles, truth, levels, nominal=nominal))
         found[f"coverage{100 * nominal:.0f}"] = np.nanmean(covered)
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
 def _mase(task: Task, middle: Float[np.ndarray, "origin series lead"], truth: np.ndarray) -> float:
-    """Returns the mean over series and origins; of series that the training part lets be scaled."""
-    season = task.seasons[0] if task.seasons else 1
-    means = []
-    for number, name in enumerate(task.panel.names):
-        history = task.train.of(name)
-        found = mean_absolute_scaled_error(
-            middle[:, number], truth[:, number], np.broadcast_to(history, (len(middle), len(history))), season=season
-        )
-        means.append(np.asarray(found, float))
-    kept = np.asarray(means)
-    return float(kept[np.isfinite(kept)].mean())
+    """Returns the mean over series and origins; of series whose training part is longer than a season, and changes."""
+    season, train = task.seasons[0] if task.seasons else 1, task.train
+    changes = np.full(len(train.names), np.nan)
+    for number, (offset, length) in enumerate(zip(train.offsets, train.lengths, strict=True)):
+        own = train.values[offset : offset + length]
+        change = np.abs(own[season:] - own[:-season])
+        moved = change[np.isfinite(change)]
+        if moved.any():
+            changes[number] = moved.mean()
+    known = np.isfinite(truth)
+    errors = np.where(known, np.abs(truth - middle), 0).sum(-1) / np.where(known.any(-1), known.sum(-1), np.nan)
+    kept = (errors / changes)[np.isfinite(errors / changes)]
+    return float(kept.mean()) if len(kept) else np.nan
 
 
-def make_row(method: str, task: Task, seeds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def make_row(method: str, task: Task, seeds: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
     """Makes the row of a method: medians over seeds, and the wQL of each.
 
     Args:
@@ -69,8 +72,13 @@ def make_row(method: str, task: Task, seeds: Sequence[Mapping[str, float]]) -> d
         seeds: scores of each seed.
     """
     row: dict[str, Any] = {"method": method, "data": task.name, "num_seeds": len(seeds)}
-    row |= {name: float(np.median([one[name] for one in seeds])) for name in COLUMNS}
+    row |= {name: _median([one[name] for one in seeds]) for name in COLUMNS}
     return row | {"published": None, "wql_per_seed": [one["wql"] for one in seeds]}
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
 
 
 def published_rows(task: Task) -> list[dict[str, Any]]:
@@ -99,12 +107,22 @@ def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
         shown.add_column(head, justify="left" if is_method else "right", no_wrap=not is_method)
     for row in rows:
         if row["num_seeds"]:
-            numbers = [f"{row[name]:.4f}" for name in COLUMNS[:4]] + [f"{row['mase']:.3f}"]
-            numbers += [f"{row[name]:.1%}" for name in COLUMNS[5:]]
+            forms = [".4f"] * 4 + [".3f"] + [".1%"] * 3
+            numbers = [text_of(row[name], form) for name, form in zip(COLUMNS, forms, strict=True)]
         else:
             numbers = [f"\\[{row['published']:.4f}]", f"\\[{row['published_nd']:.4f}]", *[""] * 6]
         shown.add_row(label_of(row["method"]), *numbers, str(row["num_seeds"] or ""))
     return shown
+
+
+def text_of(number: float | None, form: str = ".4f") -> str:
+    """Returns a score as text.
+
+    Args:
+        number: the score; None where there is none.
+        form: of the number.
+    """
+    return "none" if number is None else format(number, form)
 
 
 LABELS = {

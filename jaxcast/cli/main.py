@@ -22,6 +22,7 @@ from jaxcast.cli.hub.score import ScoreHub
 from jaxcast.cli.hub.validate import ValidateSubmission
 from jaxcast.cli.overview import overview
 from jaxcast.cli.panel.forecast import ForecastPanel
+from jaxcast.cli.panel.importance import PanelImportance
 from jaxcast.cli.panel.train import TrainPanel
 from jaxcast.cli.pool.evaluate import EvaluatePool
 from jaxcast.cli.pool.forecast import ForecastPool
@@ -58,6 +59,7 @@ COMMANDS: dict[str, type] = {
     "series importance": SeriesImportance,
     "panel train": TrainPanel,
     "panel forecast": ForecastPanel,
+    "panel importance": PanelImportance,
     "text train": TrainText,
     "text predict": PredictText,
     "text evaluate": EvaluateText,

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ from jaxcast.numerics.levels import check_levels, middle_of, rising_quantiles
 
 LEAST = 1e-6
 """The smallest standard deviation, rate and dispersion, so that gradients stay finite."""
-HEADS = ("quantiles", "normal", "student_t", "negative_binomial", "poisson", "mixture")
+HeadName = Literal["quantiles", "normal", "student_t", "negative_binomial", "poisson", "mixture"]
+HEADS: tuple[str, ...] = get_args(HeadName)
 """The names of heads."""
 
 

@@ -14,7 +14,7 @@ from jaxcast.progress import doing
 from jaxcast.series.calibration import CalibratedForecaster, shifted
 from jaxcast.series.evaluation import WindowScores, window_scores
 from jaxcast.series.held_out import HeldOutParts, check_diverging, held_out_parts, shifts_of, width_power_of, widths_of
-from jaxcast.series.methods import Variants, check_methods, chosen_methods, fit_method
+from jaxcast.series.methods import Variants, check_head, check_methods, chosen_methods, fit_method
 from jaxcast.series.model import SeriesModel
 from jaxcast.series.problem import (
     LEVELS,
@@ -80,6 +80,7 @@ def fit_series(
     hidden_size: int = 16,
     num_epochs: int = 200,
     seed: int = 0,
+    head: str | None = None,
     progress: Callable[[str], None] = doing,
 ) -> SeriesFit:
     """Finds the method that forecasts a table best, and fits it to the whole table.
@@ -101,9 +102,10 @@ def fit_series(
             "seasonal" (see `fit_seasonal_forecaster`), which sees as many past days and weeks as
             history_size holds; the networks
             "independent_network", "hierarchical_network", "attention_network", "global_network";
-            on graphs "stgcn", "st_mgcn", "d2stgnn", "graph_wavenet", "dcrnn"; and those of
-            `TrainableForecaster` classes. By default last values and regressions; networks take
-            minutes.
+            the probabilistic ones "deepar", "seq2seq", "mqrnn", "tft", "conv_trans", which all
+            series share; on graphs "stgcn", "st_mgcn", "d2stgnn", "graph_wavenet", "dcrnn"; and
+            those of `TrainableForecaster` classes. By default last values and regressions; networks
+            take minutes.
         history_size: newest steps that a forecast sees; by default 20, or a tenth of the table
             where that is less.
         season: steps of a season, whose values one season before the targets are seen too; 0 for
@@ -121,6 +123,9 @@ def fit_series(
         num_epochs: the most passes of networks over their windows; they stop by the validation
             part.
         seed: of the initial parameters and the shuffling of networks, and of kernel ridge.
+        head: what the probabilistic networks make: "quantiles", or the parameters of a distribution,
+            such as "negative_binomial" for counts; see `jaxcast.distributions.make_head`. By
+            default each network's own.
         progress: is called with a line of text before each method; by default it goes to the
             command line's progress.
 
@@ -154,6 +159,7 @@ def fit_series(
             raise InputError(f"horizon must be from 1 to below the table's {len(table.values)} dates, got {horizon}")
         leads = tuple(range(1, horizon + 1))
     check_methods(methods, len(table.names))
+    check_head(head, methods)
     problem = series_problem(
         table,
         leads=leads,
@@ -167,6 +173,7 @@ def fit_series(
         hidden_size=hidden_size,
         num_epochs=num_epochs,
         seed=seed,
+        head=head,
     )
     return search(chosen_methods(methods, problem), problem, progress=progress)
 

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.checks import check_choice
+from jaxcast.distributions.heads import HEADS
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree
@@ -231,6 +233,25 @@ def check_methods(methods: Sequence[str] | None, num_series: int) -> None:
     if {*(methods or DEFAULT_METHODS)} & SEES_ALL:
         what = f"regressions of {num_series} series, which see the mean of all or of neighbours (last_value does not)"
         check_arrays(what, (3, num_series, 2, num_series))
+
+
+def check_head(head: str | None, methods: Sequence[str] | None) -> None:
+    """Refuses an unknown head, and one that none of the methods has.
+
+    Args:
+        head: its name, or None.
+        methods: their names; None for the usual ones.
+
+    Raises:
+        InputError: that lists the heads, or the networks that have one.
+    """
+    if head is None:
+        return
+    check_choice("head", head, HEADS)
+    if not {*(methods or ())} & {*PANEL_NETWORKS}:
+        raise InputError(
+            f"a head is for the networks {', '.join(PANEL_NETWORKS)}; name one as a method, or leave it out"
+        )
 
 
 def chosen_methods(methods: Sequence[str] | None, problem: SeriesProblem) -> tuple[str, ...]:

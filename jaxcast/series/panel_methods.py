@@ -210,6 +210,7 @@ def train_panel_network(
         levels=problem.levels,
         history_size=problem.history_size,
         hidden_size=problem.hidden_size,
+        **({} if problem.head is None else {"head": problem.head}),
     )
     num_windows = int((np.asarray(part.windows.weights) > 0).any(1).sum())
     fitted = fit_panel_network(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.checks import check_leads, check_number, check_seed, check_whole
+from jaxcast.distributions import check_counts, make_head
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST
 from jaxcast.numerics.levels import check_levels
@@ -39,6 +40,7 @@ class SeriesProblem(NamedTuple):
         hidden_size: hidden units of networks.
         num_epochs: the most passes of networks over their windows.
         seed: of everything that is drawn.
+        head: what the outputs of a network of panels are; None for each one's own.
     """
 
     table: SeriesTable
@@ -54,6 +56,7 @@ class SeriesProblem(NamedTuple):
     hidden_size: int
     num_epochs: int
     seed: int
+    head: str | None = None
 
     @property
     def adjacency(self) -> Float[np.ndarray, "region region"] | None:
@@ -78,6 +81,7 @@ def series_problem(
     hidden_size: int = 16,
     num_epochs: int = 200,
     seed: int = 0,
+    head: str | None = None,
 ) -> SeriesProblem:
     """Cuts the windows of a table, with defaults that depend on the table.
 
@@ -95,13 +99,14 @@ def series_problem(
         hidden_size: hidden units of networks.
         num_epochs: the most passes of networks over their windows.
         seed: of everything that is drawn.
+        head: see `fit_series`.
 
     Returns:
         The problem.
 
     Raises:
-        InputError: for options out of range, a table that is too short, and parts or series in
-            which nothing is known.
+        InputError: for options out of range, a table that is too short, parts or series in which
+            nothing is known, and values that are no counts under a head of counts.
     """
     test_share = validation_share if test_share is None else test_share
     _check_options(leads, history_size, season, validation_share, test_share, hidden_size, num_epochs, seed)
@@ -114,6 +119,10 @@ def series_problem(
     size = max(window, season + 1 if season else 0)
     bounds = _bounds(length, validation_share, test_share, size + max(leads) + LEAST_SAMPLES - 1)
     check_series(table, bounds[0])
+    if head is not None and make_head(head, levels).is_count:
+        for name, values in zip(table.names, table.values.T, strict=True):
+            check_counts(values, f"series {shown(repr(name))}")
+        lower = 0.0 if lower is None else lower
     if lower is not None:
         check_number("lower", lower)
         if (lowest := float(np.nanmin(table.values))) < lower:
@@ -125,7 +134,7 @@ def series_problem(
     if not np.asarray(windows.weights)[np.asarray(windows.rows)[:, 0] < bounds[0]].any():
         raise InputError("no date has all covariates; leave one out, or give more of their values")
     problem = SeriesProblem(
-        table, windows, bounds, leads, size, lags, levels, season, graphs, lower, hidden_size, num_epochs, seed
+        table, windows, bounds, leads, size, lags, levels, season, graphs, lower, hidden_size, num_epochs, seed, head
     )
     _check_parts(problem)
     return problem

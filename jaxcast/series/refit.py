@@ -155,18 +155,21 @@ def _problem(model: SeriesModel, table: SeriesTable, seed: int, what: str) -> tu
         model.season,
         _graphs_of(model),
         lower,
-        hidden_size=_hidden_size(model),
         num_epochs=MOST_EPOCHS,
         seed=seed,
+        **_of_network(model),
     )
     _check_new(problem, start, what)
     return problem, start
 
 
-def _hidden_size(model: SeriesModel) -> int:
-    """Returns the hidden units of a network of panels; those of other networks stay as they are."""
+def _of_network(model: SeriesModel) -> dict[str, Any]:
+    """Returns the hidden units and the head of a network of panels; those of other networks stay as they are."""
     forecaster = model.forecaster.forecaster
-    return int(forecaster.model.network.config["hidden_size"]) if isinstance(forecaster, PanelForecaster) else 1
+    if not isinstance(forecaster, PanelForecaster):
+        return {"hidden_size": 1}
+    config = forecaster.model.network.config
+    return {"hidden_size": int(config["hidden_size"]), "head": str(config["head"])}
 
 
 def _graphs_of(model: SeriesModel) -> Any:

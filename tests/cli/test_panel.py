@@ -15,6 +15,7 @@ import jaxcast
 from jaxcast.cli.main import parse
 from jaxcast.cli.panel import train
 from jaxcast.cli.panel.forecast import ForecastPanel
+from jaxcast.cli.panel.importance import PanelImportance
 from jaxcast.cli.panel.judging import scored_windows, scores_of, seasonal_naive
 from jaxcast.cli.panel.train import TrainPanel
 from jaxcast.series import DirectNetwork, series_panel
@@ -397,7 +398,42 @@ def test_series_train_takes_deepar(tmp_path):
     assert (np.diff(found) >= 0).all()
 
 
-@pytest.mark.parametrize(("command", "kind"), [("train", TrainPanel), ("forecast", ForecastPanel)])
+def test_importance_is_that_of_the_last_windows(network, folder, tmp_path, capsys):
+    out = ["--out", tmp_path / "importance.csv", "--num-repeats", 2]
+    run("panel", "importance", "--model", network, "--data", folder / "sales.csv", *out)
+    assert "may have learned" not in capsys.readouterr().err  # the windows that judged, without a refit
+    rows = read(tmp_path / "importance.csv")
+    assert [row["kind"] for row in rows] == ["lag"] * 7 + ["known"] * 5 + ["category"]
+    assert [row["input"] for row in rows[6:]] == [
+        "6", "day_of_week", "day_of_month", "day_of_year", "age", "price", "kind"
+    ]  # fmt: skip
+    for model, option, message in (
+        (folder / "model", [], "holds a regression"),
+        (network, ["--plot-weights", tmp_path / "weights.png"], "are those of a tft"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            run("panel", "importance", "--model", model, "--data", folder / "sales.csv", *out, *option, "--overwrite")
+
+
+@pytest.mark.slow
+def test_what_a_tft_looks_at_is_data_and_a_picture(folder, tmp_path):
+    options = ["--method", "tft", "--hidden-size", 4, "--history-size", 9, *SMALL, *COLUMNS]
+    run("panel", "train", folder / "sales.csv", *SHAPE, *options, "--out", tmp_path / "tft")
+    names = {"--out": "importance.csv", "--plot": "importance.png", "--weights": "w.npz", "--plot-weights": "w.png"}
+    files = [part for option, name in names.items() for part in (option, tmp_path / name)]
+    run("panel", "importance", "--model", tmp_path / "tft", "--data", folder / "sales.csv", *files)
+    with np.load(tmp_path / "w.npz") as found:
+        assert found["past_names"].tolist()[:2] == ["value", "is known"]
+        assert found["past_names"].tolist()[-1] == "price"
+        for kind in ("static", "past", "future", "attention"):
+            assert found[kind].sum() == pytest.approx(1, abs=1e-5)
+        assert found["lags"].tolist() == list(range(12))
+    assert all((tmp_path / name).stat().st_size > 10_000 for name in ("importance.png", "w.png"))
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [("train", TrainPanel), ("forecast", ForecastPanel), ("importance", PanelImportance)]
+)
 def test_help_explains_every_option(command, kind, capsys):
     with pytest.raises(SystemExit):
         parse(["panel", command, "--help"])

@@ -1,13 +1,18 @@
 """The experiment on many series: data, plain methods against published numbers, and its tables."""
 
+import dataclasses
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from experiments.pages import marked
-from experiments.probabilistic import page
+from experiments.probabilistic import methods, page
+from experiments.probabilistic.__main__ import PRESETS, Run, compare
 from experiments.probabilistic.data import made_task, read_task, rolling
 from experiments.probabilistic.plain import fit_autoregression, lags_of, recursive_ridge, seasonal_naive
-from experiments.probabilistic.scores import LEVELS, scored
+from experiments.probabilistic.scores import LEVELS, make_row, scored
 from jaxcast import InputError
 from jaxcast.series import series_panel
 from tests.real_data import real_data
@@ -73,6 +78,81 @@ def test_an_archive_of_other_data_is_read(tmp_path):
     (tmp_path / "weekly.npz").rename(tmp_path / "weekly.txt")
     with pytest.raises(InputError, match=r"expected one \.npz of series"):
         read_task(tmp_path, None, None)
+
+
+def archive(folder, train, test):
+    lengths, names = np.asarray([len(one) for one in train]), "\n".join(f"s{k}" for k in range(len(train)))
+    np.savez(folder / "data.npz", train=np.concatenate(train), length=lengths, test=test, series=np.asarray(names))
+    return folder
+
+
+def test_missing_values_at_either_end_move_no_origin(tmp_path):
+    gaps = np.full(3, np.nan)
+    train = [np.arange(20.0), np.concatenate([gaps, np.arange(9.0), gaps]), np.arange(5.0)]
+    test = np.arange(12.0).reshape(3, 4)
+    test[0, 2:] = test[2] = np.nan
+    task = read_task(archive(tmp_path, train, test), 4, None)
+    np.testing.assert_array_equal(task.truth()[0], test)
+    assert task.train.lengths.tolist() == [20, 12, 5]
+    assert task.seen_from(3)[0].tolist() == [19, 8, 4]  # the second saw nothing for three steps
+    assert task.seen_from(4)[0].tolist() == [19, 11, 4]
+    found = seasonal_naive(task, LEVELS)[0, :, :, LEVELS.index(0.5)]
+    np.testing.assert_array_equal(found, [[16, 17, 18, 19], [8] * 4, [4] * 4])
+
+
+def test_the_least_value_is_that_of_the_training_part(tmp_path):
+    folder = archive(tmp_path, [np.arange(20.0)], -np.ones((1, 4)))
+    assert read_task(folder, 4, None).lower == 0
+    with pytest.raises(InputError, match="no value in test"):
+        read_task(archive(tmp_path, [np.arange(20.0)], np.full((1, 4), np.nan)), 4, None)
+
+
+HARD = {
+    "one": [5.0],
+    "three": [1.0, 2.0, 4.0],
+    "constant": [7.0] * 9,
+    "zero": [0.0] * 40,
+    "rare": [0.0, 0, 0, 0, 1] * 8,
+    "huge": [*(1e12 * np.arange(1, 31)), np.nan],
+    "falling": [*-(np.arange(60.0) ** 2)],
+}
+
+
+@pytest.mark.parametrize("season", [12, 1])
+@pytest.mark.parametrize("method", [seasonal_naive, recursive_ridge])
+def test_plain_methods_forecast_short_constant_and_huge_series(tmp_path, method, season):
+    task = read_task(archive(tmp_path, [*map(np.asarray, HARD.values())], np.ones((7, 6))), season, None)
+    found = method(task, LEVELS)
+    assert found.shape == (1, 7, 6, 13)
+    assert np.isfinite(found).all()
+    assert (np.diff(found, axis=-1) >= 0).all()
+    for name, value in (("one", 5), ("constant", 7), ("zero", 0)):
+        np.testing.assert_array_equal(found[0, [*HARD].index(name)], value)
+    assert np.abs(found[0, [*HARD].index("huge")]).max() < 1e14
+    assert method(task._replace(lower=0.5), LEVELS).min() == 0.5
+
+
+def test_scores_without_a_value_are_none(tmp_path):
+    task = read_task(archive(tmp_path, [np.ones(9), np.arange(3.0)], np.zeros((2, 2))), 8, None)
+    row = make_row("seasonal_naive", task, [scored(task, seasonal_naive(task, LEVELS))])
+    assert row["wql"] is row["mase"] is row["nd"] is None
+    assert 0 <= row["coverage50"] <= 1
+    json.dumps(row, allow_nan=False)
+
+
+def test_a_method_that_cannot_forecast_is_left_out(monkeypatch):
+    def fails(*_):
+        raise InputError("too short")
+
+    monkeypatch.setitem(methods.METHODS, "tft", methods.Method(fails, draws=True))
+    config = dataclasses.replace(PRESETS["smoke"], methods=("recursive_ridge", "tft", "average"))
+    folder = SimpleNamespace(stage=lambda name, compute: compute(None))
+    rows, _, left_out = compare(Run(folder, made_task(0), config), SimpleNamespace(print=lambda *_, **__: None))
+    assert left_out == {"tft": "too short"}
+    assert [row["method"] for row in rows] == ["recursive_ridge", "average"]
+    assert rows[0]["wql"] == rows[1]["wql"]
+    with pytest.raises(InputError, match="no method can forecast these data: too short"):
+        compare(Run(folder, made_task(0), dataclasses.replace(config, methods=("tft",))), None)
 
 
 def test_the_tables_are_the_committed_results():

@@ -9,7 +9,7 @@ import jaxcast
 from jaxcast.errors import InputError
 from jaxcast.series.panel_methods import PanelForecaster, window_covariates
 from jaxcast.series.panel_models.model import PanelModel
-from jaxcast.series.refit import _hidden_size
+from jaxcast.series.refit import _of_network
 
 HISTORY, LEADS, LEVELS = 8, 3, (0.1, 0.5, 0.9)
 FEATURES = ("month_of_year",)
@@ -73,10 +73,33 @@ def test_a_network_of_panels_is_a_method_and_can_be_saved(method, tmp_path):
     table = made_table(True)
     options = {"history_size": HISTORY, "season": 0, "hidden_size": 4, "num_epochs": 2}
     fitted = jaxcast.series.fit_series(table, horizon=2, methods=(method,), **options)
-    assert _hidden_size(fitted.model) == 4  # a refit makes a network of the same size
+    assert _of_network(fitted.model)["hidden_size"] == 4  # a refit makes a network of the same size
     jaxcast.save_model(tmp_path / "model", fitted.model)
     again = jaxcast.load_model(tmp_path / "model").pool
     first, second = (model.forecast(table).quantiles for model in (fitted.model, again))
     np.testing.assert_array_equal(first, second)
     assert np.isfinite(first).all()
     assert (np.diff(first, axis=-1) >= 0).all()
+
+
+def counts(share=0.0):
+    dates = np.arange("2024-01-01", "2024-04-10", dtype="datetime64[D]")
+    values = np.random.default_rng(0).poisson([0.4, 3.0], (len(dates), 2)) + share
+    return jaxcast.series.series_table(values, dates, names=("rare", "often"))
+
+
+@pytest.mark.slow
+def test_a_head_of_counts_is_learned_and_kept_by_a_refit():
+    options = {"history_size": HISTORY, "hidden_size": 4, "num_epochs": 2, "head": "negative_binomial"}
+    model = jaxcast.series.fit_series(counts(), horizon=2, methods=("deepar",), **options).model
+    assert _of_network(model) == {"hidden_size": 4, "head": "negative_binomial"}
+    assert model.forecast(counts()).quantiles.min() >= 0
+
+
+def test_a_head_that_fits_no_method_or_no_value_is_refused():
+    with pytest.raises(InputError, match="a head is for the networks deepar, seq2seq"):
+        jaxcast.series.fit_series(counts(), horizon=2, head="poisson")
+    with pytest.raises(InputError, match="head must be one of quantiles, normal"):
+        jaxcast.series.fit_series(counts(), horizon=2, head="gamma", methods=("deepar",))
+    with pytest.raises(InputError, match="expected counts in series 'rare', whole numbers from 0 on, got 0.25"):
+        jaxcast.series.fit_series(counts(0.25), horizon=2, head="poisson", methods=("deepar",))

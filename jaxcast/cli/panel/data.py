@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Int
+
 from jaxcast.checks import check_flag, check_texts
 from jaxcast.errors import InputError, shown
+from jaxcast.io.dates import parse_date
 from jaxcast.saving.models import load_model
+from jaxcast.series.calendars import Calendar
 from jaxcast.series.panel_models.model import KINDS, PanelModel
 from jaxcast.series.panel_models.preparation import SERIES
 from jaxcast.series.panel_models.regression import PanelRegression
@@ -136,3 +141,17 @@ def load(folder: Path) -> StoredPanelModel:
         raise InputError(
             f"{shown(folder)} was not saved by `jaxcast panel train`; load it in Python with jaxcast.load_model"
         ) from None
+
+
+def has_learned_from(stored: StoredPanelModel, calendar: Calendar | None, newest: Int[np.ndarray, " window"]) -> bool:
+    """Returns whether a model may have learned from the targets of some windows.
+
+    Args:
+        stored: the model.
+        calendar: of the data; None without dates.
+        newest: the row of the calendar in which the history of each window ends.
+    """
+    if calendar is None or not stored.learned_until:
+        return True
+    row = int(calendar.rows(parse_date(stored.learned_until, "the model's last date")))
+    return bool((newest < row).any())

@@ -129,7 +129,7 @@ def seasonal_naive(scored: ScoredWindows) -> Float[np.ndarray, "window lead leve
     found = np.empty((*scored.truth.shape, len(scored.levels)))
     for cycle in np.unique(cycles):
         back = season * int(cycle)
-        spread = _row_quantiles((history[:, back:] - history[:, :-back])[:, -NUM_ERRORS:], scored.levels)
+        spread = row_quantiles((history[:, back:] - history[:, :-back])[:, -NUM_ERRORS:], scored.levels)
         for k in np.flatnonzero(cycles == cycle):
             newest = size + k - back
             past = [history[:, newest - season * earlier] for earlier in range(NUM_SEASONS)]
@@ -162,6 +162,19 @@ def table_of(rows: Sequence[Mapping[str, Any]], kept: str, num_windows: int) -> 
     return table
 
 
+def row_quantiles(values: Float[np.ndarray, "row value"], levels: tuple[float, ...]) -> Float[np.ndarray, "row level"]:
+    """Returns the quantiles of the known values of each row; 0 where there is none.
+
+    Args:
+        values: NaN where one is missing.
+        levels: of the quantiles.
+    """
+    ordered = np.sort(values, 1)  # NaN last
+    places = np.asarray(levels) * np.maximum(np.isfinite(values).sum(1) - 1, 0)[:, None]
+    below, above = (np.take_along_axis(ordered, part(places).astype(int), 1) for part in (np.floor, np.ceil))
+    return np.nan_to_num(below + (places - np.floor(places)) * (above - below))
+
+
 def _text(number: float | None, form: str) -> str:
     return "" if number is None else format(number, form)
 
@@ -188,14 +201,6 @@ def _mase(errors: Float[np.ndarray, "window lead"], changes: Float[np.ndarray, "
     """Returns the mean over windows; those of series that never changed are left out."""
     kept = np.isfinite(changes) & (changes > 0)
     return _number(np.mean(np.nanmean(errors[kept], 1) / changes[kept])) if kept.any() else None
-
-
-def _row_quantiles(values: Float[np.ndarray, "row value"], levels: tuple[float, ...]) -> Float[np.ndarray, "row level"]:
-    """Returns the quantiles of the known values of each row; 0 where there is none."""
-    ordered = np.sort(values, 1)  # NaN last
-    places = np.asarray(levels) * np.maximum(np.isfinite(values).sum(1) - 1, 0)[:, None]
-    below, above = (np.take_along_axis(ordered, part(places).astype(int), 1) for part in (np.floor, np.ceil))
-    return np.nan_to_num(below + (places - np.floor(places)) * (above - below))
 
 
 def _first_known(candidates: Sequence[np.ndarray]) -> np.ndarray:

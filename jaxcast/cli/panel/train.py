@@ -2,17 +2,17 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from jaxcast.checks import check_number, check_seed, check_whole
 from jaxcast.cli.command import check_numbers, make_console
-from jaxcast.cli.panel.data import COLUMNS, StoredPanelModel, columns_for, describe, load, read_data
+from jaxcast.cli.panel.data import COLUMNS, StoredPanelModel, columns_for, describe, has_learned_from, load, read_data
 from jaxcast.cli.panel.judging import NAIVE, ScoredWindows, scored_windows, scores_of, seasonal_naive, table_of
 from jaxcast.cli.panel.methods import NAMES, REGRESSION, network_of, quantiles_of
+from jaxcast.distributions.heads import HeadName
 from jaxcast.errors import InputError, shown
-from jaxcast.io.dates import parse_date
 from jaxcast.io.reading import read_json
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.numerics.levels import check_levels
@@ -37,7 +37,6 @@ OF_MODEL = (
 """Options that the model of --start-from has decided."""
 COVARIATES = (*KINDS, "categories")
 OUTPUTS = ("results.json", "pool.json", "arrays.npz")
-Head = Literal["quantiles", "normal", "student_t", "negative_binomial", "poisson", "mixture"]
 
 
 class Trained(NamedTuple):
@@ -93,7 +92,7 @@ class TrainPanel:
     a horizon after its longest lag."""
     levels: tuple[float, ...] = LEVELS
     """Quantile levels."""
-    head: Head | None = None
+    head: HeadName | None = None
     """What the outputs of a network are: quantiles, or the parameters of a distribution, such as
     negative_binomial for counts. By default each network's own."""
     past_covariates: tuple[str, ...] = ()
@@ -311,7 +310,7 @@ class TrainPanel:
         if old is not None:
             before = quantiles_of(old.model, scored.panel, scored.newest, what)
             rows.append({"method": f"{old.method}, as it was"} | scores_of(scored, before))
-            if has_learned_from(old, scored):
+            if has_learned_from(old, panel.calendar, scored.panel.starts + scored.newest):
                 note(f"{old.method}, from which training goes on, has learned from some of the windows that judge")
         for name, settings in plan.items():
             one = trained[name] = self.fit(name, settings, scored.train, scored, folder, "")
@@ -390,20 +389,6 @@ def newest_date(panel: SeriesPanel) -> str:
         return ""
     row = int((panel.starts + panel.newest).max())
     return panel.calendar.text(panel.calendar.dates(np.asarray(row)))
-
-
-def has_learned_from(old: StoredPanelModel, scored: ScoredWindows) -> bool:
-    """Returns whether a model may have learned from windows that judge.
-
-    Args:
-        old: the model.
-        scored: the windows.
-    """
-    calendar = scored.panel.calendar
-    if calendar is None or not old.learned_until:
-        return True
-    row = int(calendar.rows(parse_date(old.learned_until, "the model's last date")))
-    return bool((scored.panel.starts + scored.newest < row).any())
 
 
 def listed(losses: Any) -> list[list[float | None]]:

@@ -22,7 +22,15 @@ from jaxcast.progress import announce, doing
 from jaxcast.series.input_importance import Importance, series_importance
 
 MOST_PRINTED = 12
-TITLES = {"lag": "lags", "series": "series", "covariate": "covariates"}
+TITLES = {
+    "lag": "lags",
+    "series": "series",
+    "covariate": "covariates",
+    "past": "past covariates",
+    "known": "known in advance",
+    "static": "static covariates",
+    "category": "categories",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,28 +93,40 @@ class SeriesImportance:
             seed=self.seed,
             what=str(shown(self.data)),
         )
-        check = partial(refuse_replacing, self.out, overwrite=self.overwrite)
-        with whole_file(self.out, check) as growing, growing.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(IMPORTANCE_HEADER)
-            for kind, name, mean, spread in zip(*found[:4], strict=True):
-                rows.writerow([kind, name, f"{mean:.9g}", f"{spread:.9g}"])
-        make_console().print(table_of(found, model.method))
+        write_importance(self.out, found, overwrite=self.overwrite)
+        make_console().print(table_of(found, model.method, "in standard deviations of each series"))
         announce(f"{self.out}: importance of {len(found.names)} inputs of {model.method}")
         if self.plot is not None:
             draw(self.plot, found, model.method)
 
 
-def table_of(found: Importance, method: str) -> Table:
+def write_importance(path: Path, found: Importance, *, overwrite: bool) -> None:
+    """Writes the importance of all inputs as a table.
+
+    Args:
+        path: a .csv.
+        found: of all inputs.
+        overwrite: whether a file that jaxcast wrote may be replaced.
+    """
+    check = partial(refuse_replacing, path, overwrite=overwrite)
+    with whole_file(path, check) as growing, growing.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(IMPORTANCE_HEADER)
+        for kind, name, mean, spread in zip(*found[:4], strict=True):
+            rows.writerow([kind, name, f"{mean:.9g}", f"{spread:.9g}"])
+
+
+def table_of(found: Importance, method: str, unit: str) -> Table:
     """Returns a table of the largest importances.
 
     Args:
         found: of all inputs.
         method: of the forecaster.
+        unit: of the loss, in words.
     """
     table = Table(
         title=f"What {method} depends on: the loss, {found.loss:.4f}, rises when an input is permuted",
-        caption="in standard deviations of each series; lags are steps back from the newest value, 0",
+        caption=f"{unit}; lags are steps back from the newest value, 0",
         box=box.SIMPLE,
     )
     for head in ("kind", "input", "mean", "spread"):

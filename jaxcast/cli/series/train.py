@@ -14,6 +14,7 @@ from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.cli.series.data import COVARIATES, SensorDates, SeriesGraph, read_data, read_graph
 from jaxcast.cli.series.output import as_attribute, describe
 from jaxcast.cli.series.refit import check_options, refit_folder
+from jaxcast.distributions.heads import HeadName
 from jaxcast.errors import InputError, shown
 from jaxcast.hierarchy.files import read_hierarchy
 from jaxcast.io.run_folder import RunFolder
@@ -21,7 +22,7 @@ from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
 from jaxcast.series.fit import SeriesFit, search
-from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_methods, chosen_methods
+from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_head, check_methods, chosen_methods
 from jaxcast.series.problem import SeriesProblem, series_problem
 from jaxcast.series.reconciled import table_with_sums
 from jaxcast.series.tables import SeriesTable
@@ -77,6 +78,9 @@ class TrainSeries:
     probabilistic ones deepar, seq2seq, mqrnn, tft, conv_trans, which all series share; on graphs
     stgcn, st_mgcn, d2stgnn, graph_wavenet, dcrnn; or a TrainableForecaster of your own (see
     --import). By default last values and regressions; networks take minutes."""
+    head: HeadName | None = None
+    """What deepar, seq2seq, mqrnn, tft and conv_trans make: quantiles, or the parameters of a
+    distribution, such as negative_binomial for counts. By default each network's own."""
     past_covariates: tuple[str, ...] = ()
     """Columns that are known up to the newest date, such as a temperature."""
     future_covariates: tuple[str, ...] = ()
@@ -148,6 +152,7 @@ class TrainSeries:
         if hierarchy is not None:
             table = table_with_sums(table, hierarchy)
         check_methods(self.method or None, len(table.names))
+        check_head(self.head, self.method)
         files = {name: getattr(self, name) for name in GRAPH_FILES}
         graph = read_graph(table.names, sensors, graph=self.graph, others=self.others, **files)
         problem = self.problem(table, graph)
@@ -207,6 +212,7 @@ class TrainSeries:
             hidden_size=self.hidden_size,
             num_epochs=NUM_EPOCHS if self.num_epochs is None else self.num_epochs,
             seed=self.seed,
+            head=self.head,
         )
 
 

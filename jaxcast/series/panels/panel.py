@@ -160,8 +160,8 @@ def series_panel(
         The panel.
 
     Raises:
-        InputError: for a series without any value, names that are not one for each, covariates or
-            dates of other lengths, or dates off a grid.
+        InputError: for a series without any value or with infinity, names that are not one for
+            each, covariates or dates of other lengths, or dates off a grid.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -175,6 +175,9 @@ def series_panel(
     if not values or any(one.ndim != 1 for one in values):
         raise InputError("expected a list of arrays of values, (time,), one for each series")
     names = tuple(map(str, range(1, len(values) + 1))) if names is None else tuple(names)
+    for number, one in enumerate(values):
+        if np.isinf(one).any():
+            raise InputError(f"series number {number} holds infinity; give NaN where a value is missing")
     past, future = (
         _of_each("past_covariates", past_covariates, values),
         _of_each("future_covariates", future_covariates, values),
