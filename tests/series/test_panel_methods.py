@@ -101,5 +101,5 @@ def test_a_head_that_fits_no_method_or_no_value_is_refused():
         jaxcast.series.fit_series(counts(), horizon=2, head="poisson")
     with pytest.raises(InputError, match="head must be one of quantiles, normal"):
         jaxcast.series.fit_series(counts(), horizon=2, head="gamma", methods=("deepar",))
-    with pytest.raises(InputError, match="expected counts in series 'rare', whole numbers from 0 on, got 0.25"):
+    with pytest.raises(InputError, match=r"expected counts in series 'rare', whole numbers from 0 on, got 0\.25"):
         jaxcast.series.fit_series(counts(0.25), horizon=2, head="poisson", methods=("deepar",))
