@@ -166,7 +166,7 @@ def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
     seasons = (DAY, 7 * DAY) if season is None else (season,) if season > 1 else ()
     lower = 0.0 if np.nanmin(train.values) >= 0 else None
     # Values may be missing at either end, so the lengths of the file and of the panel differ.
-    origins = (arrays["length"] - 1 - panel.starts)[None]
+    origins = (arrays["length"].astype(int) - 1 - panel.starts)[None]
     name = folder.resolve().name
     return Task(name, panel, horizon or most, seasons, origins, lower, GLUONTS if name == "m4_hourly" else {})
 

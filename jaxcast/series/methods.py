@@ -168,10 +168,23 @@ def _panel_network(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
     trained = train_panel_network(method, problem, part, num_epochs, refit=validation is None)
-    seen = part._replace(windows=trained.windows)
-    name = f"network, {trained.num_epochs} epochs"
-    return _single(name, trained.forecaster, seen)._replace(
-        num_epochs=trained.num_epochs, window_features=trained.features
+
+    def base(_: int) -> Float[np.ndarray, "sample lead region level"]:
+        windows = trained.windows
+        rows, stop = np.asarray(windows.rows), min(row for row in problem.bounds if row > part.end)
+        # Sampled paths take long, and only the part that follows is looked at.
+        held_out = np.flatnonzero((rows[:, -1] >= part.end) & (rows[:, 0] < stop))
+        own = jax.tree.map(lambda a: a[held_out], windows)
+        found = np.full((*windows.targets.shape, len(problem.levels)), np.nan)
+        found[held_out] = jax.jit(base_quantiles)(trained.forecaster, own)
+        return found
+
+    return Variants(
+        (f"network, {trained.num_epochs} epochs",),
+        lambda _: trained.forecaster,
+        base,
+        trained.num_epochs,
+        window_features=trained.features,
     )
 
 

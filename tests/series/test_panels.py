@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 
@@ -262,6 +264,9 @@ def test_an_archive_of_m4_is_read_with_and_without_its_test_values(tmp_path):
     assert panel.of("H2").tolist() == [3.0, 4.0, 5.0, 6.0]
     assert whole.of("H1").tolist() == [0.0, 1.0, 2.0, 90.0, 91.0]
     np.testing.assert_array_equal(whole.without_last(2).lengths, panel.lengths)
+    np.savez(tmp_path / "m4.npz", train=np.arange(7.0), length=[3, 4], series="H1")
+    with pytest.raises(jaxcast.InputError, match="expected 2 names in series, one a line, got 1"):
+        read_panel(tmp_path / "m4.npz")
 
 
 def test_an_unknown_category_is_number_0():
@@ -273,6 +278,8 @@ def test_an_unknown_category_is_number_0():
 def test_steps_may_be_numbers_instead_of_dates(tmp_path):
     (tmp_path / "steps.csv").write_text("ds,unique_id,y\n3,a,1\n4,a,2\n6,a,3\n5,b,4\n")
     panel = read_panel(tmp_path / "steps.csv")
+    (tmp_path / "steps.csv.gz").write_bytes(gzip.compress((tmp_path / "steps.csv").read_bytes()))
+    np.testing.assert_array_equal(read_panel(tmp_path / "steps.csv.gz").values, panel.values)
     np.testing.assert_array_equal(panel.values, [1, 2, np.nan, 3, 4])
     assert panel.starts.tolist() == [0, 2]
     assert panel.calendar is None
@@ -291,6 +298,7 @@ def test_a_table_becomes_a_panel():
 
 BAD = {
     "no value": (lambda: series_panel([np.ones(3), np.full(3, np.nan)]), "series '2' has no value at all"),
+    "infinity": (lambda: series_panel([np.ones(3), [1, np.inf]]), "series number 1 holds infinity"),
     "same names": (lambda: series_panel([np.ones(3)] * 2, names=["a", "a"]), "a different name for each"),
     "category": (
         lambda: series_panel([np.ones(3)] * 2, categories={"kind": ["a"]}),

@@ -13,6 +13,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.io.archives import check_is_file, read_archive
 from jaxcast.io.dates import are_dates
 from jaxcast.io.tables import (
+    ZIPPED,
     Columns,
     column_called,
     dates_of,
@@ -62,7 +63,8 @@ def read_panel(
     probability. The files lie in the folder of `tempfile` (TMPDIR), and vanish with the process.
 
     Args:
-        path: a .csv, .parquet or .npz, a folder of .parquet files, or one with a single .npz.
+        path: a .csv (or .csv.gz), .parquet or .npz, a folder of .parquet files, or one with a
+            single .npz.
         time: column of the dates, if it is not called date, time or ds.
         series: column of the names, if it is not called series, unique_id or the like.
         value: column of the values, if it is not called value, y or target.
@@ -107,7 +109,7 @@ def read_panel(
         raise InputError(f"with_test is for an .npz with an array test, got {shown(path)}")
     named = [name for kind in kinds for name in kind]
     check_texts("covariates and categories", named, least=0)
-    if path.suffix == ".csv":
+    if path.name.endswith((".csv", ZIPPED)):
         if not in_memory:
             raise InputError(f"in_memory=False is for .parquet, got {shown(path)}; write the table as .parquet")
         columns = read_columns(path)
@@ -297,12 +299,14 @@ def _read_archive(path: Path, with_test: bool) -> SeriesPanel:
         )
     train, lengths = archive.arrays["train"], archive.arrays["length"]
     given = archive.arrays["series"]
-    names = str(given).split("\n") if given.ndim == 0 else [str(name) for name in given]
+    names = str(given).strip("\n").split("\n") if given.ndim == 0 else [str(name) for name in given]
     if train.ndim != 1 or lengths.ndim != 1 or lengths.dtype.kind not in "iu" or int(lengths.sum()) != len(train):
         raise InputError(
             f"{shown(path)}: expected train (value) and whole length (series) with sum {len(train)}, got shapes "
             f"{train.shape} and {lengths.shape}"
         )
+    if len(names) != len(lengths):
+        raise InputError(f"{shown(path)}: expected {len(lengths)} names in series, one a line, got {len(names)}")
     values = np.split(train.astype(float), np.cumsum(lengths)[:-1])
     if with_test:
         test = archive.arrays["test"]
