@@ -18,7 +18,7 @@ from jaxcast.progress import note
 from jaxcast.pytrees import fingerprint
 
 PAGE = "experiments/probabilistic/README.md"
-PLAIN = ("seasonal_naive", "recursive_ridge", "panel_regression")
+PLAIN = ("seasonal_naive", "recursive_ridge", "calibrated_ridge", "panel_regression")
 
 
 @dataclasses.dataclass(frozen=True)

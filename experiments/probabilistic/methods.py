@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.probabilistic.data import Task
-from experiments.probabilistic.plain import recursive_ridge, seasonal_naive
+from experiments.probabilistic.plain import calibrated_ridge, recursive_ridge, seasonal_naive
 from experiments.probabilistic.scores import LEVELS
 from jaxcast import InputError
 from jaxcast.progress import doing
@@ -173,6 +173,7 @@ def _average(task: Task, config: Any, seed: int, found: Any) -> Quantiles:
 METHODS: dict[str, Method] = {
     "seasonal_naive": Method(lambda task, config, seed, found: seasonal_naive(task, LEVELS)),
     "recursive_ridge": Method(lambda task, config, seed, found: recursive_ridge(task, LEVELS)),
+    "calibrated_ridge": Method(lambda task, config, seed, found: calibrated_ridge(task, LEVELS)),
     "panel_regression": Method(_regression),
     **{name: Method(partial(_network, name), draws=True) for name in NETWORKS},
     "deepar_ensemble": Method(partial(_mean_of_seeds, "deepar")),

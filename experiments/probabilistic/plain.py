@@ -8,6 +8,9 @@ from jaxtyping import Float
 from experiments.probabilistic.data import Task
 from jaxcast.cli.panel.judging import row_quantiles
 from jaxcast.series.panel_models.aligned import filled_steps
+from jaxcast.series.panel_models.held_out import LARGEST_SHARE, LEAST_OF_EACH, LEAST_WINDOWS
+from jaxcast.series.panel_models.recalibration import recalibrated, spread_shifts
+from jaxcast.series.panels.windows import PanelWindows
 
 NUM_ERRORS = 14
 """Seasons of errors at the end of the training part, whose quantiles are those of a forecast."""
@@ -138,6 +141,40 @@ def recursive_ridge(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, 
         for k, origin in enumerate(task.origins[:, number]):
             found[k, number] = model.roll(values[: origin + 1], task.horizon)[:, None] + spread
     return above(task.lower, found)
+
+
+def calibrated_ridge(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, "origin series lead level"]:
+    """Rolls autoregressions, with quantiles that are recalibrated on windows before the first origin.
+
+    The fit that forecasts these windows has not seen them. All series share the shifts, in units of
+    the spread of a forecast.
+
+    Args:
+        task: with the series.
+        levels: of the quantiles.
+    """
+    num_series, typical = len(task.panel.names), float(np.median(task.train.lengths))
+    wanted = max(-(-LEAST_WINDOWS // num_series), LEAST_OF_EACH)
+    num = max(1, min(wanted, int(LARGEST_SHARE * typical / task.horizon)))
+    origins = task.origins[0] - task.horizon * np.arange(num, 0, -1)[:, None]
+    held_out = np.flatnonzero(origins[0] >= 0)
+    found = recursive_ridge(task, levels)
+    if not len(held_out):
+        return found
+    before = task._replace(panel=task.panel.select(held_out), origins=origins[:, held_out])
+    quantiles, history = (_flat(a) for a in (recursive_ridge(before, levels), _newest_values(before)))
+    shifts = spread_shifts(quantiles, PanelWindows.plain(history, _flat(before.truth())), levels)
+    shifts -= shifts[:, levels.index(0.5), None]  # what all series missed at the same steps is chance
+    moved = recalibrated(_flat(found), _flat(_newest_values(task)), shifts, task.lower)
+    return moved.reshape(found.shape)
+
+
+def _flat(values: Float[np.ndarray, "origin series ..."]) -> Float[np.ndarray, "window ..."]:
+    return values.reshape(-1, *values.shape[2:])
+
+
+def _newest_values(task: Task) -> Float[np.ndarray, "origin series step"]:
+    return task.values(task.origins[..., None] - np.arange(task.horizon)[::-1])
 
 
 def _rolled_errors(

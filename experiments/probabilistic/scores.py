@@ -128,6 +128,7 @@ def text_of(number: float | None, form: str = ".4f") -> str:
 LABELS = {
     "seasonal_naive": "seasonal naive",
     "recursive_ridge": "ridge, rolled out",
+    "calibrated_ridge": "ridge, rolled out, recalibrated",
     "panel_regression": "ridge, drawn to a shared one",
     "deepar": "DeepAR",
     "seq2seq": "Seq2Seq",

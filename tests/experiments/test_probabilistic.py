@@ -11,7 +11,13 @@ from experiments.pages import marked
 from experiments.probabilistic import methods, page
 from experiments.probabilistic.__main__ import PRESETS, Run, compare
 from experiments.probabilistic.data import made_task, read_task, rolling
-from experiments.probabilistic.plain import fit_autoregression, lags_of, recursive_ridge, seasonal_naive
+from experiments.probabilistic.plain import (
+    calibrated_ridge,
+    fit_autoregression,
+    lags_of,
+    recursive_ridge,
+    seasonal_naive,
+)
 from experiments.probabilistic.scores import LEVELS, make_row, scored
 from jaxcast import InputError
 from jaxcast.series import series_panel
@@ -42,7 +48,7 @@ def test_nothing_is_learned_from_the_test_part():
     for offset, length, origin in zip(task.panel.offsets, task.panel.lengths, task.origins[0], strict=True):
         later[offset + origin + 1 : offset + length] = 1e6
     other = task._replace(panel=task.panel._replace(values=later))
-    for method in (seasonal_naive, recursive_ridge):
+    for method in (seasonal_naive, recursive_ridge, calibrated_ridge):
         np.testing.assert_array_equal(method(task, LEVELS)[0], method(other, LEVELS)[0])
 
 
@@ -119,7 +125,7 @@ HARD = {
 
 
 @pytest.mark.parametrize("season", [12, 1])
-@pytest.mark.parametrize("method", [seasonal_naive, recursive_ridge])
+@pytest.mark.parametrize("method", [seasonal_naive, recursive_ridge, calibrated_ridge])
 def test_plain_methods_forecast_short_constant_and_huge_series(tmp_path, method, season):
     task = read_task(archive(tmp_path, [*map(np.asarray, HARD.values())], np.ones((7, 6))), season, None)
     found = method(task, LEVELS)
@@ -130,6 +136,17 @@ def test_plain_methods_forecast_short_constant_and_huge_series(tmp_path, method,
         np.testing.assert_array_equal(found[0, [*HARD].index(name)], value)
     assert np.abs(found[0, [*HARD].index("huge")]).max() < 1e14
     assert method(task._replace(lower=0.5), LEVELS).min() == 0.5
+
+
+def test_recalibrated_intervals_of_short_series_cover_what_they_promise():
+    noise = np.random.default_rng(0).normal(5, 1, (150, 46))
+    task = rolling("noise", series_panel(list(noise)), 6, (4,), first=40, lower=None)
+    plain, moved = (scored(task, method(task, LEVELS)) for method in (recursive_ridge, calibrated_ridge))
+    assert plain["coverage95"] < 0.9
+    assert moved["coverage95"] == pytest.approx(0.95, abs=0.025)
+    assert moved["coverage80"] == pytest.approx(0.8, abs=0.03)
+    assert moved["nd"] == pytest.approx(plain["nd"], abs=1e-6)
+    assert moved["wql"] < plain["wql"]
 
 
 def test_scores_without_a_value_are_none(tmp_path):
