@@ -176,7 +176,7 @@ def _panel_network(
         held_out = np.flatnonzero((rows[:, -1] >= part.end) & (rows[:, 0] < stop))
         own = jax.tree.map(lambda a: a[held_out], windows)
         found = np.full((*windows.targets.shape, len(problem.levels)), np.nan)
-        found[held_out] = jax.jit(base_quantiles)(trained.forecaster, own)
+        found[held_out] = np.asarray(jax.jit(base_quantiles)(trained.forecaster, own))
         return found
 
     return Variants(

@@ -134,7 +134,7 @@ class PanelImportance:
             note("the model may have learned from these windows, in which useless inputs can seem to matter")
         windows = model.windows(panel, series, newest)
         kept = np.isfinite(windows.history).any(1) & (np.asarray(windows.weights) > 0).any(1)
-        return PanelWindows(*(np.asarray(array)[kept] for array in windows))
+        return PanelWindows._make(np.asarray(array)[kept] for array in windows)
 
     def tell(self, weights: Weights, stored: StoredPanelModel) -> None:
         """Writes and draws the weights of a tft."""
@@ -160,7 +160,7 @@ class PanelImportance:
         save_figure(self.plot_weights, figure)
 
 
-def names_of(model: PanelModel) -> dict[str, tuple[str, ...]]:
+def names_of(model: PanelModel) -> dict[str, Any]:
     """Returns the names of what a model sees besides the values.
 
     Args:
