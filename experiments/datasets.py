@@ -1,6 +1,7 @@
 """Folders of data: where they lie, and tables of series in them."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,25 @@ def find_folder(given: Path | None, name: str, page: str) -> Path:
         f"expected a folder of data, got {shown(places[0])}, which is none; give --data, or set {VARIABLE} to the "
         f"folder that has {name} in it ({page} says where to get the data)"
     )
+
+
+def check_class_sizes(labels: np.ndarray, names: Sequence[str], num_folds: int) -> None:
+    """Checks that every class has a sample for each fold.
+
+    Args:
+        labels: number of the class of each sample.
+        names: of the classes.
+        num_folds: of the cross-validation.
+
+    Raises:
+        InputError: with the name of the smallest class.
+    """
+    counts = np.bincount(labels, minlength=len(names))
+    if counts.min() < num_folds:
+        raise InputError(
+            f"expected at least {num_folds} samples of every class for {num_folds} folds, got {counts.min()} of "
+            f"{shown(repr(names[counts.argmin()]))}; give fewer folds, or leave the class out"
+        )
 
 
 class Folder(NamedTuple):

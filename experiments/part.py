@@ -36,7 +36,8 @@ def run_parts(
     """
     results: dict[str, Any] = {"rows": []}
     for name in config.parts:
-        found = parts[name].run(config, data[name], folder, console)
+        with folder.leaving_nothing():
+            found = parts[name].run(config, data[name], folder, console)
         rows = [{"part": name} | row for row in found["rows"]]
         results |= {f"{name}_{key}": value for key, value in found.items() if key != "rows"}
         results["rows"] += rows

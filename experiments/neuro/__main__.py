@@ -79,18 +79,42 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
+    config = with_archive(config)
     check_settings(config)
     check_names("part", config.parts, PARTS)
     check_names("task", config.tasks, TASKS)
     check_names("method", config.methods, METHODS)
     data = {name: data_of(config, name) for name in config.parts}
+    name = "-".join(config.parts) if config.data is None or config.series is None else config.data.stem
     folder = open_folder(
         config,
-        f"runs/neuro-{'-'.join(config.parts)}-{config.preset}",
+        f"runs/neuro-{name}-{config.preset}",
         [picture for name in config.parts for picture in PARTS[name].pictures],
     )
     run_parts(PARTS, config, data, folder, console)
-    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+    console.print(
+        f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False, markup=False
+    )
+
+
+def with_archive(config: Config) -> Config:
+    """Returns the settings; with an archive of one's own, those of the part that takes one.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        InputError: for an archive without the names of its arrays, or names without an archive.
+    """
+    is_archive = config.data is not None and config.data.suffix.lower() == ".npz"
+    if is_archive != (config.series is not None) or is_archive != (config.labels is not None):
+        raise InputError(
+            "an archive of your own needs --data FILE.npz, --series and --labels together, got "
+            f"{shown((str(config.data), config.series, config.labels))}"
+        )
+    if is_archive and "classification" not in config.parts:
+        raise InputError(f"an archive of your own is for the part classification, got {', '.join(config.parts)}")
+    return dataclasses.replace(config, parts=("classification",)) if is_archive else config
 
 
 def data_of(config: Config, part: str) -> Path | None:
@@ -101,17 +125,11 @@ def data_of(config: Config, part: str) -> Path | None:
         part: name of the part.
 
     Raises:
-        InputError: if there are none, or if settings do not go together.
+        InputError: if there are none, or for one folder and several parts.
     """
     if config.data is not None and len(config.parts) > 1:
         raise InputError("--data is of one part; name it with --parts")
-    is_archive = part == "classification" and config.data is not None and config.data.suffix == ".npz"
-    if is_archive != (config.series is not None) or is_archive != (config.labels is not None):
-        raise InputError(
-            "an archive of your own needs --data FILE.npz, --series and --labels together, got "
-            f"{shown((str(config.data), config.series, config.labels))}"
-        )
-    if is_archive:
+    if config.series is not None:
         return config.data
     if not PARTS[part].data or (config.data is None and config.preset == "smoke"):
         return None

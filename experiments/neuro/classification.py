@@ -7,12 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.datasets import check_class_sizes
 from experiments.neuro import classification_pictures as pictures
+from experiments.neuro.classification_pictures import class_names
 from experiments.neuro.classification_rows import line_of, published_rows, row_of, table
 from experiments.neuro.methods import METHODS
 from experiments.neuro.subjects import read_abide, read_archive, simulated
 from experiments.part import Part
 from jaxcast import InputError
+from jaxcast.errors import shown
 from jaxcast.neuro import (
     CrossValidation,
     SubjectSeries,
@@ -21,6 +24,7 @@ from jaxcast.neuro import (
     cross_validate,
     leave_one_site_out,
 )
+from jaxcast.pytrees import fingerprint
 from jaxcast.training import stratified_folds
 
 ABIDE = "abide_cc200"
@@ -40,27 +44,63 @@ def run(config: Any, data: Path | None, folder: Any, console: Any) -> dict[str, 
     Returns:
         What goes into results.json.
     """
-    rows, balance = [], {}
-    for task in config.tasks if data is not None and data.is_dir() else ("label",):
+    rows: list[dict[str, Any]] = []
+    facts: dict[str, dict[str, Any]] = {"class_balance": {}, "classes": {}, "left_out": {}}
+    for number, task in enumerate(config.tasks if data is not None and data.is_dir() else ("label",)):
         subjects = read(config, data, task)
         name = f"{ABIDE}, {task}" if data is not None and data.is_dir() else "simulated" if data is None else data.stem
-        console.print(f"{name}: {about(subjects)}", highlight=False)
-        balance[name] = class_balance(subjects)
+        console.print(f"{name}: {about(subjects)}", highlight=False, markup=False)
+        check_class_sizes(subjects.labels, class_names(subjects), config.folds)
+        facts["class_balance"][name], facts["classes"][name] = class_balance(subjects), class_names(subjects)
         for protocol in protocols(subjects):
-            found = {}
-            for method in applicable(config, subjects, protocol):
-                found[method] = validated(config, folder, subjects, name, method, protocol)
-                rows.append(row_of(found[method], name, method, protocol))
-                console.print(line_of(rows[-1]), highlight=False)
+            found, left_out = all_validated(config, folder, console, subjects, name, protocol)
+            of_protocol = [row_of(each, name, method, protocol) for method, each in found.items()]
+            facts["left_out"] |= {f"{name}, {protocol}": left_out} if left_out else {}
+            rows += of_protocol
             if task == "autism" and protocol == "folds":
                 rows += published_rows(name)
-            if not found:
+            if number or not found:  # the pictures are of the first task
                 continue
-            if (task in ("autism", "label")) and protocol == "folds":
+            if protocol == "folds":
                 draw(folder, found, rows, name, subjects)
-            elif task in ("autism", "label"):
-                folder.save_figure("sites.png", pictures.sites(found, subjects, balance[name]))
-    return {"rows": rows, "class_balance": balance}
+            else:
+                folder.save_figure("sites.png", pictures.sites(found, subjects, facts["class_balance"][name]))
+    return {"rows": rows} | facts
+
+
+def all_validated(
+    config: Any, folder: Any, console: Any, subjects: SubjectSeries, data: str, protocol: str
+) -> tuple[dict[str, list[CrossValidation]], dict[str, str]]:
+    """Cross-validates all methods that can use the subjects.
+
+    Args:
+        config: the settings.
+        folder: of the output.
+        console: to print on.
+        subjects: the subjects.
+        data: name of the data and the task.
+        protocol: "folds" or "sites".
+
+    Returns:
+        The cross-validations of each method, and why the others are left out, such as a network
+        whose windows are longer than the recordings.
+
+    Raises:
+        InputError: if no method can use them by folds.
+    """
+    found: dict[str, list[CrossValidation]] = {}
+    left_out: dict[str, str] = {}
+    for method in applicable(config, subjects, protocol):
+        try:
+            found[method] = validated(config, folder, subjects, data, method, protocol)
+            line = line_of(row_of(found[method], data, method, protocol))
+        except InputError as error:
+            left_out[method] = str(error)
+            line = f"{data}, {method}: left out: {error}"
+        console.print(line, highlight=False, markup=False)
+    if protocol == "folds" and not found:
+        raise InputError(next(iter(left_out.values())))
+    return found, left_out
 
 
 def read(config: Any, data: Path | None, task: str) -> SubjectSeries:
@@ -83,22 +123,26 @@ def about(subjects: SubjectSeries) -> str:
         subjects: the subjects.
     """
     lengths = [len(one) for one in subjects.series]
-    counts = class_balance(subjects)["all"]
+    counts = zip(class_names(subjects), class_balance(subjects)["all"], strict=True)
     constant = constant_regions(subjects)
-    text = f"{len(lengths)} subjects, {subjects.num_regions} regions, {min(lengths)} to {max(lengths)} scans, "
-    text += "classes of " + " and ".join(map(str, counts))
+    text = f"{len(lengths)} subjects, {subjects.num_regions} regions, {min(lengths)} to {max(lengths)} scans, classes "
+    text += ", ".join(f"{shown(name)} {count}" for name, count in counts)
     if constant.any():
         text += f"; {constant.sum()} constant regions in {constant.any(1).sum()} subjects, whose correlations are 0"
     return text
 
 
 def protocols(subjects: SubjectSeries) -> list[str]:
-    """Returns the protocols that subjects allow.
+    """Returns the protocols that subjects allow: one site left out needs each class at two sites at least.
 
     Args:
         subjects: the subjects.
     """
-    return ["folds", *(["sites"] if subjects.site is not None and len(np.unique(subjects.site)) > 1 else [])]
+    if subjects.site is None:
+        return ["folds"]
+    _, sites = np.unique(subjects.site, return_inverse=True)
+    of_class = [len(np.unique(sites[subjects.labels == number])) for number in range(subjects.num_classes)]
+    return ["folds", *(["sites"] if min(of_class) > 1 else [])]
 
 
 def applicable(config: Any, subjects: SubjectSeries, protocol: str) -> list[str]:
@@ -143,6 +187,7 @@ def validated(
     entry = METHODS[method]
     num_seeds = config.num_network_seeds if entry.is_network else config.num_fold_seeds
     methods = entry.make(config, subjects)
+    named = f"{data} {fingerprint_of(subjects)} {method} {protocol}"
     prepared: list[Any] = []  # what is computed from one subject alone, once for all stages
     found = []
     for seed in range(config.seed, config.seed + (num_seeds if protocol == "folds" else 1)):
@@ -163,10 +208,21 @@ def validated(
                 each = cross_validate(subjects, methods, folds=part, inner_groups=groups, inputs=prepared, key=key)
                 return as_arrays(each, [test for _, test in part])
 
-            stage = "".join(c if c.isalnum() else "_" for c in f"{data} {method} {protocol} {seed} {number}")
+            stage = "".join(c if c.isalnum() else "_" for c in f"{named} {seed} {number}")
             stages.append(folder.stage(stage, compute))
         found.append(joined(stages, subjects))
     return found
+
+
+def fingerprint_of(subjects: SubjectSeries) -> str:
+    """Returns eight digits that tell subjects from others, so that no stage of others is read.
+
+    Args:
+        subjects: the subjects.
+    """
+    columns = [column for column in (subjects.site, subjects.age, subjects.sex) if column is not None]
+    text = "\n".join(str(one) for column in columns for one in column.tolist())
+    return fingerprint((subjects.series, subjects.labels, np.frombuffer(text.encode(), np.uint8)))[:8]
 
 
 def as_arrays(found: CrossValidation, tests: Sequence[np.ndarray]) -> Arrays:

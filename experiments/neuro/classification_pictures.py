@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxcast.neuro import CrossValidation, SubjectSeries
+from jaxcast.plotting import plot_confusion
+from jaxcast.plotting.classes import confusion_size
 from jaxcast.scores import confusion_table
 
 matplotlib.use("Agg")
@@ -93,7 +95,7 @@ def regions(found: Found, subjects: SubjectSeries) -> Figure:
         ax.axvline(values.mean(), color="0.4", lw=0.8, ls=":")
         ax.set_yticks(places, [f"region {number}" for number in order], fontsize=7)
         ax.grid(axis="y", color="0.92")
-        ax.set_title(title, fontsize=9)
+        ax.set_title(title, fontsize=9, parse_math=False)
         ax.set_xlabel(f"{'score' if name == 'BrainGNN' else 'importance'} (dotted: mean of all regions)")
         ax.xaxis.set_major_locator(MaxNLocator(4))
     for ax in axes[len(panels) :]:
@@ -146,20 +148,13 @@ def confusion(found: Found, subjects: SubjectSeries) -> Figure:
         found: cross-validations by method.
         subjects: the subjects.
     """
-    labels, num_classes = class_names(subjects), subjects.num_classes
+    labels = class_names(subjects)
     names = _best(list(found))
-    figure = Figure(figsize=(3.2 * len(names), 3.4), layout="constrained")
+    size = confusion_size(labels)
+    figure = Figure(figsize=(size * len(names), size + 0.2), layout="constrained")
     for ax, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         one = found[name][0]
-        counts = confusion_table(one.labels, one.predicted, num_classes)
-        ax.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-        for i, j in np.ndindex(counts.shape):
-            share = counts[i, j] / max(counts[i].sum(), 1)
-            color = "white" if share > 0.6 else "black"
-            ax.text(j, i, f"{counts[i, j]}\n{100 * share:.0f} %", ha="center", va="center", color=color)
-        ax.set_xticks(range(num_classes), labels)
-        ax.set_yticks(range(num_classes), labels)
-        ax.set(xlabel="predicted", ylabel="true class")
+        plot_confusion(ax, confusion_table(one.labels, one.predicted, len(labels)), labels)
         ax.set_title(name, fontsize=9)
     return figure
 

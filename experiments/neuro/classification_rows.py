@@ -14,6 +14,8 @@ from jaxcast.neuro import CrossValidation
 def row_of(found: Sequence[CrossValidation], data: str, method: str, protocol: str) -> dict[str, Any]:
     """Makes the row of a method.
 
+    Its "accuracy_std" is over the seeds of the folds, or where there is one seed over the folds.
+
     Args:
         found: its cross-validations, one for each seed of the folds.
         data: name of the data and the task.
@@ -27,7 +29,7 @@ def row_of(found: Sequence[CrossValidation], data: str, method: str, protocol: s
         "num_folds": len(found[0].chosen),
         "num_seeds": len(found),
         "accuracy": float(np.mean(accuracies)),
-        "accuracy_std": spread_of(accuracies),
+        "accuracy_std": spread_of(accuracies if len(found) > 1 else of_folds),
         "balanced_accuracy": float(np.mean([one.balanced_accuracy for one in found])),
         "auc": float(np.mean([one.auc for one in found])),
         "published": None,

@@ -36,6 +36,16 @@ class Entry(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
+def batch_size(config: Any, subjects: SubjectSeries) -> int:
+    """Returns the subjects of a minibatch: of few, fewer, so that an epoch has some steps.
+
+    Args:
+        config: settings of the experiment.
+        subjects: the subjects.
+    """
+    return min(int(config.batch_size), max(8, len(subjects.series) // 16))
+
+
 def brain_gnn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:
     """Returns BrainGNN with the settings of the experiment.
 
@@ -46,7 +56,7 @@ def brain_gnn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:
     return [
         BrainGNNMethod(
             num_epochs=config.num_epochs,
-            batch_size=config.batch_size,
+            batch_size=batch_size(config, subjects),
             num_seeds=config.num_networks,
             hidden_size=config.hidden_size,
         )
@@ -67,7 +77,7 @@ def brain_stgcn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:
             window_size=min(64, shortest),
             hidden_size=min(16, config.hidden_size),
             num_epochs=config.num_epochs,
-            batch_size=config.batch_size,
+            batch_size=batch_size(config, subjects),
             num_seeds=config.num_networks,
         )
     ]

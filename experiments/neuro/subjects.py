@@ -14,6 +14,7 @@ from jaxcast.neuro import SubjectSeries, simulate_subjects, subject_series
 
 FILES = tuple(f"timeseries_{number}of3.npz" for number in (1, 2, 3))
 
+CONFOUNDS = ("site", "age", "sex")
 COLUMNS = ("subject", "asd", "sex", "site", "age")
 
 
@@ -65,7 +66,7 @@ def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
 
     Args:
         file: .npz.
-        series: name of its array (subject, time, region).
+        series: name of its array (subject, time, region); shorter recordings end in scans of NaN.
         labels: name of its labels, whole numbers or texts.
 
     Returns:
@@ -78,7 +79,7 @@ def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
     archives.check_is_file(file, "an archive of NumPy (.npz)")
     archive = archives.read_archive(file)
     found = archive.arrays
-    if pickled := [name for name in (series, labels) if name in archive.pickled]:
+    if pickled := [name for name in (series, labels, *CONFOUNDS) if name in archive.pickled]:
         raise InputError(
             f"{shown(file)}: {shown(pickled[0])} is pickled Python objects, which could run code; save it as an array "
             "of numbers or texts"
@@ -88,8 +89,10 @@ def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
             f"{shown(file)} has no array {shown(absent[0])}; it has {shown(', '.join(found))}: name them by --series "
             "and --labels"
         )
-    confounds = {name: found[name] for name in ("site", "age", "sex") if name in found}
-    return subject_series(found[series], found[labels], **confounds)
+    columns = {name: found[name] for name in (labels, *CONFOUNDS) if name in found}
+    # Programs with matrices alone write a column as (subject, 1).
+    flat = {name: column[:, 0] if column.shape[1:] == (1,) else column for name, column in columns.items()}
+    return subject_series(found[series], flat.pop(labels), **flat)
 
 
 def simulated(seed: int) -> SubjectSeries:

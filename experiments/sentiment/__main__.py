@@ -2,11 +2,13 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from experiments.datasets import check_class_sizes
 from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.sentiment import pictures, scoring
 from experiments.sentiment.data import SETS, Part, SentenceSet, made_set, own_set, read_vectors
@@ -20,8 +22,10 @@ from experiments.sentiment.methods import (
     majority,
     probabilities,
 )
+from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.progress import note
 from jaxcast.pytrees import fingerprint
 from jaxcast.scores import confusion_table
 from jaxcast.text import WordEmbeddings
@@ -43,6 +47,11 @@ class Config(Settings):
     """Your own sentences to learn from, beside --test."""
     test: Path | None = None
     """Your own sentences that are held out for testing, beside --train."""
+    encoding: str = "utf-8"
+    """Encoding of your own sentences, such as latin-1."""
+    split: Literal["words", "spaces"] = "words"
+    """How your own sentences are split: words, and signs of punctuation, of text as people write it;
+    or spaces, for text that is tokenized already, as the sets are."""
     sets: tuple[str, ...] = ("mr",)
     """Sets in the folder that JAXCAST_DATA names, or in shared/data beside the checkout: mr, trec,
     sst2, sst5, subj; without effect beside --data or --train."""
@@ -116,6 +125,20 @@ class Run:
         parts = self.parts[:1] if self.sentences.has_fixed_parts and name in PLAIN else self.parts
         return [self._stage(name, number, part) for number, part in enumerate(parts)]
 
+    def _all_found(self) -> dict[str, list[dict[str, np.ndarray]]]:
+        """Returns what each method finds; one that cannot learn from the sentences is left out, and noted."""
+        found: dict[str, list[dict[str, np.ndarray]]] = {}
+        errors = []
+        for name in (one for one in METHODS if one in self.config.methods):
+            try:
+                found[name] = self.found(name)
+            except InputError as error:
+                errors.append(str(error))
+                note(f"{self.sentences.name}, {name}: left out: {error}")
+        if not found:
+            raise InputError(errors[0])
+        return found
+
     def _stage(self, name: str, number: int, part: Part) -> dict[str, np.ndarray]:
         def compute(checkpoint: Path) -> dict[str, np.ndarray]:
             began = time.perf_counter()
@@ -138,7 +161,7 @@ class Run:
         num_classes = len(self.sentences.classes)
         judged = self.parts if self.sentences.test is None else self.parts[:1]
         tests: dict[str, list[np.ndarray]] = {MAJORITY: [majority(part, num_classes) for part in judged]}
-        found = {name: self.found(name) for name in METHODS if name in self.config.methods}
+        found = self._all_found()
         tests |= {name: [one["test"].astype(float) for one in each] for name, each in found.items()}
         more: dict[str, dict[str, Any]] = {}
         if len(found) > 1:
@@ -154,7 +177,8 @@ class Run:
             scoring.make_row(name, self.sentences, self.parts, each, **more.get(name, {}))
             for name, each in tests.items()
         ]
-        return rows + scoring.published_rows(self.sentences.name), tests
+        is_own = self.config.data is not None or self.config.train is not None  # whatever its file is called
+        return rows + ([] if is_own else scoring.published_rows(self.sentences.name)), tests
 
     def confusion(self, method: str, tests: dict[str, list[np.ndarray]]) -> np.ndarray:
         """Returns the confusion table of a method over all folds, or of its first seed.
@@ -171,11 +195,13 @@ class Run:
         predicted = np.concatenate([shares.argmax(-1) for shares in tests[method][kept]])
         return confusion_table(labels, predicted, len(self.sentences.classes))
 
-    def words(self) -> list[tuple[str, Any]]:
-        """Returns the true class and the saliency of words of the first test sentences of each class."""
-        name = next((one for one in (*SHOWN, *self.config.methods) if one in self.config.methods), None)
-        if name is None:
-            return []
+    def words(self, names: Sequence[str]) -> list[tuple[str, Any]]:
+        """Returns the true class and the saliency of words of the first test sentences of each class.
+
+        Args:
+            names: of the methods that ran.
+        """
+        name = next(one for one in (*SHOWN, *METHODS) if one in names)
         part = self.parts[0]
         classifier = fitted(name, part, self.vectors, self.config, None)
         known = classifier.is_known(part.test.texts)
@@ -204,19 +230,46 @@ def main(config: Config) -> None:
     check_settings(config)
     check_names("method", config.methods, METHODS)
     check_names("set", config.sets, SETS)
-    own = own_set(config.data, config.train, config.test)
+    own = own_set(config.data, config.train, config.test, encoding=config.encoding, split=config.split)
     if own is None and config.preset == "smoke":
         own, vectors = made_set(config.seed)
     else:
-        vectors = read_vectors(config.embeddings)
+        kinds = {METHODS[name].get("vectors", "learned") for name in config.methods}
+        vectors = read_vectors(config.embeddings, needed=kinds != {"learned"})
     sets = [SETS[name]() for name in config.sets] if own is None else [own]
+    for one in sets:
+        if one.test is None:
+            check_class_sizes(one.labels, one.classes, config.num_folds)
     config = dataclasses.replace(config, vectors=fingerprint(vectors.vectors))
     folder = open_folder(
         config,
         f"runs/sentiment-{'-'.join(one.name for one in sets)}-{config.preset}",
         ("accuracy.png", "confusion.png", "words.png"),
-        leave_out=("out", "overwrite", "data", "train", "test", "embeddings", "methods", "sets"),
+        leave_out=("out", "overwrite", "data", "train", "test", "encoding", "embeddings", "methods", "sets"),
     )
+    with folder.leaving_nothing():
+        rows = run_sets(folder, sets, vectors, config, console)
+    console.print(scoring.table(rows))
+    console.print(
+        f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False, markup=False
+    )
+
+
+def run_sets(
+    folder: Any, sets: Sequence[SentenceSet], vectors: WordEmbeddings, config: Config, console: Any
+) -> list[dict[str, Any]]:
+    """Runs all sets, and writes the results and the pictures.
+
+    Args:
+        folder: of the output.
+        sets: the sets.
+        vectors: of words.
+        config: the settings.
+        console: to print on.
+
+    Returns:
+        The rows.
+    """
     rows: list[dict[str, Any]] = []
     confusions: list[tuple[SentenceSet, str, np.ndarray]] = []
     words: list[tuple[str, Any]] = []
@@ -226,15 +279,12 @@ def main(config: Config) -> None:
         rows += own_rows
         best = AVERAGE if AVERAGE in tests else list(tests)[-1]
         confusions.append((sentences, best, run.confusion(best, tests)))
-        words = words or run.words()
+        words = words or run.words(list(tests))
     folder.save_figure("accuracy.png", pictures.accuracies(rows, PLAIN))
     folder.save_figure("confusion.png", pictures.confusions(confusions))
     folder.save_figure("words.png", pictures.words(words))
     folder.write_json("results.json", {"rows": rows, "classes": {one.name: list(one.classes) for one in sets}})
-    console.print(scoring.table(rows))
-    console.print(
-        f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False, markup=False
-    )
+    return rows
 
 
 if __name__ == "__main__":

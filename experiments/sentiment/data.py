@@ -9,10 +9,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from experiments.datasets import find_folder
+from experiments.datasets import VARIABLE, data_root, find_folder
 from jaxcast import InputError
 from jaxcast.errors import shown
 from jaxcast.io.archives import check_is_file
+from jaxcast.io.table_text import encoding_of
+from jaxcast.progress import note
 from jaxcast.pytrees import fingerprint
 from jaxcast.text import LabelledTexts, WordEmbeddings, read_embeddings
 from jaxcast.training import stratified_folds, stratified_split
@@ -20,6 +22,8 @@ from jaxcast.training import stratified_folds, stratified_split
 VALIDATION_SHARE = 0.1
 PAGE = "experiments/sentiment/README.md"
 VECTORS = "glove_6b_100d_subset.npz"
+GZIP = b"\x1f\x8b"
+TABLES = (".csv", ".tsv", ".xlsx", ".json", ".parquet")
 
 
 class Part(NamedTuple):
@@ -68,9 +72,9 @@ class SentenceSet(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """Eight digits that tell the sentences from others."""
+        """Eight digits that tell the sentences and their parts from others."""
         text = "\n".join((self.name, *self.texts)).encode()
-        return fingerprint((np.frombuffer(text, np.uint8), self.labels))[:8]
+        return fingerprint((np.frombuffer(text, np.uint8), self.labels, self.validation, self.test))[:8]
 
     def parts(self, num_folds: int, num_seeds: int, seed: int) -> Iterator[Part]:
         """Yields the parts of each fold, or of each seed where a test part is given.
@@ -99,44 +103,58 @@ class SentenceSet(NamedTuple):
         return LabelledTexts([self.texts[k] for k in rows], self.labels[rows])
 
 
-def read_lines(path: Path) -> list[str]:
-    """Returns the lines of a text file in UTF-8, perhaps compressed by gzip; empty ones too.
+def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
+    """Returns the lines of a text file, perhaps compressed by gzip; empty ones too.
 
     Args:
         path: of the file.
+        encoding: of its text; a byte-order mark of UTF-8 is dropped.
 
     Raises:
-        InputError: for a file that is missing, cut off or in another encoding.
+        InputError: for a file that is missing, cut off, a table or in another encoding.
     """
     check_is_file(path, "a .txt or .txt.gz with a label and a sentence in each line")
+    if path.suffix.lower() in TABLES:
+        raise InputError(
+            f"expected lines of a label and a sentence, .txt, got {shown(path)}; jaxcast text takes a .csv"
+        )
     try:
         raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{shown(path)} must be text in UTF-8; convert it, such as by iconv -t UTF-8") from None
+        raw = gzip.decompress(raw) if raw.startswith(GZIP) or path.suffix == ".gz" else raw
+        text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        if "\0" in text:
+            raise UnicodeError
+    except LookupError:
+        raise InputError(f"encoding must be one that Python knows, such as latin-1, got {shown(encoding)}") from None
+    except UnicodeError:
+        kind = encoding_of(raw) or "text in another encoding, such as latin-1 or cp1252"
+        raise InputError(f"{shown(path)}: expected text in {encoding}, got {kind}; name it by --encoding") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{shown(path)} cannot be read ({shown(error)}); give a .txt or .txt.gz") from None
     return [line.strip() for line in text.split("\n")]
 
 
-def read_labelled(path: Path) -> tuple[list[str], list[str]]:
+def read_labelled(path: Path, encoding: str = "utf-8") -> tuple[list[str], list[str]]:
     """Reads a file with a label and a sentence in each line, between them a space.
 
     Args:
         path: .txt or .txt.gz.
+        encoding: of its text.
 
     Returns:
-        The sentences, and the label of each.
+        The sentences, and the label of each. The sentence of a line with a label alone is empty.
 
     Raises:
-        InputError: for a line without a sentence.
+        InputError: for a file without any sentence.
     """
-    numbered = [(number, line.split(None, 1)) for number, line in enumerate(read_lines(path), 1) if line]
-    if bad := [number for number, pair in numbered if len(pair) < 2]:
-        raise InputError(f"{shown(path)}, line {bad[0]}: expected a label and a sentence, got one word alone")
-    if not numbered:
-        raise InputError(f"{shown(path)} has no lines; expected a label and a sentence in each")
-    return [pair[1] for _, pair in numbered], [pair[0] for _, pair in numbered]
+    pairs = [line.split(None, 1) for line in read_lines(path, encoding) if line]
+    num_empty = sum(len(pair) < 2 for pair in pairs)
+    if num_empty == len(pairs):
+        raise InputError(f"{shown(path)} has no sentence; expected a label and a sentence in each line")
+    if num_empty:
+        first = next(pair[0] for pair in pairs if len(pair) < 2)
+        note(f"{num_empty} of {len(pairs)} lines of {shown(path)} have a label alone, first {shown(repr(first))}")
+    return [pair[1] if len(pair) > 1 else "" for pair in pairs], [pair[0] for pair in pairs]
 
 
 def joined(
@@ -178,13 +196,22 @@ def joined(
     )
 
 
-def own_set(data: Path | None, train: Path | None, test: Path | None) -> SentenceSet | None:
+def own_set(
+    data: Path | None,
+    train: Path | None,
+    test: Path | None,
+    *,
+    encoding: str = "utf-8",
+    split: Literal["words", "spaces"] = "words",
+) -> SentenceSet | None:
     """Reads a set that the user names; None where there is none.
 
     Args:
         data: a file for folds.
         train: a file to learn from, beside `test`.
         test: a file that is held out for testing.
+        encoding: of the files.
+        split: how sentences are split into words, see `WordTokenizer`.
 
     Raises:
         InputError: for a training part without a test part, or both beside `data`; or for what
@@ -192,11 +219,11 @@ def own_set(data: Path | None, train: Path | None, test: Path | None) -> Sentenc
     """
     if (train is None) != (test is None) or (data is not None and train is not None):
         raise InputError("give --data FILE for folds, or --train FILE and --test FILE")
-    if data is not None:
-        return joined(data.name.partition(".")[0], [read_labelled(data)], "a", "words")
-    if train is None or test is None:
+    given = [path for path in (data, train, test) if path is not None]
+    if not given:
         return None
-    return joined(train.name.partition(".")[0], [read_labelled(train), read_labelled(test)], "rt", "words")
+    files = [read_labelled(path, encoding) for path in given]
+    return joined(given[0].name.partition(".")[0], files, "a" if data is not None else "rt", split)
 
 
 def _mr() -> SentenceSet:
@@ -232,13 +259,27 @@ TITLES = {
 """What the sets are, for pictures."""
 
 
-def read_vectors(path: Path | None) -> WordEmbeddings:
+def read_vectors(path: Path | None, *, needed: bool) -> WordEmbeddings:
     """Reads the vectors of words.
 
     Args:
         path: a file; None for the GloVe subset beside the sets.
+        needed: whether a method takes them; if not, there are none where the subset is missing.
+
+    Raises:
+        InputError: for vectors that are needed and missing, or a file of other things.
     """
-    return read_embeddings(find_folder(None, "sentence_sets", PAGE) / VECTORS if path is None else path)
+    if path is not None:
+        return read_embeddings(path)
+    file = data_root() / "sentence_sets" / VECTORS
+    if file.is_file():
+        return read_embeddings(file)
+    if needed:
+        raise InputError(
+            f"some methods take vectors of words, and there is no {shown(file)}; give --embeddings, set {VARIABLE} to "
+            f"the folder that has sentence_sets in it ({PAGE}), or name other --methods"
+        )
+    return WordEmbeddings((), np.zeros((0, 1)))
 
 
 def made_set(seed: int) -> tuple[SentenceSet, WordEmbeddings]:

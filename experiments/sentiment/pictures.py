@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from experiments.sentiment.data import TITLES, SentenceSet
 from experiments.sentiment.methods import MAJORITY
 from jaxcast.plotting import plot_confusion, plot_word_saliency
+from jaxcast.plotting.classes import confusion_size, saliency_height
 from jaxcast.text import WordSaliency
 
 matplotlib.use("Agg")
@@ -58,7 +59,8 @@ def confusions(tables: Sequence[tuple[SentenceSet, str, np.ndarray]]) -> Figure:
     Args:
         tables: set, method, and its counts.
     """
-    figure = Figure(figsize=(4.2 * len(tables), 4.0), layout="constrained")
+    sizes = [confusion_size(sentences.classes) + 0.4 for sentences, _, _ in tables]
+    figure = Figure(figsize=(sum(sizes), max(sizes)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(tables)))
     for ax, (sentences, method, counts) in zip(axes, tables, strict=True):
         plot_confusion(ax, counts, sentences.classes)
@@ -72,11 +74,13 @@ def words(found: Sequence[tuple[str, WordSaliency]]) -> Figure:
     Args:
         found: the true class, and the saliency of each sentence.
     """
-    figure = Figure(figsize=(9, 0.95 * max(1, len(found)) + 0.3), layout="constrained")
+    heights = [saliency_height(one.words) for _, one in found] or [1.0]
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
     if not found:
         figure.text(0.5, 0.5, "no test sentence has a known word", ha="center")
         return figure
-    for ax, (label, one) in zip(np.atleast_1d(figure.subplots(len(found), 1)), found, strict=True):
+    axes = np.atleast_1d(figure.subplots(len(found), 1, height_ratios=heights))
+    for ax, (label, one) in zip(axes, found, strict=True):
         title = f"predicted {one.predicted} ({one.probability:.2f}), true {label}; {one.measure}"
         plot_word_saliency(ax, one.words, one.values, title=title, has_sign=one.has_sign)
     return figure

@@ -227,14 +227,18 @@ class RunFolder:
 
     @contextmanager
     def leaving_nothing(self) -> Iterator[None]:
-        """Removes what the run has written where its data or settings turn out to be wrong."""
+        """Removes what the run has written where its data or settings turn out to be wrong.
+
+        With a finished stage it keeps everything: what was computed is not lost.
+        """
         try:
             yield
         except InputError:
             if not (self.path / "results.json").exists():
                 self.remove_checkpoints()
-                (self.path / "config.json").unlink(missing_ok=True)
-                self._remove_folders()
+                if not any(self.path.glob("stages/*")):
+                    (self.path / "config.json").unlink(missing_ok=True)
+                    self._remove_folders()
             raise
 
     def remove_checkpoints(self) -> None:

@@ -71,6 +71,9 @@ def subject_series(
 ) -> SubjectSeries:
     """Checks the series and labels of subjects and puts them together.
 
+    Scans that are NaN in all regions, before or behind the others, are left out: so one array holds
+    recordings of different lengths. A region that is NaN throughout is taken as one without signal.
+
     Args:
         series: one array (subject, time, region), or an array (time, region) for each subject.
         labels: class of each subject, whole numbers or texts. They are numbered from 0 on.
@@ -86,8 +89,8 @@ def subject_series(
         correlations are 0.
 
     Raises:
-        InputError: for series of other shapes or of different regions, too few scans, numbers that
-            are not finite, labels of another length, of one class or of none of the classes, and
+        InputError: for series of other shapes or of different regions, too few scans, infinite
+            numbers, NaN at some scans of a region, labels of another length, of one class or of none of the classes, and
             confounds of another length or with missing values.
 
     Example:
@@ -99,6 +102,9 @@ def subject_series(
         >>> subjects = jaxcast.neuro.subject_series(series, ["patient", "control", "patient", "control"])
         >>> subjects.labels.tolist(), subjects.classes
         ([1, 0, 1, 0], ('control', 'patient'))
+        >>> series[0, 20:] = np.nan
+        >>> jaxcast.neuro.subject_series(series, [0, 1, 0, 1]).series[0].shape
+        (20, 5)
     """
     if is_traced(series):
         raise InputError("series of subjects cannot be traced; give NumPy arrays from outside of jax.jit and jax.vmap")
@@ -146,16 +152,34 @@ def _checked_series(series: Any, min_scans: int) -> tuple[np.ndarray, ...]:
                 f"expected numbers (time, region) of the same regions for each subject, got shape {one.shape} of "
                 f"{one.dtype} for subject {n} and {arrays[0].shape} for subject 0"
             )
+    if arrays[0].shape[1] < 2:
+        raise InputError(f"expected at least 2 regions, got {arrays[0].shape[1]}")
+    recorded = tuple(_recorded(one, n) for n, one in enumerate(arrays))
+    for n, one in enumerate(recorded):
         if len(one) < min_scans:
             raise InputError(
                 f"expected at least {counted(min_scans, 'scan')} of each subject, got {len(one)} of subject {n}; "
                 "leave it out"
             )
-        if not np.isfinite(one).all():
-            raise InputError(f"the series of subject {n} hold NaN or infinite numbers; fill them or leave it out")
-    if arrays[0].shape[1] < 2:
-        raise InputError(f"expected at least 2 regions, got {arrays[0].shape[1]}")
-    return tuple(one if one.dtype.kind == "f" else one.astype(np.float32) for one in arrays)
+    return recorded
+
+
+def _recorded(series: np.ndarray, number: int) -> np.ndarray:
+    """Returns the scans of one subject from the first to the last, with 0 for a region that is never known."""
+    if series.dtype.kind != "f" or series.dtype.itemsize < 4:
+        series = series.astype(np.float32)
+    is_known = ~np.isnan(series)
+    if not is_known.all():
+        scans = np.flatnonzero(is_known.any(1))
+        if not scans.size:
+            raise InputError(f"the series of subject {number} are all NaN; leave it out")
+        series, is_known = (array[scans[0] : scans[-1] + 1] for array in (series, is_known))
+        series = np.where(is_known.any(0), series, 0)
+    if not np.isfinite(series).all():
+        raise InputError(
+            f"the series of subject {number} hold NaN or infinite numbers at some scans; fill them or leave it out"
+        )
+    return series
 
 
 def _numbered(

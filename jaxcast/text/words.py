@@ -21,16 +21,25 @@ STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Function words of English, "not" and "no" among them."""
 BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
 """How treebanks write brackets."""
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'"})
+_CLEANED = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "\u200b": " ", "\u00ad": "", "\ufeff": ""})
+"""Typographic apostrophes, and characters that are not seen: spaces without width, soft hyphens."""
 _NEGATION = re.compile(r"(?<=[^\W\d_])n't\b", re.IGNORECASE)
+_CHARACTERS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Of Chinese and Japanese, whose words no spaces part."""
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u0900-\u0963\u0966-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ecd\u102b-\u103e\u17b4-\u17d3\u200c\u200d"
+)
+"""Vowels and accents that stand behind a letter, and are none to Python: Hebrew, Arabic, Indic, Thai."""
+_LETTERS = rf"[^\W_{_CHARACTERS}]+(?:[{_MARKS}]+[^\W_{_CHARACTERS}]*)*"
 _TOKEN = re.compile(
     r"-[lr][rsc]b-"
     r"|n't\b"
     r"|'(?:s|re|ve|ll|d|m)\b"
     r"|\d+(?:[.,]\d+)+"
-    r"|[^\W_]+(?:-[^\W_]+|'(?!(?:s|re|ve|ll|d|m)\b)[^\W_]+)*"
+    rf"|{_LETTERS}(?:-{_LETTERS}|'(?!(?:s|re|ve|ll|d|m)\b){_LETTERS})*"
     r"|\.\.+|--+"
-    r"|[^\w\s]|_",
+    rf"|[{_CHARACTERS}]|[^\w\s]|_",
     re.IGNORECASE,
 )
 
@@ -39,6 +48,7 @@ class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
     """Tokenizer with one token for each word, each sign of punctuation and each contraction.
 
     "Don't" becomes "do", "n't", and "film's" becomes "film", "'s". Words with hyphens stay whole.
+    Each character of Chinese and Japanese is a token, since no spaces part their words.
     Abbreviations lose their full stop: "Mr." becomes "mr", ".". Texts that are tokenized already
     may hold such tokens, or "''" and "j.", which this would cut: split these by spaces.
 
@@ -86,7 +96,7 @@ class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
         if not isinstance(text, str):
             raise InputError(f"expected a text, got {shown(repr(text))}")
         text = unicodedata.normalize("NFC", text.lower() if self.lower else text)
-        tokens = text.split() if self.split == "spaces" else _words(text.translate(_APOSTROPHES))
+        tokens = text.split() if self.split == "spaces" else _words(text.translate(_CLEANED))
         if self.stop_words == "none":
             return tokens
         return [token for token in tokens if token.lower() not in STOP_WORDS]

@@ -38,7 +38,7 @@ def test_a_run_writes_rows_and_pictures(tmp_path):
     keys = {"method", "data", "num_folds", "num_seeds", "accuracy", "accuracy_std", "balanced_accuracy", "auc",
             "published"}  # fmt: skip
     assert all(keys <= row.keys() for row in results["rows"])
-    assert all(row["accuracy_std"] is None for row in results["rows"] if row["num_seeds"] == 1)
+    assert all(row["accuracy_std"] == row["fold_accuracy_std"] for row in results["rows"])
     assert [row["method"] for row in results["rows"]] == [*PLAIN, *PLAIN]
     ridge = results["rows"][2]
     assert ridge["accuracy"] > 0.9 > results["rows"][1]["accuracy"]
@@ -115,8 +115,42 @@ def test_what_cannot_be_used_is_refused(archive, tmp_path):
     with pytest.raises(InputError, match="did you mean"):
         neuro.main(dataclasses.replace(SMOKE, parts=("classification",), methods=("rigde",), out=tmp_path / "run"))
     many = dataclasses.replace(SMOKE, parts=("classification",), methods=PLAIN, folds=40, out=tmp_path / "run")
-    with pytest.raises(InputError, match="at least 40 samples of every class"):
+    with pytest.raises(InputError, match="at least 40 samples of every class for 40 folds, got 24 of '0'"):
         neuro.main(many)
+    assert not (tmp_path / "run").exists()
+
+
+def own(archive, tmp_path, **settings):
+    """The results of a run on an archive of one's own."""
+    given = {"series": "signals", "labels": "group", "methods": PLAIN, "folds": 4, "out": tmp_path / "run"}
+    neuro.main(dataclasses.replace(SMOKE, data=archive, **(given | settings)))
+    return json.loads((tmp_path / "run/results.json").read_text())
+
+
+def test_an_archive_needs_no_part_and_what_cannot_use_it_is_left_out(archive, tmp_path, capsys):
+    methods = ("ridge, Fisher z", "dynamic graphs, GRU, segments of activity")
+    with np.load(archive) as arrays:
+        series = np.array(arrays["signals"])
+        series[:, 18:] = np.nan  # too short for a segment of activity
+        np.savez(archive, signals=series, group=arrays["group"][:, None])
+    results = own(archive, tmp_path, methods=methods)
+    assert [row["method"] for row in results["rows"]] == ["ridge, Fisher z"]
+    assert "fewer than a segment of 20" in results["classification_left_out"]["own, folds"][methods[1]]
+    assert results["classification_classes"] == {"own": ["ill", "well"]}
+    shown = capsys.readouterr().out
+    assert "20 subjects, 4 regions, 18 to 18 scans, classes ill 10, well 10" in shown
+    assert "left out" in shown
+
+
+def test_stages_of_other_subjects_are_not_read_and_sites_of_one_class_not_left_out(archive, tmp_path):
+    rows = own(archive, tmp_path)["rows"]
+    with np.load(archive) as arrays:
+        group = np.sort(arrays["group"])
+        np.savez(archive, signals=arrays["signals"], group=group, site=group)
+    others = own(archive, tmp_path)["rows"]
+    assert rows[1]["method"] == others[2]["method"] == "ridge, Fisher z"
+    assert rows[1]["accuracy"] > others[2]["accuracy"] + 0.2
+    assert [row["method"] for row in others] == list(PLAIN)
 
 
 @pytest.mark.slow

@@ -2,13 +2,15 @@
 
 import dataclasses
 import gzip
+import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from experiments.sentiment import methods, pictures, scoring
-from experiments.sentiment.__main__ import PRESETS, Run
-from experiments.sentiment.data import SETS, Part, joined, made_set, own_set, read_labelled
+from experiments.sentiment.__main__ import PRESETS, Run, main
+from experiments.sentiment.data import SETS, Part, joined, made_set, own_set, read_labelled, read_vectors
 from jaxcast import InputError
 from jaxcast.text import LabelledTexts
 from tests.real_data import real_data
@@ -112,7 +114,7 @@ def test_the_picture_of_accuracies_draws_points_and_names_the_set():
 def test_the_picture_of_words_names_the_classes():
     sentences, vectors = made_set(0)
     config = dataclasses.replace(PRESETS["smoke"], methods=("bigrams, tf-idf",))
-    drawn = Run(None, sentences, vectors, config, None).words()
+    drawn = Run(None, sentences, vectors, config, None).words(config.methods)
     assert {label for label, _ in drawn} == {one.predicted for _, one in drawn} == {"neg", "pos"}
     titles = [ax.get_title(loc="left") for ax in pictures.words(drawn).axes]
     assert any(title.startswith("predicted pos") for title in titles)
@@ -128,10 +130,22 @@ def test_a_label_that_only_the_test_part_has_is_refused(tmp_path):
 
 def test_files_that_are_none_are_refused_in_one_line(tmp_path):
     file = tmp_path / "a.txt"
-    for content, message in ((b"1 good\n\nbad\n", "line 3"), (b"\xff1 good\n", "UTF-8"), (b"\n", "no lines")):
+    for content, message in (
+        (b"1\n\nbad\n", "no sentence"),
+        (b"\xff1 good\n", "text in another encoding, .*--encoding"),
+        ("1 good".encode("utf-16"), "got UTF-16; name it by --encoding"),
+        ("1 good".encode("utf-16-le"), "got UTF-16"),
+        (b"\n", "no sentence"),
+        (gzip.compress(b"1 good\n" * 99)[:20], "cannot be read"),
+    ):
         file.write_bytes(content)
         with pytest.raises(InputError, match=message):
             read_labelled(file)
+    with pytest.raises(InputError, match="encoding must be one that Python knows"):
+        read_labelled(file, "klingon")
+    (tmp_path / "a.csv").write_text("text,label\n")
+    with pytest.raises(InputError, match="jaxcast text takes a"):
+        read_labelled(tmp_path / "a.csv")
     file.write_text("1 good\n1 fine\n")
     with pytest.raises(InputError, match="only the label '1'"):
         own_set(file, None, None)
@@ -139,6 +153,54 @@ def test_files_that_are_none_are_refused_in_one_line(tmp_path):
         own_set(None, file, None)
     with pytest.raises(InputError, match="there is no file"):
         own_set(tmp_path / "missing.txt", None, None)
+
+
+def test_own_files_may_be_of_other_encodings_and_hold_empty_sentences(tmp_path, capsys):
+    text = "\ufeffja gut\r\n\r\nnein schlecht für  mich\r\nja\r\n"
+    for name, raw in (("a.txt", text.encode()), ("b.txt.gz", gzip.compress(text.encode())),
+                      ("c.txt", gzip.compress(text.encode()))):  # fmt: skip
+        (tmp_path / name).write_bytes(raw)
+        assert read_labelled(tmp_path / name) == (["gut", "schlecht für  mich", ""], ["ja", "nein", "ja"])
+    assert "1 of 3 lines" in capsys.readouterr().err
+    (tmp_path / "d.txt").write_bytes("ja für\n".encode("cp1252"))
+    assert read_labelled(tmp_path / "d.txt", "cp1252")[0] == ["für"]
+
+
+def test_a_small_class_is_named_and_published_rows_are_of_the_sets_alone(tmp_path):
+    file, out = tmp_path / "mr.txt", tmp_path / "run"
+    lines = [f"{('pos good', 'neg bad')[k % 2]} w{k}" for k in range(24)]
+    file.write_text("\n".join([*lines, "odd thing"]))
+    config = dataclasses.replace(PRESETS["smoke"], data=file, out=out, methods=methods.PLAIN[::2])
+    with pytest.raises(InputError, match="at least 2 samples of every class for 2 folds, got 1 of 'odd'"):
+        main(config)
+    assert not out.exists()
+    file.write_text("\n".join([*lines, "pos", "neg " + "long " * 3000]))
+    main(config)
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == [methods.MAJORITY, *config.methods, methods.AVERAGE]
+    assert rows[1]["accuracy"] > 0.8
+    assert all(row["published"] is None for row in rows)
+
+
+def test_vectors_may_be_missing_where_no_method_takes_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXCAST_DATA", str(tmp_path))
+    assert read_vectors(None, needed=False).words == ()
+    with pytest.raises(InputError, match="give --embeddings"):
+        read_vectors(None, needed=True)
+
+
+def test_a_method_that_cannot_learn_from_the_sentences_is_left_out(capsys):
+    sentences = joined("x", [(["good film"] * 9 + ["not"] * 9, ["1"] * 9 + ["0"] * 9)], "a")
+    names = ("bigrams, tf-idf", "bigrams, tf-idf, without stop words")
+    config = dataclasses.replace(PRESETS["smoke"], methods=names)
+
+    class Folder:
+        def stage(self, name, compute):
+            return compute(None)
+
+    rows, _ = Run(Folder(), sentences, made_set(0)[1], config, Console(quiet=True)).rows()
+    assert [row["method"] for row in rows] == [methods.MAJORITY, names[0]]
+    assert "without stop words: left out: expected texts with words of every class" in capsys.readouterr().err
 
 
 def test_rows_are_means_over_folds_and_an_average_leaves_bad_members_out():

@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_refused(trained):
         network(jnp.ones((2, 5, 5)), jnp.ones((2, 5, 5)))
     with pytest.raises(jaxcast.InputError, match="unit_penalty"):
         BrainGNNLoss(unit_penalty=-1.0)
-    few = simulate_subjects(8, num_regions=4, num_scans=20, key=KEY).subjects
+    few = simulate_subjects(3, num_regions=4, num_scans=20, key=KEY).subjects
     with pytest.raises(jaxcast.InputError, match="validation part"):
         fit_subject_classifier(few, method="brain_gnn", key=KEY)
     with pytest.raises(jaxcast.InputError, match="num_epochs"):

@@ -146,6 +146,18 @@ def test_a_validation_part_takes_whole_groups():
     np.testing.assert_array_equal(alone[1], validation_split(labels, 0.1, 8)[1])
 
 
+def test_a_validation_part_has_all_classes_in_whatever_order_and_however_few():
+    labels = np.repeat([0, 1], [80, 75])
+    train, validation = validation_split(labels, 0.1, 8)
+    assert (len(train) % 8, len(validation)) == (0, 16)
+    assert np.bincount(labels[validation]).tolist() == [9, 7]  # the last 8 subjects would be of class 1 alone
+    assert not set(train) & set(validation)
+    assert len(validation_split(labels, 0.1, 100)[0]) > 130  # 39 too many for a minibatch still learn
+    few = np.asarray([0, 0, 0, 0, 0, 0, 1, 1])
+    train, validation = validation_split(few, 0.1, 64)
+    assert {0, 1} == set(few[train]) == set(few[validation])
+
+
 def test_settings_are_chosen_where_all_are_of_one_group():
     labels = np.arange(20) % 2
     kernels = {"useless": np.eye(20), "useful": np.eye(20) + (labels[:, None] == labels)}

@@ -4,6 +4,9 @@ import pytest
 import jaxcast
 from jaxcast.neuro import constant_regions, correlations, partial_correlations, subject_series
 
+GAP = np.zeros((2, 9, 3))
+GAP[1, 4, 2] = np.nan
+
 
 @pytest.fixture(scope="module")
 def subjects():
@@ -62,6 +65,17 @@ def test_labels_are_numbered_and_their_names_kept(labels, classes):
     assert subject_series(np.zeros((3, 9, 3)), [labels[1]] * 3, classes=found.classes).labels.tolist() == [1, 1, 1]
 
 
+def test_scans_and_regions_that_were_never_recorded_are_left_out():
+    series = np.random.default_rng(0).normal(size=(3, 20, 4))
+    padded = series.copy()
+    padded[0, :2], padded[0, 15:], padded[1, :, 3] = np.nan, np.nan, np.nan
+    found = subject_series(padded, [0, 1, 1])
+    np.testing.assert_array_equal(found.series[0], series[0, 2:15])
+    np.testing.assert_array_equal(found.series[1], series[1] * [1, 1, 1, 0])
+    np.testing.assert_array_equal(found.series[2], series[2])
+    assert np.argwhere(constant_regions(found)).tolist() == [[1, 3]]
+
+
 @pytest.mark.parametrize(
     ("series", "labels", "options", "message"),
     [
@@ -78,7 +92,10 @@ def test_labels_are_numbered_and_their_names_kept(labels, classes):
         (np.zeros((2, 9, 3)), [0, 1], {"site": ["a", None]}, "site of subject 1 is missing"),
         (np.zeros((2, 9, 3)), [0, 1], {"sex": [np.nan, 1]}, "sex of subject 0 is missing"),
         (np.zeros((2, 9, 3)), [0, 1], {"age": ["8", "9"]}, "age must"),
-        (np.full((2, 9, 3), np.nan), [0, 1], {}, "NaN"),
+        (np.full((2, 9, 3), np.nan), [0, 1], {}, "all NaN"),
+        ([np.full((9, 3), np.inf)] * 2, [0, 1], {}, "subject 0 hold NaN or infinite"),
+        (GAP, [0, 1], {}, "subject 1 hold NaN or infinite numbers at some scans"),
+        (np.where(np.arange(9)[:, None] < 2, GAP, np.nan), [0, 1], {}, "at least 3 scans of each subject, got 2"),
         (np.zeros((2, 9, 3)), [0, 1], {"site": ["a"]}, "one site"),
         (np.zeros((2, 9, 3)), [0, 1], {"age": [1, np.nan]}, "age"),
         (3, [0, 1], {}, "one for each subject"),

@@ -24,6 +24,13 @@ from tests.real_data import real_data
         ("o'brien & co -- well ...", ["o'brien", "&", "co", "--", "well", "..."]),
         ("caf\u0065\u0301", ["café"]),
         (" \t\n", []),
+        ("\u4e0d\u597d\uff0cok\u3002", ["\u4e0d", "\u597d", "\uff0c", "ok", "\u3002"]),
+        (
+            "\u0939\u093f\u0928\u094d\u0926\u0940 \u0939\u0948\u0964",
+            ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u0939\u0948", "\u0964"],
+        ),
+        ("\u0645\u064f\u0645\u062a\u0627\u0632", ["\u0645\u064f\u0645\u062a\u0627\u0632"]),
+        ("\ufeffcre\u00adate\u200bit", ["create", "it"]),
     ],
 )
 def test_words_punctuation_and_contractions_are_tokens_of_their_own(text, words):

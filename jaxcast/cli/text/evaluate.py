@@ -8,7 +8,7 @@ from jaxcast.cli.figures import figure_of
 from jaxcast.cli.text.data import confusion, label_numbers, load, note_unknown, read_data, scores_of, table_of
 from jaxcast.io.files import save_figure
 from jaxcast.io.outputs import PICTURE, Outputs
-from jaxcast.plotting.classes import plot_confusion
+from jaxcast.plotting.classes import confusion_size, plot_confusion
 from jaxcast.progress import announce
 from jaxcast.saving.models import load_model
 from jaxcast.scores.classification import confusion_table
@@ -58,7 +58,8 @@ class EvaluateText:
         console.print(table_of([{"method": method} | scores_of(labels, probabilities)], "", len(labels)))
         console.print(confusion(counts, classifier.classes))
         if self.plot is not None:
-            figure = figure_of(height=3.6)
+            size = confusion_size(classifier.classes)
+            figure = figure_of(width=size, height=size)
             plot_confusion(figure.subplots(), counts, classifier.classes)
             save_figure(self.plot, figure)
             announce(f"{self.plot}: confusion table")

@@ -14,7 +14,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.io.files import save_figure, whole_file
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.io.ownership import TEXT_HEADER, refuse_replacing
-from jaxcast.plotting.classes import plot_word_saliency
+from jaxcast.plotting.classes import plot_word_saliency, saliency_height
 from jaxcast.progress import announce
 from jaxcast.text.classifier import TextClassifier
 
@@ -111,9 +111,11 @@ class PredictText:
         rows = self.plot_rows or tuple(np.flatnonzero(known)[:MOST_DRAWN] + 1)
         if not rows:
             raise InputError("no text has a known word to draw; leave --plot out")
-        figure = figure_of(height=1.1 * len(rows) + 0.6)
-        for ax, row in zip(np.atleast_1d(figure.subplots(len(rows), 1)), rows, strict=True):
-            found = classifier.saliency(texts[row - 1])
+        saliencies = [classifier.saliency(texts[row - 1]) for row in rows]
+        heights = [saliency_height(found.words) for found in saliencies]
+        figure = figure_of(height=sum(heights))
+        axes = np.atleast_1d(figure.subplots(len(rows), 1, height_ratios=heights))
+        for ax, row, found in zip(axes, rows, saliencies, strict=True):
             title = f"row {row}: {found.predicted} ({found.probability:.2f}), {found.measure}"
             plot_word_saliency(ax, found.words, found.values, title=title, has_sign=found.has_sign)
         save_figure(path, figure)

@@ -146,8 +146,11 @@ def validation_split(
     """Splits training subjects into those to learn from and those that stop the training.
 
     A share that is not one over a whole number is taken as the nearest that is, such as 1/3 for
-    0.35. Where there are enough, the former are a multiple of the batch size and the latter one of 8:
+    0.35. It is larger where a class has so few subjects that the validation part would lack it.
+    Where there are enough, the former are a multiple of the batch size and the latter one of 8:
     then nothing is dropped in an epoch, and folds of nearly the same size run the same program.
+    Subjects to learn from that do not fill a minibatch validate, unless that would more than double
+    the validation part.
 
     Args:
         labels: of all training subjects.
@@ -159,21 +162,25 @@ def validation_split(
     Raises:
         InputError: for too few subjects of a class.
     """
-    num_folds = max(2, round(1 / validation_share))
-    if np.bincount(labels).min() < num_folds:
+    fewest = int(np.bincount(labels).min())
+    if fewest < 2:
         raise InputError(
-            f"expected at least {num_folds} training subjects of each class to take a validation part from, got "
-            f"{np.bincount(labels).min()}; give more subjects or a larger validation_share"
+            f"expected at least 2 training subjects of each class, to take a validation part from, got {fewest}; give "
+            "more subjects"
         )
+    num_folds = min(max(2, round(1 / validation_share)), fewest)
     num_groups = 1 if groups is None else len(np.unique(groups))
     if num_groups > 1:
         return stratified_folds(labels, min(num_folds, num_groups), seed=0, groups=groups)[0]
     train, validation = stratified_folds(labels, num_folds, seed=0)[0]
-    if len(train) >= batch_size:
+    if len(train) >= batch_size and len(train) % batch_size <= len(validation):
         left_over = np.random.default_rng(0).permutation(train)[: len(train) % batch_size]
         train, validation = np.setdiff1d(train, left_over), np.union1d(validation, left_over)
     if len(validation) >= 8:
-        validation = validation[: len(validation) // 8 * 8]
+        # Evenly over the classes, in whatever order the subjects come.
+        by_class = validation[np.argsort(labels[validation], kind="stable")]
+        kept = np.linspace(0, len(validation) - 1, len(validation) // 8 * 8).astype(int)
+        validation = np.sort(by_class[kept])
     return train, validation
 
 

@@ -6,7 +6,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_positive
 from jaxcast.neuro.activity.total_activation import total_activation
 from jaxcast.neuro.connectivity import correlations
-from jaxcast.neuro.dynamic_graphs.segments import Segments, change_point_segments
+from jaxcast.neuro.dynamic_graphs.segments import Segments, change_point_segments, check_long_enough, check_segment_size
 from jaxcast.neuro.modules import region_modules
 from jaxcast.neuro.subjects import SubjectSeries, constant_regions
 
@@ -58,6 +58,8 @@ def activity_segments(
         [60, 60]
     """
     check_positive(repetition_time=repetition_time, noise_share=noise_share)
+    check_segment_size("min_size", min_size)
+    check_long_enough(subjects.series, min_size)
     modules = np.stack([region_modules(one[None], num_modules) for one in correlations(subjects)])
     activity = []
     for series, constant in zip(subjects.series, constant_regions(subjects), strict=True):

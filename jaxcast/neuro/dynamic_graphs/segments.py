@@ -55,7 +55,7 @@ def uniform_segments(subjects: SubjectSeries, *, size: int = 30, step: int = 15)
     """
     check_sizes(step=step)
     check_segment_size("size", size)
-    _check_long_enough(subjects.series, size)
+    check_long_enough(subjects.series, size)
     starts = [np.arange(0, len(one) - size + 1, step) for one in subjects.series]
     return _padded([(each, np.full(len(each), size)) for each in starts])
 
@@ -105,7 +105,7 @@ def change_point_segments(
             f"{shown([one.shape for one in arrays][:3])} and modules of shape {modules.shape}"
         )
     check_segment_size("min_size", min_size)
-    _check_long_enough(arrays, min_size)
+    check_long_enough(arrays, min_size)
     pieces = []
     for one, numbers in zip(arrays, own, strict=True):
         means = module_means(np.unique(numbers, return_inverse=True)[1])
@@ -138,7 +138,16 @@ def check_segment_size(name: str, size: int) -> None:
         raise InputError(f"{name} must be at least 3 scans, of which correlations can be computed, got {size}")
 
 
-def _check_long_enough(series: Sequence[np.ndarray], size: int) -> None:
+def check_long_enough(series: Sequence[np.ndarray], size: int) -> None:
+    """Checks that each subject has scans for a segment.
+
+    Args:
+        series: of each subject.
+        size: scans of the shortest segment.
+
+    Raises:
+        InputError: with the subject that has the fewest.
+    """
     shortest = int(np.argmin([len(one) for one in series]))
     if len(series[shortest]) < size:
         raise InputError(
