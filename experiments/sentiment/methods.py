@@ -120,7 +120,10 @@ def average(members: dict[str, dict[str, np.ndarray]], part: Part) -> tuple[np.n
     order = np.random.default_rng(0).permutation(len(part.validation.labels))
     candidates = np.stack([members[name]["validation"][order] for name in names])
     truth = np.eye(candidates.shape[-1])[part.validation.labels[order]]
-    chosen = select_average(candidates.astype(float), truth, sizes=range(1, len(names) + 1))
+    sizes, num_blocks = range(1, len(names) + 1), min(3, len(order))
+    chosen = np.arange(len(names))
+    if num_blocks > 1:  # of a single sentence nothing can be chosen
+        chosen = select_average(candidates.astype(float), truth, sizes=sizes, num_blocks=num_blocks)
     return np.mean([members[names[k]]["test"] for k in chosen], 0), [names[k] for k in chosen]
 
 

@@ -104,6 +104,9 @@ def _decoded(path: Path, encoding: str) -> str:
 
 def _rows(path: Path, text: str) -> tuple[Sequence[str], list[tuple[int, list[str]]]]:
     """Returns the header, and each row with the line at which it ends."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if "," not in first and (name := separator_in(first)):
+        raise InputError(f"{shown(path)}: its columns are separated by {name}, expected commas; save it with commas")
     old = csv.field_size_limit(LONGEST)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -119,8 +122,6 @@ def _rows(path: Path, text: str) -> tuple[Sequence[str], list[tuple[int, list[st
     if len(rows) < 2:
         raise InputError(f"{shown(path)} holds no rows; give a header and a row for each text")
     header = [name.strip() for name in rows[0][1]]
-    if len(header) == 1 and (name := separator_in(header[0])):
-        raise InputError(f"{shown(path)}: its columns are separated by {name}, expected commas; save it with commas")
     for line, row in rows[1:]:
         if len(row) != len(header):
             raise InputError(

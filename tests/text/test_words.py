@@ -165,6 +165,7 @@ def test_rows_of_one_column_keep_their_places_and_names_may_be_upper_case(tmp_pa
         (b"\n\n", {}, "no rows"),
         (b"text,label,text\ngood,pos,bad\n", {}, "has 2 columns 'text'; rename"),
         (b"text;label\ngood;pos\n", {}, "separated by semicolons"),
+        (b'text;label\n"good; fun";pos\n', {}, "separated by semicolons"),
     ],
 )
 def test_a_table_that_is_none_is_refused_in_one_line(tmp_path, content, options, message):
