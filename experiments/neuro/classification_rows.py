@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from experiments.neuro.methods import PUBLISHED
 from jaxcast.neuro import CrossValidation
@@ -95,7 +96,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
     for name in ("folds", "seeds", "accuracy, %", "balanced, %", "AUC"):
         result.add_column(name, justify="right")
     for row in rows:
-        result.add_row(row["data"], row["method"], *cells(row))
+        result.add_row(Text(row["data"]), row["method"], *cells(row))  # the name of a file is no markup
     return result
 
 

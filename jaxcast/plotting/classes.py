@@ -1,7 +1,7 @@
 """Pictures of classification: confusion tables, and words coloured by what they say."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
@@ -55,7 +55,7 @@ def plot_confusion(
         text = f"{count}\n{100 * share:.0f} %" if is_small else str(count) if count else ""
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if share > 0.5 else "black")
     names = [label_of(name, 20) for name in classes]
-    turned = {"rotation": 45, "ha": "right"} if _is_wide(names) else {}
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if _is_wide(names) else {}
     ax.set_xticks(range(len(names)), names, **turned)
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="predicted", ylabel="true")
@@ -123,7 +123,7 @@ def plot_word_saliency(
     scaled = found / max(np.abs(found).max(), 1e-300)
     places = _places(words, line_size)
     lines = _num_lines(places, words)
-    style = {"family": "monospace", "fontsize": 8.5, "va": "center"}
+    style: dict[str, Any] = {"family": "monospace", "fontsize": 8.5, "va": "center"}
     for word, (column, line), value in zip(words, places, scaled, strict=False):
         # A part of the map: full colours would hide the letters.
         colour = colormaps["RdBu"](0.5 + 0.35 * value) if has_sign else colormaps["Greys"](0.5 * abs(value))
