@@ -48,6 +48,8 @@ class Config(Settings):
     """Times that plain methods are repeated with other folds."""
     num_network_seeds: int = 1
     """Times that networks are repeated with other folds."""
+    network_sites: bool = False
+    """Train networks with one site left out too, which takes them as many fits as there are sites."""
     num_networks: int = 1
     """Networks of each fold whose probabilities are averaged."""
     num_epochs: int = 60

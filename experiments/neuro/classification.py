@@ -161,7 +161,9 @@ def applicable(config: Any, subjects: SubjectSeries, protocol: str) -> list[str]
     found = [
         name
         for name, entry in METHODS.items()
-        if name in config.methods and protocol in entry.protocols and (not entry.needs or known & set(entry.needs))
+        if name in config.methods
+        and (protocol == "folds" or not entry.is_network or config.network_sites)
+        and (not entry.needs or known & set(entry.needs))
     ]
     if protocol == "folds" and not found:
         raise InputError(

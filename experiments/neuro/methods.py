@@ -26,13 +26,11 @@ class Entry(NamedTuple):
         make: (settings, subjects) -> the methods among which inner folds choose.
         is_network: whether it is trained by gradients: fewer seeds of folds, and a stage for each
             fold.
-        protocols: "folds" for stratified folds, "sites" for one site left out.
         needs: columns of which the subjects must have at least one; () for none.
     """
 
     make: Callable[[Any, SubjectSeries], Sequence[ClassifierMethod]]
     is_network: bool = False
-    protocols: tuple[str, ...] = ("folds", "sites")
     needs: tuple[str, ...] = ()
 
 
@@ -103,15 +101,11 @@ METHODS: dict[str, Entry] = {
             RidgeMethod(features=ALL_FEATURES, penalties=PENALTIES, combination="best", confounds=())
         ]
     ),
-    "BrainGNN": Entry(brain_gnn, is_network=True, protocols=("folds",)),
-    "ST-GCN": Entry(brain_stgcn, is_network=True, protocols=("folds",)),
-    "dynamic graphs, GRU": Entry(dynamic_graphs, is_network=True, protocols=("folds",)),
-    "dynamic graphs, transformer": Entry(
-        partial(dynamic_graphs, over_segments="transformer"), is_network=True, protocols=("folds",)
-    ),
-    "dynamic graphs, GRU, segments of activity": Entry(
-        partial(dynamic_graphs, segments="activity"), is_network=True, protocols=("folds",)
-    ),
+    "BrainGNN": Entry(brain_gnn, is_network=True),
+    "ST-GCN": Entry(brain_stgcn, is_network=True),
+    "dynamic graphs, GRU": Entry(dynamic_graphs, is_network=True),
+    "dynamic graphs, transformer": Entry(partial(dynamic_graphs, over_segments="transformer"), is_network=True),
+    "dynamic graphs, GRU, segments of activity": Entry(partial(dynamic_graphs, segments="activity"), is_network=True),
 }
 """In the order of the tables."""
 

@@ -172,15 +172,15 @@ def naive_bayes_ratios(counts: Counts, labels: np.ndarray, num_classes: int, num
     return np.log(in_class / in_class.sum(0)) - np.log(outside / outside.sum(0))
 
 
-def fit_bag_of_words(
+def fit_bags_of_words(
     documents: Sequence[Sequence[str]],
     labels: np.ndarray,
     *,
     num_classes: int,
     weighting: Weighting = "tfidf",
-    inverse_penalty: float = 1.0,
-) -> BagOfWords:
-    """Fits a linear classifier of words and pairs of words by logistic regression.
+    inverse_penalties: Sequence[float] = (1.0,),
+) -> list[BagOfWords]:
+    """Fits linear classifiers of words and pairs of words by logistic regression.
 
     More than two classes are fitted one against the rest.
 
@@ -189,7 +189,7 @@ def fit_bag_of_words(
         labels: class of each text.
         num_classes: number of classes.
         weighting: see `BagOfWords`.
-        inverse_penalty: C of scikit-learn's logistic regression.
+        inverse_penalties: C of scikit-learn's logistic regression, of each classifier.
 
     Raises:
         InputError: where scikit-learn is not installed.
@@ -205,20 +205,24 @@ def fit_bag_of_words(
     else:
         values = np.ones(len(counts.values))
         ratios = naive_bayes_ratios(counts, labels, num_classes, len(terms))
-    weights, bias = np.zeros((len(terms), num_classes)), np.zeros(num_classes)
+    shape = (len(inverse_penalties), len(terms), num_classes)
+    weights, bias = np.zeros(shape, np.float32), np.zeros((len(inverse_penalties), num_classes))
     for number in range(1, 2) if num_classes == 2 else range(num_classes):
-        scaled = values * ratios[counts.columns, number]
-        matrix = _sparse(scaled, counts, len(terms))
-        own, constant = _logistic(matrix, labels == number, inverse_penalty)
-        weights[:, number], bias[number] = own * ratios[:, number], constant
-    return BagOfWords(
-        jnp.asarray(scales, jnp.float32),
-        jnp.asarray(weights, jnp.float32),
-        jnp.asarray(bias, jnp.float32),
-        terms,
-        weighting,
-        inverse_penalty,
-    )
+        matrix = _sparse(values * ratios[counts.columns, number], counts, len(terms))
+        for k, strength in enumerate(inverse_penalties):
+            own, bias[k, number] = _logistic(matrix, labels == number, strength)
+            weights[k, :, number] = own * ratios[:, number]
+    return [
+        BagOfWords(
+            jnp.asarray(scales, jnp.float32),
+            jnp.asarray(weights[k], jnp.float32),
+            jnp.asarray(bias[k], jnp.float32),
+            terms,
+            weighting,
+            strength,
+        )
+        for k, strength in enumerate(inverse_penalties)
+    ]
 
 
 def _sparse(values: np.ndarray, counts: Counts, num_terms: int) -> Any:

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_seed
 from jaxcast.errors import InputError, shown
-from jaxcast.text.bag_of_words import BagOfWords, Weighting, fit_bag_of_words
+from jaxcast.text.bag_of_words import BagOfWords, Weighting, fit_bags_of_words
 from jaxcast.text.batches import BUCKETS
 from jaxcast.text.classifier import TextClassifier
 from jaxcast.text.embeddings import WordEmbeddings
@@ -221,15 +221,15 @@ def _bag_of_words(
     inverse_penalties: Sequence[float | int],
     refit: bool,
 ) -> BagOfWords:
-    def fitted(part: Part, strength: float) -> BagOfWords:
-        return fit_bag_of_words(*part, num_classes=num_classes, weighting=weighting, inverse_penalty=strength)
+    def fitted(part: Part, strengths: Sequence[float]) -> list[BagOfWords]:
+        return fit_bags_of_words(*part, num_classes=num_classes, weighting=weighting, inverse_penalties=strengths)
 
-    if len(inverse_penalties) == 1:
-        return fitted(train, float(inverse_penalties[0]))
-    models = [fitted(train, float(strength)) for strength in inverse_penalties]
+    models = fitted(train, [float(strength) for strength in inverse_penalties])
+    if len(models) == 1:
+        return models[0]
     errors = [(model.probabilities(held_out[0]).argmax(-1) != held_out[1]).mean() for model in models]
     best = models[int(np.argmin(errors))]
     if not refit:
         return best
     both = ([*train[0], *held_out[0]], np.concatenate([train[1], held_out[1]]))
-    return fitted(both, best.inverse_penalty)
+    return fitted(both, [best.inverse_penalty])[0]

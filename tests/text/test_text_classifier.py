@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 import jaxcast
 from jaxcast.plotting import plot_word_saliency
 from jaxcast.text import LabelledTexts, WordEmbeddings, WordSaliency, fit_text_classifier
-from jaxcast.text.bag_of_words import counts_of, fit_bag_of_words, naive_bayes_ratios, terms_of
+from jaxcast.text.bag_of_words import counts_of, fit_bags_of_words, naive_bayes_ratios, terms_of
 from jaxcast.text.fit import INVERSE_PENALTIES, _split
 from jaxcast.text.learning import text_optimizer
 
@@ -133,7 +133,7 @@ def test_a_tfidf_bag_is_scikit_learns():
     from sklearn.linear_model import LogisticRegression
 
     documents, labels = [text.split() for text in TEXTS], np.asarray([label == "pos" for label in LABELS]).astype(int)
-    ours = fit_bag_of_words(documents, labels, num_classes=2, inverse_penalty=2.0)
+    _, ours = fit_bags_of_words(documents, labels, num_classes=2, inverse_penalties=(0.1, 2.0))
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), tokenizer=str.split, token_pattern=None, lowercase=False)
     features = vectorizer.fit_transform(TEXTS)
     assert set(ours.terms) == set(vectorizer.vocabulary_)
