@@ -222,7 +222,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "causal_coverage": causal_page.coverage,
     "causal_estimates": causal_page.estimates,
     "causal_city": causal_page.city,
-    "neuro_classification": neuro_page.classification,
+    **{f"neuro_{name}": table for name, table in neuro_page.TABLES.items()},
     "accelerators": accelerators,
     "entry_points": entry_points,
     **{f"assimilation_{name}": partial(assimilation_page.filters, name) for name in ASSIMILATION},
