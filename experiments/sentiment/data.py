@@ -19,6 +19,13 @@ from jaxcast.pytrees import fingerprint
 from jaxcast.text import LabelledTexts, WordEmbeddings, read_embeddings
 from jaxcast.training import stratified_folds, stratified_split
 
+CLASSES = {
+    "trec": ("description", "thing", "abbreviation", "person", "place", "number"),
+    "sst2": ("negative", "positive"),
+    "sst5": ("very negative", "negative", "neutral", "positive", "very positive"),
+    "subj": ("subjective", "objective"),
+}
+"""What the numbers in the files mean."""
 VALIDATION_SHARE = 0.1
 PAGE = "experiments/sentiment/README.md"
 VECTORS = "glove_6b_100d_subset.npz"
@@ -239,7 +246,8 @@ def _split(name: str, *parts: str) -> SentenceSet:
     folder = find_folder(None, "sentence_sets", PAGE)
     kinds = {"": "a", "_train": "r", "_dev": "v", "_test": "t"}
     files = [read_labelled(folder / f"{name}{part}.txt.gz") for part in parts]
-    return joined(name, files, "".join(kinds[part] for part in parts))
+    found = joined(name, files, "".join(kinds[part] for part in parts))
+    return found._replace(classes=CLASSES[name])
 
 
 SETS: dict[str, Callable[[], SentenceSet]] = {
