@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import json
 
 import numpy as np
 import pytest
@@ -141,6 +140,7 @@ def test_files_that_are_none_are_refused_in_one_line(tmp_path):
         file.write_bytes(content)
         with pytest.raises(InputError, match=message):
             read_labelled(file)
+    file.write_text("1 good\n")
     with pytest.raises(InputError, match="encoding must be one that Python knows"):
         read_labelled(file, "klingon")
     (tmp_path / "a.csv").write_text("text,label\n")
@@ -166,20 +166,31 @@ def test_own_files_may_be_of_other_encodings_and_hold_empty_sentences(tmp_path, 
     assert read_labelled(tmp_path / "d.txt", "cp1252")[0] == ["für"]
 
 
-def test_a_small_class_is_named_and_published_rows_are_of_the_sets_alone(tmp_path):
-    file, out = tmp_path / "mr.txt", tmp_path / "run"
+class Folder:
+    """A folder that keeps nothing."""
+
+    def stage(self, name, compute):
+        return compute(None)
+
+
+def rows_of(sentences, **settings):
+    """The rows of bags of words on sentences, without a file."""
+    config = dataclasses.replace(PRESETS["smoke"], **settings)
+    return Run(Folder(), sentences, made_set(0)[1], config, Console(quiet=True)).rows()[0]
+
+
+def test_few_sentences_empty_and_long_ones_are_classified_and_published_rows_are_of_the_sets_alone(tmp_path):
+    file = tmp_path / "mr.txt"
     lines = [f"{('pos good', 'neg bad')[k % 2]} w{k}" for k in range(24)]
-    file.write_text("\n".join([*lines, "odd thing"]))
-    config = dataclasses.replace(PRESETS["smoke"], data=file, out=out, methods=methods.PLAIN[::2])
-    with pytest.raises(InputError, match="at least 2 samples of every class for 2 folds, got 1 of 'odd'"):
-        main(config)
-    assert not out.exists()
-    file.write_text("\n".join([*lines, "pos", "neg " + "long " * 3000]))
-    main(config)
-    rows = json.loads((out / "results.json").read_text())["rows"]
-    assert [row["method"] for row in rows] == [methods.MAJORITY, *config.methods, methods.AVERAGE]
-    assert rows[1]["accuracy"] > 0.8
+    file.write_text("\n".join([*lines, "pos", "neg bad " + "long " * 3000]))
+    rows = rows_of(own_set(file, None, None), data=file, methods=methods.PLAIN[::2])
+    assert [row["method"] for row in rows] == [methods.MAJORITY, *methods.PLAIN[::2], methods.AVERAGE]
+    assert all(row["accuracy"] > 0.8 for row in rows[1:])
     assert all(row["published"] is None for row in rows)
+    file.write_text("\n".join([*lines, "odd thing"]))
+    with pytest.raises(InputError, match="at least 2 samples of every class for 2 folds, got 1 of 'odd'"):
+        main(dataclasses.replace(PRESETS["smoke"], data=file, out=tmp_path / "run", methods=methods.PLAIN))
+    assert not (tmp_path / "run").exists()
 
 
 def test_vectors_may_be_missing_where_no_method_takes_them(tmp_path, monkeypatch):
@@ -192,14 +203,7 @@ def test_vectors_may_be_missing_where_no_method_takes_them(tmp_path, monkeypatch
 def test_a_method_that_cannot_learn_from_the_sentences_is_left_out(capsys):
     sentences = joined("x", [(["good film"] * 9 + ["not"] * 9, ["1"] * 9 + ["0"] * 9)], "a")
     names = ("bigrams, tf-idf", "bigrams, tf-idf, without stop words")
-    config = dataclasses.replace(PRESETS["smoke"], methods=names)
-
-    class Folder:
-        def stage(self, name, compute):
-            return compute(None)
-
-    rows, _ = Run(Folder(), sentences, made_set(0)[1], config, Console(quiet=True)).rows()
-    assert [row["method"] for row in rows] == [methods.MAJORITY, names[0]]
+    assert [row["method"] for row in rows_of(sentences, methods=names)] == [methods.MAJORITY, names[0]]
     assert "without stop words: left out: expected texts with words of every class" in capsys.readouterr().err
 
 
