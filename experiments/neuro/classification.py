@@ -11,7 +11,7 @@ from experiments.datasets import check_class_sizes
 from experiments.neuro import classification_pictures as pictures
 from experiments.neuro.classification_pictures import class_names
 from experiments.neuro.classification_rows import line_of, published_rows, row_of, table
-from experiments.neuro.methods import METHODS
+from experiments.neuro.methods import MAJORITY, METHODS
 from experiments.neuro.subjects import read_abide, read_archive, simulated
 from experiments.part import Part
 from jaxcast import InputError
@@ -199,6 +199,9 @@ def validated(
             folds = leave_one_site_out(subjects)
         # A network has a stage for each fold, so that a run can be stopped in between.
         parts = [[fold] for fold in folds] if entry.is_network else [folds]
+        if method == MAJORITY:
+            found.append(majority_of(subjects, folds))
+            continue
         stages = []
         for number, part in enumerate(parts):
             key = jax.random.fold_in(jax.random.key(seed), number)
@@ -214,6 +217,24 @@ def validated(
             stages.append(folder.stage(stage, compute))
         found.append(joined(stages, subjects))
     return found
+
+
+def majority_of(subjects: SubjectSeries, folds: Sequence[Any]) -> CrossValidation:
+    """Returns the shares of the classes among all subjects as everybody's scores.
+
+    Those of the training subjects would be lowest for the class of which a fold tests the most: of
+    equally large classes, fewer than half of the subjects would be right.
+
+    Args:
+        subjects: the subjects.
+        folds: subjects to train on and to test.
+    """
+    shares = np.bincount(subjects.labels, minlength=subjects.num_classes) / len(subjects.labels)
+    fold = np.empty(len(subjects.labels), int)
+    for number, (_, test) in enumerate(folds):
+        fold[test] = number
+    scores = np.tile(shares, (len(fold), 1))
+    return CrossValidation(scores, subjects.labels, fold, np.zeros(len(folds), int), ({},))
 
 
 def fingerprint_of(subjects: SubjectSeries) -> str:

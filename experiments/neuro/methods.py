@@ -81,11 +81,12 @@ def brain_stgcn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:
     ]
 
 
+MAJORITY = "majority"
 CHOSEN = "ridge, all features, chosen by inner folds"
 ALL_FEATURES = ("fisher_z", "partial", "logarithm")
 
 METHODS: dict[str, Entry] = {
-    "majority": Entry(lambda config, subjects: [MajorityMethod()]),
+    MAJORITY: Entry(lambda config, subjects: [MajorityMethod()]),
     "confounds alone": Entry(lambda config, subjects: [ConfoundMethod()], needs=("site", "age", "sex")),
     "ridge, Fisher z": Entry(lambda config, subjects: [RidgeMethod()]),
     "ridge, Fisher z, sites regressed out": Entry(

@@ -8,11 +8,12 @@ import pytest
 
 from experiments.neuro import __main__ as neuro
 from experiments.neuro import classification
-from experiments.neuro.classification_rows import cells, published_rows, spread_of
+from experiments.neuro.classification_rows import cells, published_rows, row_of, spread_of
 from experiments.neuro.methods import METHODS
 from experiments.neuro.subjects import read_abide, read_archive
 from jaxcast import InputError
 from jaxcast.neuro import class_balance, constant_regions
+from jaxcast.training import stratified_folds
 from tests.real_data import real_data
 
 SMOKE = neuro.PRESETS["smoke"]
@@ -142,15 +143,40 @@ def test_an_archive_needs_no_part_and_what_cannot_use_it_is_left_out(archive, tm
     assert "left out" in shown
 
 
-def test_stages_of_other_subjects_are_not_read_and_sites_of_one_class_not_left_out(archive, tmp_path):
-    rows = own(archive, tmp_path)["rows"]
-    with np.load(archive) as arrays:
-        group = np.sort(arrays["group"])
-        np.savez(archive, signals=arrays["signals"], group=group, site=group)
-    others = own(archive, tmp_path)["rows"]
-    assert rows[1]["method"] == others[2]["method"] == "ridge, Fisher z"
-    assert rows[1]["accuracy"] > others[2]["accuracy"] + 0.2
-    assert [row["method"] for row in others] == list(PLAIN)
+def test_the_majority_is_the_share_of_the_larger_class():
+    subjects = classification.read(SMOKE, None, "label").subset(np.r_[0:30])
+    folds = stratified_folds(subjects.labels, 10, seed=0)
+    row = row_of([classification.majority_of(subjects, folds)], "x", "majority", "folds")
+    assert (row["accuracy"], row["balanced_accuracy"], row["auc"], row["num_folds"]) == (0.5, 0.5, 0.5, 10)
+    shares = [(subjects.labels[test] == 0).mean() for _, test in folds]
+    assert row["accuracy_std"] == pytest.approx(np.std(shares, ddof=1))
+
+
+def test_stages_of_other_subjects_are_not_read():
+    subjects = classification.read(SMOKE, None, "label")
+    names = []
+
+    class Folder:
+        def stage(self, name, compute):
+            names.append(name)
+            return compute(None)
+
+    flipped = subjects._replace(labels=subjects.labels[::-1])
+    moved = subjects._replace(site=subjects.site[::-1])
+    for some in (subjects, subjects, flipped, moved):
+        classification.validated(SMOKE, Folder(), some, "own", "ridge, Fisher z", "folds")
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
+def test_sites_are_left_out_where_each_class_is_at_two():
+    subjects = classification.read(SMOKE, None, "label")
+    assert classification.protocols(subjects) == ["folds", "sites"]
+    assert classification.protocols(subjects._replace(site=None)) == ["folds"]
+    assert classification.protocols(subjects._replace(site=subjects.labels)) == ["folds"]
+    networks = dataclasses.replace(SMOKE, network_sites=True)
+    assert set(classification.applicable(SMOKE, subjects, "sites")).isdisjoint(NETWORKS)
+    assert set(NETWORKS) <= set(classification.applicable(networks, subjects, "sites"))
 
 
 @pytest.mark.slow
