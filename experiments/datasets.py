@@ -66,7 +66,7 @@ def check_class_sizes(labels: np.ndarray, names: Sequence[str], num_folds: int) 
     if counts.min() < num_folds:
         raise InputError(
             f"expected at least {num_folds} samples of every class for {num_folds} folds, got {counts.min()} of "
-            f"{shown(repr(names[counts.argmin()]))}; give fewer folds, or leave the class out"
+            f"{shown(repr(names[int(counts.argmin())]))}; give fewer folds, or leave the class out"
         )
 
 
