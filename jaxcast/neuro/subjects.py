@@ -90,8 +90,8 @@ def subject_series(
 
     Raises:
         InputError: for series of other shapes or of different regions, too few scans, infinite
-            numbers, NaN at some scans of a region, labels of another length, of one class or of none of the classes, and
-            confounds of another length or with missing values.
+            numbers, NaN at some scans of a region, labels of another length, of one class or of
+            none of the classes, and confounds of another length or with missing values.
 
     Example:
         >>> import numpy as np, jaxcast
