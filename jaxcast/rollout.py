@@ -142,6 +142,10 @@ class HasCell(abc.ABC):
         """The model as a cell."""
 
 
+class FillsGaps:
+    """Base of cells that can forecast from a history with gaps, marked by NaN."""
+
+
 class DeterministicCell(Cell):
     """A cell that is fed its forecast as it is, and can start from any value.
 

@@ -14,7 +14,7 @@ from jaxcast.backends.dispatch import wide_jit
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
-from jaxcast.rollout import Cell, Output, forecast
+from jaxcast.rollout import Cell, FillsGaps, Output, forecast
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 from jaxcast.sharding import devices_for, map_shards, with_repeated, without_repeated
 from jaxcast.tracing import is_traced
@@ -129,7 +129,8 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
 
     Args:
         cell: the forecaster.
-        windows: as `cut_windows` makes them. Only some cells accept NaN in a history.
+        windows: as `cut_windows` makes them. Only some cells accept NaN in a history. Where the
+            forecast of such a cell diverges, it is NaN.
         mesh: the devices to spread the windows over; by default all.
 
     Returns:
@@ -149,19 +150,20 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
     check_sampling(windows.times, cell, what="every window")
     timed_windows = windows._replace(times=exact_times(windows.times, cell))
     output = run_windows(with_all_digits(cell), timed_windows, mesh=devices_for(mesh, cell, windows))
-    _check_histories(windows.history, output.forecast)
+    _check_histories(cell, windows.history, output.forecast)
     return output
 
 
-def _check_histories(history: Array | np.ndarray, forecast: Array) -> None:
+def _check_histories(cell: Cell, history: Array | np.ndarray, forecast: Array) -> None:
     """Refuses windows with NaN or infinity both in the history and in the forecast of lead 1.
 
-    A cell that can handle gaps returns a finite forecast. Traced arrays and those on other hosts
-    pass.
+    A cell that can handle gaps returns a finite forecast, unless it diverges: then the window is a
+    failure, and the gaps are no fault. Traced arrays and those on other hosts pass.
     """
     if any(is_traced(a) or not a.is_fully_addressable for a in map(jnp.asarray, (history, forecast))):
         return
-    bad = ~np.isfinite(history).reshape(len(history), -1).all(1)
+    is_usable = np.isfinite(history) | (np.isnan(history) & isinstance(cell, FillsGaps))
+    bad = ~is_usable.reshape(len(history), -1).all(1)
     if bad.any():
         bad &= ~np.isfinite(forecast[:, 0]).reshape(len(history), -1).all(1)
     if (found := np.flatnonzero(bad)).size:

@@ -106,3 +106,17 @@ def test_gaps_that_a_cell_does_without_are_no_fault(trajectory, candidates):
     np.testing.assert_array_equal(filled[1, :, 0], np.full(3, windows.history[1, 2, 0]))
     traced = jax.jit(lambda gaps: jaxcast.forecast_windows(cell, gaps).forecast)(gaps)
     np.testing.assert_array_equal(np.isnan(traced[:, 0]).any(1), [False, True, True, False])
+
+
+def test_a_window_whose_forecast_diverges_is_a_failure_of_that_window():
+    """Its gaps are no fault, where the cell fills gaps; infinity in a history is refused as before."""
+    pool = jaxcast.Forecaster(jaxcast.equal_weights(1), lambda u: jnp.where(u > 5, jnp.nan, u)[None])
+    cell = jaxcast.assimilation.DirectInsertion(pool, jnp.ones(1))
+    history = np.full((3, 4, 1), np.nan)
+    history[:, 0, 0] = 2.0
+    history[1, 3, 0] = 9.0
+    windows = jaxcast.Windows(jnp.asarray(history), jnp.zeros((3, 2, 1)), jnp.tile(jnp.arange(6.0), (3, 1)))
+    forecast = jaxcast.forecast_windows(cell, windows).forecast
+    np.testing.assert_array_equal(np.isnan(forecast).any((1, 2)), [False, True, False])
+    with pytest.raises(jaxcast.InputError, match=r"1 of 3 windows: \[1\]"):
+        jaxcast.forecast_windows(cell, windows._replace(history=windows.history.at[1, 3].set(jnp.inf)))

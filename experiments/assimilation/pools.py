@@ -159,11 +159,4 @@ def assimilated_attention(task: Task, config: Any, learned: Learned) -> Learned:
 
 def forecast(task: Task, learned: Learned) -> np.ndarray:
     """Forecasts every window, (window, lead, dim); NaN where a filter has lost its ensemble."""
-    num_leads = task.windows.truth.shape[1]
-
-    def one(history: Any, times: Any) -> Any:
-        return jaxcast.forecast(learned.cell, history, num_leads, times).forecast
-
-    # Forecasting all windows at once by `forecast_windows` would refuse the lost ones.
-    times = jnp.asarray(jaxcast.forecast_times(task.windows))
-    return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(task.windows.history), times))
+    return np.asarray(jaxcast.forecast_windows(learned.cell, jax.tree.map(jnp.asarray, task.windows)).forecast)

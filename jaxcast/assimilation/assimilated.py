@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import Cell, Input, Output
+from jaxcast.rollout import Cell, FillsGaps, Input, Output
 from jaxcast.types import Info
 
 
@@ -26,7 +26,7 @@ class AssimilatedCarry(NamedTuple):
     fed: Float[Array, " dim"]
 
 
-class AssimilatedCell(Cell, FrozenPytree, name="assimilated_cell"):
+class AssimilatedCell(Cell, FillsGaps, FrozenPytree, name="assimilated_cell"):
     """A cell whose history is assimilated: the analysis replaces the raw value that it sees.
 
     While values come, a filter or smoother makes an analysis of each, and the other cell, such as a

@@ -20,11 +20,11 @@ from jaxcast.assimilation.smoothing import Estimate, Smoothable, as_members, of_
 from jaxcast.assimilation.start import check_known, check_operator, check_settings
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Cell, Output
+from jaxcast.rollout import Cell, FillsGaps, Input, Output
 from jaxcast.sharding import OnOneDevice
 
 
-class ObservingCell(Cell, OnOneDevice):
+class ObservingCell(Cell, FillsGaps, OnOneDevice):
     """Base of filters and smoothers: cells that read observations and forecast whole states.
 
     A subclass has the field `operator`, what of a state is observed.
@@ -48,6 +48,20 @@ class ObservingCell(Cell, OnOneDevice):
         """
         fed: Array = self.operator(output.forecast)
         return fed
+
+    def begun_anew(self, carry: Any, x: Input, is_lost: Any, *, from_value: bool) -> Any:
+        """Returns the carry of before any value where a filter has diverged, and can start again.
+
+        Args:
+            carry: the memory so far.
+            x: the newest value and what comes with it.
+            is_lost: whether the filter has diverged.
+            from_value: whether it can start from a value alone that is known in whole.
+        """
+        is_observed = jnp.broadcast_to(x.known, x.value.shape) & jnp.isfinite(x.value)
+        begins = is_lost & (is_observed.all() if from_value else is_observed.any())
+        anew = self.init_carry(x.value, x.exogenous)
+        return jax.tree.map(lambda first, later: jnp.where(begins, first, later), anew, carry)
 
 
 class EnsembleCell(ObservingCell, FrozenPytree):

@@ -87,17 +87,17 @@ class EnsembleFilter(EnsembleCell):
         shares = self.shares(analysed.log_weights)
         members = jnp.concatenate([analysed.states, analysed.parameters], 1)
         info["analysis"], info["analysis_spread"] = moments(analysed.states, shares)
-        _, key, noise_key = self._keys(carry)
+        _, key, noise_key = self._keys(analysed)
         later = self.member_model.disturbed_step(members, x.exogenous, jnp.any(x.known), noise_key)
         if shares is None:
             later = self.recover_lost(later, key)
         forecast, info["spread"] = moments(later[:, :dim], shares)
         info |= self.member_model.report(later, shares)
-        carry = EnsembleCarry(later[:, :dim], later[:, dim:], analysed.log_weights, carry.num_seen + 1, carry.key)
-        return carry, Output(forecast, info)
+        analysed = analysed._replace(states=later[:, :dim], parameters=later[:, dim:], num_seen=analysed.num_seen + 1)
+        return analysed, Output(forecast, info)
 
     def assimilate(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Info]:
-        """Takes the first half of a step: the analysis.
+        """Takes the first half of a step: the analysis; a filter without a finite member begins anew.
 
         Args:
             carry: before the newest value.
@@ -106,6 +106,8 @@ class EnsembleFilter(EnsembleCell):
         Returns:
             The members after the analysis, and what the analysis reports.
         """
+        is_lost = ~jnp.isfinite(carry.states).all(1).any()
+        carry = self.begun_anew(carry, x, is_lost, from_value=self.initial_ensemble is None)
         weights = weights_of(x.known, x.value, self.observation_noise)
         seen = (weights > 0).any()
         keys = self._keys(carry)

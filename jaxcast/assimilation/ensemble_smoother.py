@@ -138,6 +138,8 @@ class IterativeEnsembleSmoother(EnsembleCell, SmoothableEnsemble, name="iterativ
 
     def _step(self, carry: SmootherCarry, x: Input) -> tuple[SmootherCarry, Output, Array]:
         """Returns the next carry, the output, and the members at the start of the window."""
+        is_lost = ~(jnp.isfinite(carry.members).all() & jnp.isfinite(carry.ahead).all())
+        carry = self.begun_anew(carry, x, is_lost, from_value=self.initial_ensemble is None)
         weights = weights_of(x.known, x.value, self.observation_noise)
         seen = (weights > 0).any()
         keys = jax.random.split(jax.random.fold_in(carry.key, carry.num_seen + 1), 3)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxcast.assimilation.checks import check_all
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import Cell, Input, Output
+from jaxcast.rollout import Cell, FillsGaps, Input, Output
 from jaxcast.tracing import is_traced
 
 
@@ -27,7 +27,7 @@ class InsertionCarry(NamedTuple):
     num_seen: Int[Array, ""]
 
 
-class DirectInsertion(Cell, FrozenPytree, name="direct_insertion"):
+class DirectInsertion(Cell, FillsGaps, FrozenPytree, name="direct_insertion"):
     """A cell whose history may have gaps: observed components are inserted into its own forecasts.
 
     NaN in the history is replaced with the cell's forecast of that value, and counts as unknown. It
@@ -89,9 +89,10 @@ class DirectInsertion(Cell, FrozenPytree, name="direct_insertion"):
         value = jnp.where(is_gap, carry.filler, x.value)
         known = jnp.logical_and(x.known, ~is_gap)
         forecaster, output = self.forecaster(carry.forecaster, Input(value, known, x.exogenous))
-        # A memory that is not full makes no forecast to go by.
+        # A memory that is not full makes no forecast to go by, and neither does a cell that diverges.
         is_warm = carry.num_seen >= self.warmup
         filler = jnp.where(is_warm, self.forecaster.feedback(output, None), value).astype(value.dtype)
+        filler = jnp.where(jnp.isfinite(filler), filler, jnp.asarray(self.start, value.dtype))
         return InsertionCarry(forecaster, filler, carry.num_seen + 1), output
 
     def feedback(self, output: Output, key: Any) -> Any:

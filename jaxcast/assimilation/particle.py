@@ -80,10 +80,12 @@ class ParticleFilter(EnsembleFilter, name="particle_filter"):
         values: Float[Array, " observation"],
         key: Key[Array, ""],
     ) -> tuple[Float[Array, "member number"], Float[Array, " member"], Info]:
-        log_weights = log_weights - ((values - observed) ** 2).sum(1) / 2
+        later = log_weights - ((values - observed) ** 2).sum(1) / 2
         # A member that left the range of the model has no weight.
-        is_finite = jnp.isfinite(members).all(1) & ~jnp.isnan(log_weights)
-        log_weights = jnp.where(is_finite, log_weights, -jnp.inf)
+        is_finite = jnp.isfinite(members).all(1)
+        # An observation that is too far from every member to tell them apart says nothing.
+        log_weights = jnp.where((is_finite & jnp.isfinite(later)).any(), later, log_weights)
+        log_weights = jnp.where(is_finite & ~jnp.isnan(log_weights), log_weights, -jnp.inf)
         log_weights = log_weights - log_weights.max()
         shares = jax.nn.softmax(log_weights)
         size = 1 / (shares**2).sum()

@@ -131,4 +131,6 @@ def smoothed(cell: Smoothable, now: Estimate, later: Estimate, known: Estimate) 
             return (changes * root) @ (jnp.linalg.pinv(later.anomalies * root, rtol=LOCAL_ROOT) @ column)
 
         found = jax.vmap(local, (1, 0), 1)(now.anomalies, tapers)
+    # Nothing later corrects an estimate after which the filter was lost.
+    found = jnp.where(jnp.isfinite(found).all(), found, 0)
     return Estimate(now.mean + found[0], now.anomalies + found[1:])

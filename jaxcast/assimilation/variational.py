@@ -213,6 +213,8 @@ class VariationalFilter(ObservingCell, Smoothable, FrozenPytree, name="variation
         """
 
     def _step(self, carry: VariationalCarry, x: Input) -> tuple[VariationalCarry, Output, _Analysis]:
+        is_finite = jnp.isfinite(carry.analyses).all() & jnp.isfinite(carry.roots).all()
+        carry = self.begun_anew(carry, x, ~is_finite, from_value=False)
         newest = weights_of(x.known, x.value, self.observation_noise)
         values = push(carry.values, jnp.where(newest > 0, x.value, 0) * newest)
         found = self._analyse(carry, newest, values)

@@ -150,7 +150,8 @@ def described_case(case: Case, arrays: dict[str, Float[Any, "..."]], *, seed: in
             "shape": [num_truths, num_windows, case.num_leads, dim],
             "about": "what to hand in: a .npz with one array of this shape, (truth, window, lead, dim), where lead 1 "
             "is dt after the last sample of the history; NaN is a failure, and no error in components that are not "
-            "scored",
+            "scored. Or a .csv with a row for each window and lead: columns truth and window, counted from 0, lead, "
+            "counted from 1, and one for each component",
         },
         "candidates": case.described_candidates(),
         "equations": equations(type(systems[0])) if systems else "",
@@ -234,7 +235,9 @@ def readme(record: dict[str, Any]) -> str:
             *lines,
             "",
             f"Forecast every window by {record['num_leads']} leads of {record['dt']:g} and write one array of shape "
-            f"{record['forecasts']['shape']} (truth, window, lead, dim) into a `.npz`. {how[0]}",
+            f"{record['forecasts']['shape']} (truth, window, lead, dim) into a `.npz`. Or write a `.csv` with "
+            "a row for each window and lead: columns truth and window, counted from 0, lead, counted from 1, and one "
+            f"for each component. {how[0]}",
             *how[1:],
             "",
             record["valid_time"],

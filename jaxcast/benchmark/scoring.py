@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from jaxcast.arguments import checked
 from jaxcast.benchmark.case import Case
+from jaxcast.benchmark.tables import forecasts_in_table
 from jaxcast.benchmark.task import SEED, make_task
 from jaxcast.errors import InputError, shown
 from jaxcast.io.archives import check_is_file, read_archive
@@ -179,7 +180,8 @@ def read_forecasts(case: Case, path: Path) -> np.ndarray:
     Args:
         case: the case.
         path: a .npz with one array of four axes, (truth, window, lead, dim), or of three for a
-            single truth, or a .npy; of several arrays the one called forecasts.
+            single truth, or a .npy; of several arrays the one called forecasts. Or a .csv, as
+            `forecasts_in_table` reads it.
 
     Returns:
         The forecasts, (truth, window, lead, dim).
@@ -188,14 +190,17 @@ def read_forecasts(case: Case, path: Path) -> np.ndarray:
         InputError: for a file that holds something else.
     """
     check_is_file(path, "a .npz with the forecasts")
-    if path.suffix not in (".npz", ".npy"):
-        raise InputError(f"expected forecasts in a .npz or .npy, got {shown(path)}")
-    archive = read_archive(path)
-    name = archive.chosen(None, ("forecasts",), (3, 4))
-    array = archive.named(name).astype(float)
-    array = array[None] if array.ndim == 3 else array
+    if path.suffix not in (".npz", ".npy", ".csv"):
+        raise InputError(f"expected forecasts in a .npz, .npy or .csv, got {shown(path)}")
+    array = forecasts_in_table(path) if path.suffix == ".csv" else _in_archive(path)
     check_forecasts(case, array.shape, shown(path))
     return array
+
+
+def _in_archive(path: Path) -> np.ndarray:
+    archive = read_archive(path)
+    array = archive.named(archive.chosen(None, ("forecasts",), (3, 4))).astype(float)
+    return array[None] if array.ndim == 3 else array
 
 
 def check_forecasts(case: Case, shape: tuple[int, ...], what: str) -> None:

@@ -50,6 +50,11 @@ class RegimeCarry(NamedTuple):
     log_weights: Float[Array, " belief"]
     has_begun: Any
 
+    @property
+    def usable_weights(self) -> Float[Array, " belief"]:
+        """The logarithmic weights, of which beliefs that the next step leads out of range have none."""
+        return jnp.where(jnp.isfinite(self.ahead.mean).all(1), self.log_weights, -jnp.inf)
+
 
 class RegimeCell(CandidateCell):
     """Base of cells that filter state and regime under several beliefs at once.
@@ -122,12 +127,11 @@ class RegimeCell(CandidateCell):
                 return observe(self._step, belief, x.value, known, noise, self.value_noise)
 
             now, density = jax.vmap(one)(carry.now)
-            log_weights = carry.log_weights + jnp.where(jnp.isnan(density), -jnp.inf, density)
-            return now, log_weights - jnp.max(log_weights)
+            return self._without_lost(now, carry.log_weights + density, x)
 
         def follow(_: Any) -> tuple[GaussianState, Array]:
             # An unknown component has the forecast value, which the user may have changed.
-            shift = x.value - carry.ahead.mean[jnp.argmax(carry.log_weights), :dim]
+            shift = x.value - carry.ahead.mean[jnp.argmax(carry.usable_weights), :dim]
             fed = carry.ahead.mean.at[:, :dim].add(shift)
             first = carry.now.mean.at[:, :dim].set(x.value)
             return GaussianState(
@@ -140,9 +144,27 @@ class RegimeCell(CandidateCell):
         later = RegimeCarry(now, ahead, log_weights, jnp.asarray(True))
         return later, self._output(later, x.exogenous)
 
+    def _without_lost(self, now: GaussianState, log_weights: Array, x: Input) -> tuple[GaussianState, Array]:
+        """Replaces beliefs that have left the emulator's range.
+
+        They become the most probable of the others, without a weight. Where there is no other, the
+        filter has diverged, and begins again at the newest value.
+        """
+        is_finite = jnp.isfinite(now.mean).all(1) & jnp.isfinite(now.root).all((1, 2)) & jnp.isfinite(log_weights)
+        log_weights = jnp.where(is_finite, log_weights, -jnp.inf)
+        best = jnp.argmax(log_weights)
+        anew = self.init_carry(jnp.where(jnp.isfinite(x.value), x.value, self.emulator.system.origin), x.exogenous)
+
+        def replaced(belief: Array, first: Array) -> Array:
+            is_kept = is_finite.reshape(-1, *[1] * (belief.ndim - 1))
+            return jnp.where(is_finite.any(), jnp.where(is_kept, belief, belief[best]), first)
+
+        log_weights = jnp.where(is_finite.any(), log_weights - log_weights[best], anew.log_weights)
+        return jax.tree.map(replaced, now, anew.now), log_weights
+
     def _output(self, carry: RegimeCarry, exogenous: Any) -> Output:
         emulator, motion, dim = self.emulator, self.regime_motion, len(self.value_noise)
-        best = jnp.argmax(carry.log_weights)
+        best = jnp.argmax(carry.usable_weights)
         now, ahead = (jax.tree.map(lambda a: a[best], belief) for belief in (carry.now, carry.ahead))
         state, numbers = now.mean[:dim], now.mean[dim:]
         regime = motion.path(numbers)
@@ -155,11 +177,12 @@ class RegimeCell(CandidateCell):
         at_now = jax.jacfwd(lambda numbers: motion.path(numbers)(0.0))(numbers)
         apart = carry.ahead.mean[:, :dim] - ahead.mean[:dim]
         variances = carry.ahead.deviation[:, :dim] ** 2 + apart**2
+        shares = jax.nn.softmax(carry.usable_weights)
         info: Info = {
             "weights": weights,
             "regime": emulator.offset + emulator.unit * regime(0.0),
             "regime_deviation": emulator.unit * jnp.linalg.norm(product(at_now, now.root[dim:]), axis=-1),
-            "spread": jnp.sqrt(product(jax.nn.softmax(carry.log_weights), variances)),
+            "spread": jnp.sqrt(product(shares, jnp.where(shares[:, None] > 0, variances, 0))),
         }
         return Output(forecast, info)
 

@@ -241,3 +241,28 @@ def test_truths_of_a_case_part_before_the_first_sample(name):
     runs += [task.train.states[case.history_size :][:size] for task in tasks]
     errors = [((one - other) ** 2).mean(-1) for one, other in itertools.combinations(runs, 2)]
     assert np.median([(error < case.threshold).mean() for error in errors]) < 0.5
+
+
+def test_a_table_of_forecasts_is_read_in_any_order_of_rows(tmp_path):
+    case = small("paper", num_leads=2)
+    array = np.arange(12.0).reshape(1, 2, 2, 3)
+    array[0, 1, 0, 2] = np.nan
+    rows = [[0, w, n + 1, *array[0, w, n]] for w, n in np.ndindex(2, 2)]
+    lines = [",".join("" if value != value else f"{value:g}" for value in row) for row in rows]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["truth,window,lead,x,y,z", *lines[::-1]]))
+    np.testing.assert_array_equal(read_forecasts(case, path), array)
+    alone = [line.removeprefix("0,") for line in lines]
+    path.write_text("\r\n".join(["window,lead,x,y,z", *alone]))
+    np.testing.assert_array_equal(read_forecasts(case, path), array)
+    for text, message in (
+        (["window,x,y,z", "0,1,2,3"], "must have columns window, lead and one for each component, got window, x, y, z"),
+        (["window,lead,x,y,z", *alone[:3]], r"for 1 truths, 2 windows .* and 2 leads \(from 1\), got 3 rows"),
+        (["window,lead,x,y,z", *alone, alone[0]], "got 5 rows"),
+        (["window,lead,x,y,z", "0,0,1,2,3"], "lead must be a whole number from 1, got 0"),
+        (["window,lead,x,y,z", "0,1,1,two,3"], "expected a number in column 'y', got 'two'"),
+        (["window,lead,x,y", "0,1,1,2", "0,2,1,2"], r"got \(1, 1, 2, 2\) in"),
+    ):
+        path.write_text("\n".join(text))
+        with pytest.raises(jaxcast.InputError, match=message):
+            read_forecasts(case, path)

@@ -242,3 +242,24 @@ def test_a_learned_regime_is_saved_with_its_motion(tmp_path):
     np.testing.assert_array_equal(one, other)
     with pytest.raises(jaxcast.InputError, match="wander must have shape"):
         jaxcast.save_model(tmp_path / "other", dataclasses.replace(cell, wander=jnp.ones(2)))
+
+
+def test_a_filter_that_leaves_the_range_of_the_emulator_begins_again():
+    """After one absurd value it forecasts as one that has seen only what follows."""
+    theta = jnp.asarray([[[0.0], [1.0]], [[-0.5], [0.0]], [[0.1], [0.0]]])  # du/dt = -u / 2 + c + u^2 / 10
+    one, factors = jnp.ones(1), ((0, 0), (0, 1), (1, 1))
+    system = PolynomialSystem(theta, 0 * one, one, jnp.asarray([[-1.0], [1.0]]), factors, FACTORS)
+    emulator = Emulator(system, 0 * one, one, jnp.asarray(DT), jnp.asarray(0.0), num_substeps=4)
+    levels = jnp.asarray([[0.5], [-0.5]])
+    motion = ProfileMotion(jnp.asarray(0.4), levels, 0 * levels, jnp.asarray(DT), jnp.asarray(0.0))
+    starts = Beliefs(DT * jnp.arange(4.0)[:, None], jnp.full((4, 1, 1), 1e-4), jnp.zeros(4))
+    cell = jaxcast.regime.LearnedRegimeForecaster(
+        emulator, motion, starts, 1e-4 * one, 0.01 * one, 0.01 * one, jnp.asarray([[0.5, 0.5], [-0.5, 0.5]])
+    )
+    values = np.random.default_rng(0).normal(0.3, 0.05, (12, 1))
+    values[4] = 1e8
+    outputs = jaxcast.open_loop(cell, jnp.asarray(values))
+    anew = jaxcast.open_loop(cell, jnp.asarray(np.roll(values, -5, axis=0)))
+    first = 4 + cell.warmup
+    np.testing.assert_allclose(outputs.forecast[first + 1 :], anew.forecast[cell.warmup : 7], rtol=1e-9)
+    np.testing.assert_allclose(outputs.info["spread"][first + 1 :], anew.info["spread"][cell.warmup : 7], rtol=1e-9)

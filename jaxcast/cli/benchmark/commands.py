@@ -113,7 +113,9 @@ class ScoreCase:
     """Name of the case."""
     forecasts: Path
     """File with the forecasts: a .npz with one array (truth, window, lead, dim), or (window, lead,
-    dim) for the first truth alone."""
+    dim) for the first truth alone. Or a .csv with a row for each window and lead: the columns
+    window, counted from 0, lead, counted from 1, and one for each component; truth where there are
+    several, counted from 0."""
     against: tuple[Path, ...] = ()
     """Files with forecasts of other methods of the same windows, to compare with by paired
     tests."""

@@ -21,7 +21,7 @@ from jaxcast.io.trajectories import load_trajectory, save_trajectory
 from jaxcast.limits import check_arrays
 from jaxcast.progress import phase
 from jaxcast.regime.filtering import RegimeCell
-from jaxcast.rollout import Output, forecast
+from jaxcast.rollout import FillsGaps, Output, forecast
 from jaxcast.saving.models import StoredModel, load_model
 from jaxcast.scores.valid_times import usual_threshold, valid_time
 
@@ -102,7 +102,8 @@ class ForecastPool:
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
         with phase("forecasting"):
             output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
-        self.refuse_gaps(stored.trajectory.states[newest + 1 - history_size : newest + 1], output.forecast)
+        if not isinstance(cell, FillsGaps):
+            self.refuse_gaps(stored.trajectory.states[newest + 1 - history_size : newest + 1], output.forecast)
         output = reported(stored_pool, output)
         if self.weights is not None and "weights" not in output.info:
             raise self.without_weights()
