@@ -28,7 +28,7 @@ from jaxcast.hub.tables.choosing import (
 )
 from jaxcast.hub.tables.deadlines import deadlines_of, due_dates
 from jaxcast.hub.tables.file_groups import hub_files
-from jaxcast.hub.tables.grid import ROW_COLUMNS, fill_grid, is_or_null
+from jaxcast.hub.tables.grid import ROW_COLUMNS, choose_levels, fill_grid, is_or_null
 from jaxcast.hub.tables.releases import lags_of, place_targets, read_targets, release_of
 from jaxcast.hub.tables.scan import collected, scan_forecasts
 from jaxcast.io.tables import polars
@@ -92,8 +92,9 @@ def load_hub(
         num_lags: Number of newest targets in `observed`.
         bad: Whether to raise on, or to drop, what cannot be used: files of a folder and cells that
             cannot be read, dates off the grid, missing levels and crossing quantiles (the whole
-            forecast of that model, date and location), and the first of two duplicate rows.
-            `dropped` counts them.
+            forecast of that model, date and location), and the first of two duplicate rows. Where
+            models have different levels, those are kept with which the most quantiles are in whole
+            forecasts. `dropped` counts what is left out.
 
     Returns:
         Forecasts and target data on a grid of dates without holes, and what was left out, in words.
@@ -173,6 +174,8 @@ def _without_files(forecasts: str | Path, choice: Choice) -> tuple[Choice, Seque
     if not choice.exclude or not Path(forecasts).is_dir():
         return choice, ()
     known = {model for _, model in hub_files(Path(forecasts)) if model is not None}
+    if not known:
+        return choice, ()
     return choice._replace(exclude=()), check_names("model", choice.exclude, known)
 
 
@@ -203,7 +206,10 @@ def load_scanned(
     columns = ("horizon", *ROW_COLUMNS, *(["sample"] if "sample" in known.filter(is_of(target))["output_type"] else []))
     rows = read(frame.filter(is_or_null("horizon", horizons)).select(columns).with_columns(_categories()))
     unused = {horizon: unused_types(others.filter(is_of(target)), horizon, choice) for horizon in horizons}
-    grids = {horizon: _grid(rows, horizon, wanted, choice, unused[horizon]) for horizon in horizons}
+    rare = list[str]()
+    if choice.bad == "drop" and choice.levels is None:
+        rows = choose_levels(rows, rare)
+    grids = {horizon: _grid(rows, horizon, wanted, choice, [*rare, *unused[horizon]]) for horizon in horizons}
     if choice.first_horizon is None and first == 1 and _are_due_early(grids, choice):
         first = 0
     tables = _read_targets(truth, target, grids, choice)

@@ -13,7 +13,7 @@ from jaxcast.hub.outputs.pools import pool_cdf, pool_means, pool_medians, pool_p
 from jaxcast.hub.outputs.reading import TASK_COLUMNS, Outputs, read_outputs, task_columns
 from jaxcast.hub.outputs.samples import pool_samples
 from jaxcast.hub.rounds.quantiles import Pooled, RoundSettings, pool_quantiles, read_history
-from jaxcast.hub.tables.file_groups import SUFFIXES
+from jaxcast.hub.tables.file_groups import tables_in
 from jaxcast.hub.tables.scan import NAMES
 from jaxcast.hub.validation.file import parse_name
 from jaxcast.hub.validation.submitted import TASK, TYPE, TYPE_ID, SubmittedTable, text_of
@@ -50,8 +50,7 @@ def newest_round(hub: HubDescription, model: str) -> str:
     Raises:
         InputError: where there is none.
     """
-    files = (file for file in hub.model_output.glob("*/*") if file.suffix in SUFFIXES)
-    names = (name for file in files if (name := parse_name(file)) and name.model != model)
+    names = (name for file in tables_in(hub.model_output) if (name := parse_name(file)) and name.model != model)
     known = {each: i for i, each in enumerate(hub.round_ids)}
     found = {name.round_id for name in names} & known.keys()
     if not found:

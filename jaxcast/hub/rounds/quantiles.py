@@ -16,6 +16,7 @@ from jaxcast.hub.loading import load_scanned
 from jaxcast.hub.outputs.reading import TASK_COLUMNS, Outputs
 from jaxcast.hub.outputs.sample_quantiles import quantiles_of_samples
 from jaxcast.hub.tables.choosing import Choice
+from jaxcast.hub.tables.grid import levels_of_most
 from jaxcast.hub.tables.scan import collected, scan_forecasts
 from jaxcast.hub.tables.target_data import TargetFiles, scan_truth
 from jaxcast.hub.validation.submitted import TYPE, TYPE_ID
@@ -86,9 +87,9 @@ def pool_quantiles(
         InputError: as by `load_hub`.
     """
     pl = polars()
-    levels = sorted(float(each) for each in kind.ids + kind.optional_ids)
     pooled, notes, hubs = [], list[str](), Pooled()
     for (target,), of_target in rows.group_by("target", maintain_order=True):
+        levels = _levels_of(of_target, kind)
         horizons = of_target["horizon"].drop_nulls().unique().sort().to_list()
         if why := _why_equal(of_target, target, settings.truth):
             notes.append(f"{target}: quantiles pooled with equal weights, as {why}")
@@ -110,6 +111,21 @@ def pool_quantiles(
             pooled.append(_newest_rows(cut, newest, of_horizon))
     rows = pl.concat(pooled, how="diagonal") if pooled else None
     return Outputs(rows, tuple(notes)), hubs
+
+
+def _levels_of(rows: Any, kind: OutputType) -> list[float]:
+    """Returns the levels to pool: of the hub's those that its models have, all if they give samples.
+
+    Levels that a hub leaves open, or that few models give, must not keep the others out.
+    """
+    pl = polars()
+    levels = [float(each) for each in kind.ids + kind.optional_ids]
+    own = (
+        rows.lazy().filter(pl.col(TYPE) == "quantile").with_columns(pl.col(TYPE_ID).cast(pl.Float64).alias("quantile"))
+    )
+    own = own.filter(pl.col("quantile").round(6).is_in([round(each, 6) for each in levels]))
+    task = [name for name in rows.columns if name not in (TYPE, TYPE_ID, "value", "file", "row")]
+    return sorted(levels_of_most(own, task)[1] or levels)
 
 
 def _with_samples(rows: Any, levels: list[float]) -> Any:

@@ -231,7 +231,8 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
         dropped: List to which a line on dropped rows is added.
 
     Raises:
-        InputError: for a date in between, unless dropped, with its row.
+        InputError: for a date in between, unless dropped, with its row; where most are, steps are
+            of another length, and none is dropped.
     """
     dates = rows["target_end_date"].to_numpy().astype("datetime64[D]")
     unique, counts = np.unique(dates, return_counts=True)
@@ -240,7 +241,7 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
     if not off.any():
         return rows
     num_dates = len(np.unique(dates[off]))
-    if bad == "drop":
+    if bad == "drop" and off.mean() < 0.5:
         dropped.append(f"{int(off.sum())} rows of {num_dates} target dates off the grid of {step_days} days")
         return rows.filter(~off)
     row = rows.row(int(np.argmax(off)), named=True)

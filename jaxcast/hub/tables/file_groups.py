@@ -44,7 +44,8 @@ def hub_files(path: Path, exclude: Collection[str] = ()) -> Iterator[tuple[Path,
         exclude: Models of a folder whose files are not read.
 
     Yields:
-        Each file, and its model; None for a table, which names its models itself.
+        Each file, and its model; None for a table, which names its models itself. A folder without
+        folders of models may hold several tables.
 
     Raises:
         InputError: where there is no such table.
@@ -57,14 +58,43 @@ def hub_files(path: Path, exclude: Collection[str] = ()) -> Iterator[tuple[Path,
         raise InputError(f"there is no file or folder {shown(path)}; give a .csv or .parquet, or the folder of a hub")
     inner = [path / name for name in ("model-output", "data-processed", "data-forecasts") if (path / name).is_dir()]
     root = inner[0] if inner else path
-    files = sorted(file for file in root.glob("*/*") if file.suffix in SUFFIXES and file.is_file())
+    files = [(file, model_of(file.relative_to(root))) for file in tables_in(root)]
     if not files:
         raise InputError(
             f"{shown(root)} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table"
         )
-    for file in files:
-        if file.parent.name not in exclude:
-            yield file, file.parent.name
+    # Tables beside the folders of models are none of the hub's.
+    are_tables = all(model is None for _, model in files)
+    yield from ((file, model) for file, model in files if are_tables or (model is not None and model not in exclude))
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Returns the tables of a folder at any depth, without hidden ones.
+
+    Args:
+        folder: The folder.
+    """
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix in SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+
+
+def model_of(file: Path) -> str | None:
+    """Returns the model of a file by its folder, MODEL/ or a partition such as model_id=MODEL/.
+
+    Args:
+        file: Path of the file within the folder of model output.
+
+    Returns:
+        The model; None for a file that lies in no folder, whose rows name their models.
+    """
+    parts = [part.partition("=") for part in file.parts[:-1]]
+    named = [value for name, _, value in parts if value and name in ("model", "model_id")]
+    return next(iter([*named, *file.parts[:-1]]), None)
 
 
 def open_files(

@@ -38,8 +38,6 @@ def fill_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Grid:
         raise InputError(_nothing_left(dropped))
     rows = on_grid(rows, step_days, bad, dropped)
     grid = _fill(rows, step_days, bad, dropped)
-    if bad == "drop":
-        grid = _without_rare_levels(grid)
     found = find_bad_forecasts(grid.values)
     for mask, describe, name in (
         (found.incomplete, lambda: found.describe_incomplete(rows, grid), "quantile levels missing"),
@@ -59,23 +57,62 @@ def _nothing_left(dropped: list[str]) -> str:
     return "no quantile forecast is left of what was asked for; ask for other models, locations, levels or dates"
 
 
-def _without_rare_levels(grid: Grid) -> Grid:
-    """Drops the rarest levels until some forecast has all that are left.
+def choose_levels(rows: Any, dropped: list[str]) -> Any:
+    """Chooses the levels with which the forecasts that have all of them hold the most quantiles.
 
-    One level that hardly any forecast has would make all of them incomplete.
+    Forecasts count whole or not at all. Without a choice one model with more levels than the
+    others, or a level that hardly any forecast has, would take all other forecasts with it.
+
+    Args:
+        rows: Rows of one target at all horizons. Those with a fault, and samples, are kept and not
+            looked at.
+        dropped: List to which a line on the levels that are left out is added.
+
+    Returns:
+        The rows without those of other levels.
     """
-    there = ~np.isnan(grid.values)
-    order = np.argsort(there.sum((0, 1, 2)), kind="stable")
-    kept = np.ones(len(order), bool)
-    for level in order[:-1]:
-        if there[..., kept].all(-1).any():
-            break
-        kept[level] = False
-        grid.dropped.append(
-            f"{counted(int(there[..., level].sum()), 'row')} of the level {grid.levels[level]:g}, with which none is "
-            "whole"
-        )
-    return dataclasses.replace(grid, values=np.ascontiguousarray(grid.values[..., kept]), levels=grid.levels[kept])
+    pl = polars()
+    level = pl.col("quantile").round(6)
+    sound = rows.lazy().filter(pl.col("fault").is_null() & level.is_not_null())
+    counts, kept = levels_of_most(sound, ("horizon", "model", "location", "target_end_date"))
+    others = [each for each in counts if each not in kept]
+    if not others:
+        return rows
+    dropped.append(
+        f"{counted(sum(counts[each] for each in others), 'row')} of the level{'s' * (len(others) > 1)} "
+        f"{', '.join(f'{each:g}' for each in others)}, which too few forecasts have"
+    )
+    return rows.filter(~level.is_in(others) | level.is_null())
+
+
+def levels_of_most(rows: Any, key: Sequence[str]) -> tuple[dict[float, int], set[float]]:
+    """Finds the levels with which the forecasts that have all of them hold the most quantiles.
+
+    Levels are left out from the rarest on, each with its mirror image, so that intervals stay
+    central.
+
+    Args:
+        rows: Lazy frame with the column quantile, of levels.
+        key: Columns that distinguish forecasts.
+
+    Returns:
+        The number of rows of each level, and the levels to keep.
+    """
+    pl = polars()
+    level = pl.col("quantile").round(6)
+    counts: dict[float, int] = dict(rows.group_by(level).len().sort("quantile").collect().rows())
+    kept, choices = set(counts), list[tuple[int, set[float]]]()
+    if len(set(counts.values())) < 2:
+        return counts, kept
+    of_forecast = level.unique().sort().cast(pl.String).str.join(" ")
+    found = rows.group_by(key).agg(of_forecast).group_by("quantile").len().collect()
+    forecasts = [(set(map(float, text.split())), number) for text, number in found.rows()]
+    while kept:
+        number = sum(number for levels, number in forecasts if kept <= levels)
+        choices.append((number * len(kept), kept))
+        rarest = min(kept, key=counts.__getitem__)
+        kept = {each for each in kept if each != rarest and abs(each + rarest - 1) > 1e-6}
+    return counts, max(choices, key=lambda choice: choice[0])[1]
 
 
 def _trimmed(grid: Grid) -> Grid:

@@ -12,17 +12,17 @@ from jaxcast.io.tables import polars, without_reports
 
 # What the same column is called in tidy tables, legacy hubs and hubverse hubs.
 NAMES = {
-    "model": ("model", "model_id", "team_model"),
-    "location": ("location", "unit", "fips"),
+    "model": ("model", "model_id", "team_model", "forecaster"),
+    "location": ("location", "unit", "fips", "geo_value"),
     "target_end_date": ("target_end_date", "target_date"),
     "reference_date": ("reference_date", "origin_date", "nowcast_date", "round_id"),
     "forecast_date": ("forecast_date",),
-    "horizon": ("horizon",),
+    "horizon": ("horizon", "ahead"),
     "target": ("target",),
-    "quantile": ("quantile", "output_type_id"),
-    "output_type_id": ("output_type_id", "quantile"),
+    "quantile": ("quantile", "output_type_id", "quantile_level"),
+    "output_type_id": ("output_type_id", "quantile", "quantile_level"),
     "type": ("type", "output_type"),
-    "value": ("value", "prediction"),
+    "value": ("value", "prediction", "predicted"),
 }
 
 
@@ -222,6 +222,10 @@ def _with_dates(frame: Any, found: dict[str, str], step_days: int, *, is_submiss
     ahead = pl.duration(days=step_days * pl.col("horizon"))
     days = (pl.col("target_end_date") - pl.col("reference_date") - ahead).dt.total_days()
     both = {"target_end_date", "reference_date"} <= found.keys()
+    if both and "horizon" not in found:
+        apart = (pl.col("target_end_date") - pl.col("reference_date")).dt.total_days()
+        steps = pl.when(apart % step_days == 0).then(apart // step_days).otherwise(None)
+        frame = frame.with_columns(horizon=pl.coalesce("horizon", steps.cast(pl.Int32)))
     # A round_id can be any text.
     no_date = pl.col("reference_date").is_null() & ~pl.col("no_round") & (found.get("reference_date") != "round_id")
     wrong_round = no_date | is_off(days, step_days, is_submission=is_submission)

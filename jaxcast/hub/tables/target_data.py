@@ -9,15 +9,24 @@ from urllib.parse import unquote
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config.files import read_target_settings
 from jaxcast.hub.tables.cells import OTHER_TYPES, Cells
-from jaxcast.hub.tables.file_groups import ROW, SUFFIXES, scan_file
+from jaxcast.hub.tables.file_groups import ROW, SUFFIXES, scan_file, tables_in
 from jaxcast.hub.tables.scan import collected, find_columns
 from jaxcast.io.files import check_name
 from jaxcast.io.tables import polars
 
 TRUTH_NAMES = {
-    "location": ("location", "unit", "fips"),
-    "date": ("date", "target_end_date", "time_index", "end_date", "truth_date", "target_date"),
-    "value": ("oracle_value", "observation", "value"),
+    "location": ("location", "unit", "fips", "geo_value"),
+    "date": (
+        "date",
+        "target_end_date",
+        "time_index",
+        "end_date",
+        "truth_date",
+        "target_date",
+        "time_value",
+        "wk_end_date",
+    ),  # fmt: skip
+    "value": ("oracle_value", "observation", "value", "observed", "true_value"),
     "target": ("target",),
     "source": ("source",),
     "as_of": ("as_of",),
@@ -45,7 +54,7 @@ def find_target_data(hub: str | Path) -> TargetFiles:
 
     These are target-data/time-series.csv, .parquet or a folder time-series/; else oracle-output in
     the same forms; else a table latest-NAME.csv beside a folder snapshots/ with DATE-NAME.csv, each
-    the release of a day.
+    the release of a day; else the only table there.
 
     Args:
         hub: Folder of the hub.
@@ -65,6 +74,9 @@ def find_target_data(hub: str | Path) -> TargetFiles:
         name = latest[0].name.removeprefix("latest-")
         snapshots = sorted({path.parent for path in folder.rglob(f"snapshots/*-{name}")})
         return TargetFiles(latest[0], snapshots[0] if len(snapshots) == 1 else None)
+    tables = tables_in(folder)
+    if len(tables) == 1:
+        return TargetFiles(tables[0], None)
     raise InputError(
         f"{shown(folder)} holds no target data: no time-series or oracle-output as .csv, .parquet or folder; give the "
         "table with --truth"
@@ -115,7 +127,7 @@ def target_files(path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     if path.is_file():
         yield path, {}
         return
-    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    files = tables_in(path)
     if not files:
         raise InputError(f"there is no truth table {shown(path)}; give a .csv or .parquet, or a folder of such files")
     for file in files:
