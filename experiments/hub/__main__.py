@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from experiments.frame import open_folder, start
 from experiments.hub import pictures as hub_pictures
 from experiments.hub.blocked import blocked
-from experiments.hub.loading import load, names_of_locations, tables_of
+from experiments.hub.loading import bounded, load, names_of_locations, tables_of
 from experiments.hub.methods import BEST, EQUAL, rolling, weights_of
 from experiments.hub.rows import compare, score, table
 from experiments.hub.setup import PRESETS, Config, Tables, default_folder, settled, windows_of
@@ -39,6 +39,7 @@ def run(config: Config, tables: Tables, console: Console, began: float) -> None:
         began: Time at which the experiment began.
     """
     hubs, names = load(config, tables), names_of_locations(tables.truth)
+    config = bounded(config, hubs)
     first = min(hubs)
     windows = windows_of(config, hubs[first].hub)
     folder = open_folder(config, default_folder(config), hub_pictures.NAMES)

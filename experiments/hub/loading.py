@@ -1,6 +1,7 @@
 """Reads the tables of `experiments.hub`."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from jaxcast.hub.tables.file_groups import scan_file
 from jaxcast.hub.tables.scan import collected
 from jaxcast.hub.tables.target_data import target_files
 from jaxcast.io.tables import polars
+
+SHARE_BELOW = 0.01
+"""Share of the forecasts that may be below the least value by mistake."""
 
 
 def tables_of(config: Config, folder: Path) -> Tables:
@@ -114,6 +118,21 @@ def _loaded(config: Config, hub: jaxcast.hub.Hub, beside: tuple[str, ...]) -> Lo
     if config.ensemble is not None:
         is_task &= ~np.isnan(forecasts[config.ensemble]).any(-1)
     return Loaded(candidates, forecasts, is_task)
+
+
+def bounded(config: Config, hubs: Mapping[int, Loaded]) -> Config:
+    """Drops the least value of the target where forecasts show that it has none.
+
+    Args:
+        config: Settings.
+        hubs: The hub at each horizon.
+
+    Returns:
+        The settings, with `lower` None where more than a hundredth of the lowest quantiles are below.
+    """
+    lowest = np.concatenate([loaded.hub.quantiles[loaded.hub.present, 0] for loaded in hubs.values()])
+    is_bound = config.lower is None or np.mean(lowest < config.lower) <= SHARE_BELOW
+    return config if is_bound else dataclasses.replace(config, lower=None)
 
 
 def names_of_locations(truth: Path) -> dict[str, str]:

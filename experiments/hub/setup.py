@@ -66,7 +66,8 @@ class Config(Settings):
     """Levels of the hub that the paper's WIS does not use; every row is made with and without
     them."""
     lower: float | None = 0.0
-    """The least value that the target can have; None for any."""
+    """The least value that the target can have; None for any. It is dropped where forecasts are below
+    it."""
     blocked: tuple[str, ...] = ()
     """The paper's networks to train: linear_regression, additive_attention,
     multi_head_attention."""

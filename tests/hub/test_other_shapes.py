@@ -67,7 +67,7 @@ def test_the_horizon_follows_from_the_two_dates(tmp_path, truth):
     hub = jaxcast.load_hub(write(tmp_path / "forecasts.csv", header, rows), truth, horizon=2)
     np.testing.assert_array_equal(hub.reference_dates, DATES - 14)
     rows[0] = rows[0].replace(str(DATES[0] - 14), str(DATES[0] - 13))
-    with pytest.raises(jaxcast.InputError, match="row 1: the (horizon|target)"):
+    with pytest.raises(jaxcast.InputError, match=r"row 1: the (horizon|target)"):
         jaxcast.load_hub(write(tmp_path / "forecasts.csv", header, rows), truth, horizon=2)
 
 

@@ -25,7 +25,7 @@ TRUTH_NAMES = {
         "target_date",
         "time_value",
         "wk_end_date",
-    ),  # fmt: skip
+    ),
     "value": ("oracle_value", "observation", "value", "observed", "true_value"),
     "target": ("target",),
     "source": ("source",),
