@@ -149,7 +149,7 @@ def test_coverage_is_tracked_by_a_loop(hub, lower):
         values = expected[there, s, end]
         missed = (truth[there] < values if end < median else truth[there] > values).astype(float)
         missed[truth[there] == values] = rates[end]
-        return min(missed.mean() / rates[end] - 1, 8.0)
+        return min(there.sum() / 10 * (missed.mean() / rates[end] - 1), 8.0)
 
     settled = dict.fromkeys(rates, 0.0)
     for time in range(SIZE[1]):

@@ -103,3 +103,14 @@ def test_places_of_zeros_narrow_no_other_place():
     for nominal in (0.5, 0.95):
         covered = jaxcast.scores.interval_coverage(forecast[1::2], hub.truth[1::2], LEVELS, nominal=nominal)
         assert abs(float(covered.mean()) - nominal) < 0.03
+
+
+def test_a_single_location_keeps_calibrated_intervals():
+    """A nation alone: its rare misses weigh up the times without any."""
+    truth = np.random.default_rng(0).normal(size=(1, 400))
+    calibrated = np.broadcast_to(NORMAL, (1, 400, 1, len(NORMAL)))
+    hub = jaxcast.hub.HubForecasts.of(calibrated, truth, LEVELS)
+    tracked = np.asarray(jaxcast.hub.track_coverage(hub.quantiles[:, :, 0], hub, lower=None))[:, 100:]
+    for nominal in (0.5, 0.95):
+        covered = jaxcast.scores.interval_coverage(tracked, truth[:, 100:], LEVELS, nominal=nominal)
+        assert abs(float(covered.mean()) - nominal) < 0.03

@@ -97,6 +97,7 @@ def aggregate_experts(
     return AggregateForecast(where_forecast(averaged, forecasts), weights)
 
 
+MANY_LOCATIONS = 10.0  # From so many locations on the misses of a time count in full.
 MISSED_MOST = 8.0  # A single time counts as at most this many times more misses than there should be.
 LEAK = 0.99  # What remains of a time's misses after one time step.
 
@@ -118,10 +119,11 @@ def track_coverage(
             S(sum over past times of 0.99^age (share missed / nominal - 1))
 
     for both ends of each interval; shares are of the locations, and S takes `slack` from the size
-    of a sum, so that a few surprising times change nothing. A time counts as at most 8, and the sum
-    stays where the factor is within e and 1 / e, so that a surge is forgotten after it. A target at
-    the very end of an interval, such as zero where zero is forecast, counts as missed as often as
-    it should be. Increments between quantiles within the inner interval are multiplied by the inner
+    of a sum, so that a few surprising times change nothing. A time counts as at most 8, and where
+    fewer than ten locations tell of it by a tenth for each: otherwise that limit would cut off most
+    of a single location's misses, and narrow calibrated intervals. The sum stays where the factor
+    is within e and 1 / e, so that a surge is forgotten after it. A target at the very end of an
+    interval, such as zero where zero is forecast, counts as missed as often as it should be. Increments between quantiles within the inner interval are multiplied by the inner
     factor of their side, those outside by the outer factor, so quantiles never cross. Times of the
     last year of steps are judged, anew at each time, against the release of the target data that a
     forecast may use; the newest one is left out, as it is revised most.
@@ -170,8 +172,10 @@ def track_coverage(
         ends = ends[:, jnp.maximum(past, 0)]
         missed = jnp.where(is_upper, truth > ends, truth < ends)
         missed = jnp.where(truth == ends, expected, missed) * there[..., None]
-        share = missed.sum(0) / jnp.maximum(there.sum(0), 1)[:, None]
-        return jnp.where(there.any(0)[:, None], jnp.minimum(share / expected - 1, MISSED_MOST), 0)
+        number = there.sum(0)[:, None]
+        share = missed.sum(0) / jnp.maximum(number, 1)
+        counted = jnp.minimum(number / MANY_LOCATIONS, 1) * (share / expected - 1)
+        return jnp.where(number > 0, jnp.minimum(counted, MISSED_MOST), 0)
 
     # Beyond, a sum would only take longer to come back.
     most = slacks + forecasts.horizon / rate
