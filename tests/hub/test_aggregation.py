@@ -135,7 +135,7 @@ def test_experts_are_aggregated_by_a_loop(hub):
 def test_coverage_is_tracked_by_a_loop(hub, lower):
     present, median = np.asarray(hub.is_forecast), 2
     pooled = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), hub).forecast)
-    options = dict(rate=0.05, slack=(1.0, 4.0), lower=lower)
+    options = dict(rate=0.2, slack=(1.0, 4.0), lower=lower)
     found = np.asarray(jaxcast.hub.track_coverage(jnp.asarray(pooled), hub, **options))
     expected = np.zeros_like(pooled)
     rates = {0: 0.025, 1: 0.25, 3: 0.25, 4: 0.025}  # of misses, by the index of the end
@@ -157,13 +157,13 @@ def test_coverage_is_tracked_by_a_loop(hub, lower):
         log = {}
         for end in rates:
             # What was forgotten stays as it was judged last.
-            total, most = settled[end], slack[end] + hub.horizon / 0.05
+            total, most = settled[end], slack[end] + hub.horizon / 0.2
             for s in range(newest - MEMORY + 1, newest + 1):
                 total = np.clip(0.99 * total + (surprise(s, time, end) if s >= 0 else 0.0), -most, most)
                 if s == newest - MEMORY + 1:
                     settled[end] = total
             log[end] = np.sign(total) * max(abs(total) - slack[end], 0)
-        factors = np.exp([np.clip(0.05 / hub.horizon * log[end], -1, 1) for end in (0, 1, 3, 4)])
+        factors = np.exp([np.clip(0.2 / hub.horizon * log[end], -1, 1) for end in (0, 1, 3, 4)])
         for place in np.flatnonzero(present[:, time]):
             widths = np.diff(pooled[place, time]) * factors
             centre = pooled[place, time, median]

@@ -164,7 +164,7 @@ def test_a_rare_level_does_not_take_all_forecasts_with_it(tmp_path, truth):
         jaxcast.load_hub(tmp_path / "tidy.csv", truth)
     hub = jaxcast.load_hub(tmp_path / "tidy.csv", truth, bad="drop")
     assert hub.present.sum() == 15
-    assert hub.dropped[0] == "1 row of the level 0.51, with which none is whole"
+    assert hub.dropped[0] == "1 row of the level 0.51, which too few forecasts have"
 
 
 def test_a_damaged_file_among_many_is_named(tmp_path):

@@ -34,7 +34,7 @@ def scan_forecasts(
     Args:
         path: A tidy .csv or .parquet file; or the folder of a hub, legacy
             (data-processed/MODEL/DATE-MODEL.csv) or hubverse (model-output/MODEL/DATE-MODEL.csv or
-            .parquet); or a folder of such model folders.
+            .parquet); or a folder of such model folders, or of tidy files.
         step_days: Days of one step, where a table gives only one of target and reference date.
         exclude: Models of a folder whose files are not read.
         unreadable: List to which a line is added on files that are left out as they cannot be read;
