@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from flax import nnx
 from jaxtyping import Float
 
 from jaxcast.arguments import checked
@@ -127,7 +127,7 @@ def attention_by_lag(network: TFT, windows: PanelWindows) -> AttentionByLag:
     return AttentionByLag(lags, _spread(by_lag / network.sizes.num_leads))
 
 
-@nnx.jit
+@jax.jit
 def _outputs(network: TFT, windows: PanelWindows) -> Info:
     return network(windows).info
 
