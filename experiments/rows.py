@@ -25,8 +25,8 @@ def make_rows(method: str, leads: Sequence[int], scores: Scores, *, sees: str = 
     rows = []
     for k, lead in enumerate(leads):
         row: dict[str, Any] = {"method": method, "horizon": int(lead), "num_seeds": len(scores["rmse"])}
-        row |= {name: _finite(np.median(scores[name][:, k])) for name in ("rmse", "mae", "pcc")}
-        row |= {"published": None, "rmse_per_seed": [_finite(a) for a in scores["rmse"][:, k]]}
+        row |= {name: finite_or_none(np.median(scores[name][:, k])) for name in ("rmse", "mae", "pcc")}
+        row |= {"published": None, "rmse_per_seed": [finite_or_none(a) for a in scores["rmse"][:, k]]}
         rows.append(row | ({"sees": sees} if sees else {}))
     return rows
 
@@ -54,6 +54,6 @@ def table(rows: Sequence[Mapping[str, Any]], title: str, unit: str, *, of: str =
     return result
 
 
-def _finite(value: Any) -> float | None:
+def finite_or_none(value: Any) -> float | None:
     """Returns None for NaN and infinity, which JSON lacks."""
     return float(value) if np.isfinite(value) else None

@@ -16,6 +16,7 @@ from experiments.graphs.data import PAGE, READERS, Problem, make_counts, read_co
 from experiments.graphs.methods import METHODS, Arrays, Method
 from experiments.graphs.networks import RECIPES
 from experiments.graphs.scoring import compare, make_rows, published_rows, table, where_errors_sit
+from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.pytrees import fingerprint
@@ -77,7 +78,7 @@ def main(config: Config) -> None:
     if config.data is not None:
         own = next(each)
         each, label = iter([own]), f"{own.name}-{config.preset}"
-        config = dataclasses.replace(config, counts=fingerprint((own.values, own.graphs, own.places)))
+        config = dataclasses.replace(config, counts=fingerprint((own.values, own.graphs, own.places, own.weather)))
     pictures = ("errors.png", "forecasts.png", "graph.png")
     folder = open_folder(config, f"runs/graphs-{label}", pictures, leave_out=("out", "overwrite", "data", "methods"))
     results: list[dict[str, Any]] = []
@@ -107,6 +108,11 @@ def main(config: Config) -> None:
                 console.print(
                     f"{problem.name}, {name}: RMSE {rows[0]['rmse']:.4g}, MAE {rows[0]['mae']:.4g}", highlight=False
                 )
+        if not found:
+            raise InputError(
+                f"none of --methods forecasts {problem.name}: networks on grids need cells, and --sets "
+                "have networks of their own"
+            )
         results += published_rows(problem)
         comparisons += compare(problem, {name: [one["forecast"] for one in stages] for name, stages in found.items()})
         places[problem.name] = where_errors_sit(problem, {name: one[0]["forecast"] for name, one in found.items()})
@@ -118,6 +124,10 @@ def main(config: Config) -> None:
     folder.save_figure("graph.png", graph_pictures.graph(shown, last))
     tables = [table(results, name) for name in dict.fromkeys(row["data"] for row in results)]
     console.print(Group(*tables))
+    if config.data is not None and not {*config.methods} & {*RECIPES}:
+        console.print(
+            f"published networks, which take minutes: --methods {' '.join(map(repr, RECIPES))}", highlight=False
+        )
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
 
 

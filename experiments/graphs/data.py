@@ -12,9 +12,11 @@ from experiments.datasets import find_folder
 from jaxcast import InputError
 from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import counted, shown
-from jaxcast.series import grid_graph, read_sensors
+from jaxcast.series import describe_graph, grid_graph, read_sensors
 
 PAGE = "experiments/graphs/README.md"
+LEAST_STEPS = 30
+"""Steps of a training part, at least."""
 SHORT = "_12h"
 """Ending of the name of a data set of which only the last 12 hours are seen."""
 
@@ -36,6 +38,7 @@ class Problem:
         places: latitude and longitude of each node, or None.
         cells: row and column of each cell of a grid, or None; series are then channel * cells + cell.
         graphs: that come with the data, by their names.
+        weather: known up to a row, or None.
         is_short: whether only the last 12 steps are seen.
         num_unused: rows at the end that no target lies in.
         published: rows of which only the errors are known.
@@ -54,6 +57,7 @@ class Problem:
     places: tuple[np.ndarray, np.ndarray] | None = None
     cells: Int[np.ndarray, "cell axis"] | None = None
     graphs: dict[str, Float[np.ndarray, "series series"]] = dataclasses.field(default_factory=dict)
+    weather: Float[np.ndarray, "time covariate"] | None = None
     is_short: bool = False
     num_unused: int = 0
     published: tuple[dict[str, Any], ...] = ()
@@ -193,7 +197,8 @@ def read_set(name: str) -> Problem:
 def read_counts(folder: Path, *, slots_per_day: int, train_share: float, num_leads: int) -> Problem:
     """Reads any data set of the form of ev_beijing: a folder with one .npz of counts.
 
-    Series of which nothing is known in the training part are left out.
+    Negative counts are missing values, as in pedestrians_melbourne. Series of which nothing is known in the training
+    part are left out.
     """
     files = sorted(folder.glob("*.npz"))
     if len(files) != 1:
@@ -201,12 +206,19 @@ def read_counts(folder: Path, *, slots_per_day: int, train_share: float, num_lea
     data = read_sensors(files[0], key="counts")
     if data.values.ndim != 2:
         raise InputError(f"expected counts (time, node) in {shown(files[0].name)}, got shape {data.values.shape}")
-    arrays: dict[str, Any] = {"counts": data.values} | {f"graph_{name}": graph for name, graph in data.graphs.items()}
+    negative = data.values < 0
+    counts = np.where(negative, np.nan, data.values)
+    arrays: dict[str, Any] = {"counts": counts} | {f"graph_{name}": graph for name, graph in data.graphs.items()}
+    if data.past_covariates is not None:
+        arrays["weather"] = data.past_covariates
     if data.latitude is not None and data.longitude is not None:
         arrays |= {"latitude": data.latitude, "longitude": data.longitude}
     problem = next_steps(folder.resolve().name, arrays, slots_per_day, train_share, num_leads)
     left_out = data.values.shape[1] - problem.values.shape[1]
     notes = data.notes
+    if negative.any():
+        notes += (f"{counted(int(negative.sum()), 'negative count')} taken for missing values",)
+    notes += tuple(f"graph {graph}: {describe_graph(weights)}" for graph, weights in data.graphs.items())
     if left_out:
         notes += (f"{counted(left_out, 'node')} left out of forecasts and scores: unknown in the training part",)
     return dataclasses.replace(problem, notes=notes)
@@ -221,15 +233,21 @@ def next_steps(
     check_number("train_share", train_share, above=0, most=1)
     counts = arrays["counts"].astype(float)
     stop = int(train_share * len(counts))
-    if stop < 3 * slots_per_day or len(counts) - stop < num_leads:
+    middle = round(0.9 * stop)
+    if stop < max(3 * slots_per_day, LEAST_STEPS) or min(len(counts) - stop, stop - middle) < num_leads:
         raise InputError(
-            f"expected a training part of three days or more and a test part of at least {num_leads} steps, got "
-            f"{stop} and {len(counts) - stop} steps at {slots_per_day} a day; change --train-share or --slots-per-day"
+            f"expected a training part of three days or more and {LEAST_STEPS} steps at least, of which the last tenth "
+            f"has {counted(num_leads, 'step')}, as the test part, got {stop} and {len(counts) - stop} steps at "
+            f"{slots_per_day} a day; change --train-share, --leads or --slots-per-day"
         )
     kept = np.flatnonzero(np.isfinite(counts[:stop]).any(0))
     known = np.where(np.isfinite(counts[:stop]), counts[:stop], np.nan)[:, kept]
     if not (np.nanmax(known, 0, initial=-np.inf) > np.nanmin(known, 0, initial=np.inf)).any():
         raise InputError("expected counts that change in the training part, got none")
+    if not np.isfinite(counts[stop:][:, kept]).any():
+        raise InputError(
+            f"expected known counts in the test part, the last {len(counts) - stop} steps, got none; change --train-share"
+        )
     has_places = {"latitude", "longitude"} <= arrays.keys()
     graphs = {key.removeprefix("graph_"): arrays[key][np.ix_(kept, kept)] for key in arrays if key.startswith("graph_")}
     return Problem(
@@ -237,13 +255,14 @@ def next_steps(
         counts[:, kept],
         slots_per_day,
         stop,
-        round(0.9 * stop),
+        middle,
         tuple(range(1, num_leads + 1)),
         tuple(dict.fromkeys((1, num_leads))),
         np.arange(stop - 1, len(counts) - num_leads),
         {"": np.arange(len(kept))},
         places=(arrays["latitude"][kept], arrays["longitude"][kept]) if has_places else None,
         graphs=graphs,
+        weather=arrays.get("weather"),
     )
 
 

@@ -55,10 +55,14 @@ def on_changing(method: Forecaster) -> Forecaster:
         changing = np.flatnonzero(before.max(0) > before.min(0))
         if len(changing) == problem.values.shape[1]:
             return method(problem, seed, config)
+        if not len(changing):
+            return last_value(problem, seed, config)
         found = method(_of_series(problem, tuple(changing.tolist())), seed, config)
+        if "forecast" not in found:
+            return found
         whole = last_value(problem, seed, config)["forecast"]
         whole[..., changing] = found["forecast"]
-        return found | {"forecast": whole}
+        return found | {"forecast": whole, "changing": changing}
 
     return forecast
 
@@ -195,18 +199,23 @@ def _in_pieces(model: Any, windows: Any) -> np.ndarray:
     return np.concatenate([np.asarray(run(windows.history[piece])) for piece in pieces])
 
 
-def boosting(problem: Problem, seed: int, config: Any) -> Arrays:
-    """Boosts trees on lags, the mean of the series, slot and day of the week: scikit-learn."""
+def boosting(problem: Problem, seed: int, config: Any, *, weather: bool = False) -> Arrays:
+    """Boosts trees on lags, the mean of the series, slot, day of the week and perhaps the weather: scikit-learn."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
+    if weather and problem.weather is None:
+        return {}
     parts = parts_of(problem, usual_lags(problem))
     mean = np.nanmean(problem.values[: problem.stop], 0)
 
     def features(windows: Any) -> np.ndarray:
         history = np.moveaxis(np.asarray(windows.history), 1, 2)
-        slots = (np.asarray(windows.rows)[:, 0]) % (7 * problem.slots_per_day)
+        rows = np.asarray(windows.rows)[:, 0]
+        slots = rows % (7 * problem.slots_per_day)
         known = np.stack([slots % problem.slots_per_day, slots // problem.slots_per_day], -1)
-        known = np.broadcast_to(known[:, None], (*history.shape[:2], 2))
+        if weather:
+            known = np.concatenate([known, np.asarray(problem.weather)[rows - problem.leads[0]]], -1)
+        known = np.broadcast_to(known[:, None], (*history.shape[:2], known.shape[-1]))
         return np.concatenate([history, np.broadcast_to(mean[:, None], (*history.shape[:2], 1)), known], -1)
 
     rng = np.random.default_rng(seed)
@@ -275,6 +284,7 @@ METHODS: dict[str, Method] = {
     "VAR": Method(on_changing(vector_autoregression)),
     "STAR": Method(on_changing(space_time_autoregression)),
     "gradient boosting": Method(on_changing(boosting)),
+    "gradient boosting and weather": Method(on_changing(partial(boosting, weather=True))),
     **{name: Method(on_changing(partial(_network, name)), *where) for name, where in NETWORKS_ON.items()},
     **{name: Method(partial(grids.forecasts, name), "rival", ("jonas_nyc",)) for name in grids.NETWORKS},
     "seasonal ridge": Method(on_changing(partial(own, "regression"))),

@@ -86,21 +86,27 @@ def forecasts(per_method: Mapping[str, Mapping[str, np.ndarray]], problem: Probl
 
 
 def graph(shown: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], last: Problem) -> Figure:
-    """Draws a graph that a network has learned; without one, that of neighbours in the data."""
+    """Draws a graph that a network has learned; without one, that of neighbours in the data.
+
+    It is a map where the places of the last problem's nodes are known, else a matrix.
+    """
     learned = [
-        (data, name, arrays["graph"])
-        for data, methods in shown.items()
-        for name, arrays in methods.items()
-        if "graph" in arrays
+        (data, name, arrays) for data, methods in shown.items() for name, arrays in methods.items() if "graph" in arrays
     ]
+    nodes = np.arange(last.values.shape[1])
     if learned:
-        data, name, weights = learned[-1]
+        data, name, arrays = learned[-1]
+        weights, nodes = arrays["graph"], arrays.get("changing", nodes)
         title = f"{data}: the graph of {name},\nat the end of the test part"
     else:
         from experiments.graphs.windows import graphs_of
 
-        weights, title = graphs_of(last)[-1], f"{last.name}: the graph of correlations"
+        data, weights, title = last.name, graphs_of(last)[-1], f"{last.name}: the graph of correlations"
+    places: dict[str, Any] = {}
+    if data == last.name and last.places is not None:
+        places = {name: last.places[axis][nodes] for axis, name in enumerate(("latitude", "longitude"))}
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
-    ax = jaxcast.plotting.plot_graph(figure.subplots(), weights, label="weight with which a row listens to a column")
+    label = "weight with which a row listens to a column"
+    ax = jaxcast.plotting.plot_graph(figure.subplots(), weights, label=label, **places)
     ax.set_title(title, fontsize=9)
     return figure

@@ -12,9 +12,13 @@ from rich.table import Table
 import jaxcast
 from experiments.graphs.data import Problem
 from experiments.graphs.networks import RECIPES
+from experiments.rows import finite_or_none
 
 NUMBERS = ("rmse", "rmse_positive", "mae", "mae_positive", "wmape", "cpc")
 RIDGE, OWN = "ridge, each series", "seasonal ridge and networks"
+
+LEAST_WINDOWS = 4
+"""Test windows from which on methods are compared."""
 
 Forecast = Float[np.ndarray, "sample lead series"]
 
@@ -36,9 +40,10 @@ def make_rows(method: str, problem: Problem, forecasts: Sequence[Forecast]) -> l
             each = {name: [float(getattr(one, name)) for one in scored] for name in NUMBERS}
             row: dict[str, Any] = {"method": method, "data": data_name(problem, part), "lead": horizon}
             row |= {"num_seeds": len(forecasts)}
-            row |= {name: float(np.median(values)) for name, values in each.items()}
-            row |= {"published": None, "rmse_per_seed": each["rmse"]}
-            rows.append(row | {"rmse_positive_per_seed": each["rmse_positive"]})
+            row |= {name: finite_or_none(np.median(values)) for name, values in each.items()}
+            row |= {"published": None}
+            row |= {f"{name}_per_seed": [finite_or_none(value) for value in each[name]] for name in NUMBERS[:2]}
+            rows.append(row)
     return rows
 
 
@@ -70,10 +75,13 @@ def compare(problem: Problem, forecasts: Mapping[str, Sequence[Forecast]]) -> li
         for name in (first, second):
             forecast, truth = _cut(problem, forecasts[name][0], max(problem.horizons), slice(None))
             squares.append(((forecast - truth) ** 2).reshape(len(truth), -1))
+        num_windows = int(np.isfinite(squares[0]).any(1).sum())
+        if num_windows < LEAST_WINDOWS or not (squares[1] > 0).any():
+            continue
         result = jaxcast.scores.block_bootstrap(
             *squares,
             key=jax.random.key(0),
-            block_size=min(problem.slots_per_day, len(squares[0]) // 2),
+            block_size=min(problem.slots_per_day, num_windows // 2),
             root_mean=True,
             num_resamples=2000,
         )
@@ -93,6 +101,8 @@ def where_errors_sit(problem: Problem, forecasts: Mapping[str, Forecast]) -> dic
         if name not in forecasts:
             continue
         squares = np.nan_to_num((forecasts[name] - truth) ** 2)
+        if not squares.any():
+            continue
         by_series = squares.sum((0, 1)) / squares.sum()
         by_slot = np.bincount(slots.ravel(), squares.sum(-1).ravel(), problem.slots_per_day) / squares.sum()
         found[name] = {

@@ -83,7 +83,9 @@ def graphs_of(problem: Problem) -> Float[np.ndarray, "graph series series"]:
         found.append(_of_nearest(1 / (1 + apart)))
     start = max(0, problem.middle - 30 * problem.slots_per_day)
     recent = problem.values[start : problem.middle]
-    recent = np.nan_to_num(recent - np.nanmean(recent, 0))
+    known = np.isfinite(recent)
+    mean = np.where(known, recent, 0).sum(0) / np.maximum(known.sum(0), 1)
+    recent = np.where(known, recent - mean, 0)
     size = np.sqrt((recent**2).sum(0))
     going = recent.T @ recent / np.maximum(np.outer(size, size), 1e-9)
     found.append(_of_nearest(np.where(going > 0.1, going, 0)))
@@ -92,5 +94,7 @@ def graphs_of(problem: Problem) -> Float[np.ndarray, "graph series series"]:
 
 def _of_nearest(weights: np.ndarray, most: int = 10) -> np.ndarray:
     """Keeps the largest weights of each node, in both directions."""
+    if len(weights) == 1:
+        return np.zeros_like(weights)
     apart = np.where(weights > 0, 1 / np.maximum(weights, 1e-12), np.inf)
     return weights * jaxcast.series.nearest_neighbours_graph(apart, min(most, len(weights) - 1), either=True)

@@ -33,6 +33,8 @@ class Config(Settings):
     train: Path | None = None
     """Folder of other trips between the same zones to learn from; all of `data` but its first week
     is then tested."""
+    slots_per_day: int | None = None
+    """Rows of a day of `data` and `train`; by default 48, half hours, or those of known data."""
     methods: tuple[str, ...] = PLAIN
     """Methods to run."""
     num_factors: int = 64
@@ -132,8 +134,12 @@ def main(config: Config) -> None:
     check_settings(config)
     check_names("method", config.methods, METHODS)
     config = with_data(config, "nyc_taxi_od", PAGE)
-    trips = made_trips(config.seed) if config.data is None else read_trips(config.data)
-    other = None if config.train is None else read_trips(find_folder(config.train, "nyc_taxi_od", PAGE))
+    trips = made_trips(config.seed) if config.data is None else read_trips(config.data, config.slots_per_day)
+    other = (
+        None
+        if config.train is None
+        else read_trips(find_folder(config.train, "nyc_taxi_od", PAGE), config.slots_per_day)
+    )
     setup = Setup.of(config, trips, other)
     config = dataclasses.replace(config, trips=fingerprint(setup.values))
     folder = open_folder(
@@ -162,7 +168,8 @@ def main(config: Config) -> None:
         if chosen:
             results[-2]["members_of_first_seed"] = sorted(chosen)
         console.print(
-            f"{scores.label_of(name)}: " + ", ".join(f"{k} {results[-2][k]:.4f}" for k in scores.SCORES),
+            f"{scores.label_of(name)}: "
+            + ", ".join(f"{k} {results[-2][k]:.4f}" for k in scores.SCORES if results[-2][k] is not None),
             highlight=False,
         )
     results += scores.published_rows(setup)

@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 import jaxcast
 from jaxcast import InputError
 from jaxcast.errors import shown
+from jaxcast.io.archives import read_archive
+from jaxcast.io.tables import numbers_of, read_columns
 from jaxcast.series import FactorRegression, FlowRegression, WindowNetwork
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -142,10 +144,11 @@ class Setup:
         first = margin + season + 1
         parts = {"training": middle - first, "validation": end - middle, "test": stop - begin}
         for name, length in parts.items():
-            if length < 2 * num_leads:
+            needed = max(2 * num_leads, season * (name == "training"))
+            if length < needed:
                 raise InputError(
-                    f"the {name} part has {max(length, 0)} rows to forecast, and needs {2 * num_leads}; give data of "
-                    "three weeks or more"
+                    f"the {name} part has {max(length, 0)} rows to forecast, and needs {needed}; give data of three "
+                    "weeks or more"
                 )
         name = folder.name if train is None else f"{folder.name} (trained on {train.name})"
         bounds = (first, middle, end, begin)
@@ -211,7 +214,8 @@ class Setup:
     def levels(self) -> Float[np.ndarray, " pair"]:
         """The mean of each pair over the training part."""
         first, _, end, _ = self.bounds
-        return np.nan_to_num(np.nanmean(self.values[first:end], 0))
+        values = self.values[first:end]
+        return np.asarray(np.nanmean(np.where(np.isfinite(values).any(0), values, 0), 0))
 
 
 def forecasts(model: Any, samples: Any) -> Float[np.ndarray, "window lead pair"]:
@@ -249,10 +253,14 @@ class Trips:
     notes: tuple[str, ...] = ()
 
 
-def read_trips(folder: Path) -> Trips:
+def read_trips(folder: Path, slots_per_day: int | None = None) -> Trips:
     """Reads a folder with one .npz of trips and perhaps an adjacency.
 
     The adjacency is a .csv or .npy with "adj" in its name.
+
+    Args:
+        folder: of the files.
+        slots_per_day: rows of a day; by default those of known data, else 48.
 
     Raises:
         InputError: for other files.
@@ -263,9 +271,11 @@ def read_trips(folder: Path) -> Trips:
     data = jaxcast.series.read_od(files[0])
     name = folder.resolve().name
     protocol = PROTOCOLS.get(name, Protocol())
+    if slots_per_day is not None:
+        protocol = dataclasses.replace(protocol, slots_per_day=slots_per_day)
     stop = None if protocol.num_rows is None else protocol.first_row + protocol.num_rows
     values = data.pairs[protocol.first_row : stop].astype(np.float32)
-    adjacency = _adjacency(folder, protocol.adjacency, len(data.names))
+    adjacency = _adjacency(folder, protocol.adjacency, data.names)
     return Trips(
         name,
         np.log1p(values) if protocol.logarithm else values,
@@ -277,23 +287,28 @@ def read_trips(folder: Path) -> Trips:
     )
 
 
-def _adjacency(folder: Path, beside: str | None, num_zones: int) -> np.ndarray | None:
+def _adjacency(folder: Path, beside: str | None, zones: tuple[str, ...]) -> np.ndarray | None:
+    """Reads which zones touch, in the order of the trips; a header, and a first column of names, are left out."""
     files = sorted(file for file in folder.iterdir() if "adj" in file.name and file.suffix in (".csv", ".npy"))
     if not files and beside is not None:
         files = [file for file in [folder / beside] if file.is_file()]
     if not files:
         return None
-    try:
-        table = np.load(files[0]) if files[0].suffix == ".npy" else np.loadtxt(files[0], delimiter=",", ndmin=2)
-        table = table[1:] if len(table) == num_zones + 1 else table  # without a header of numbers
-    except (OSError, ValueError) as error:
-        raise InputError(f"{shown(files[0])} is no table of numbers ({shown(str(error).splitlines()[0])})") from None
-    if table.shape != (num_zones, num_zones) or not (table >= 0).all():
+    table = _matrix(files[0], zones)
+    if table.shape != (len(zones), len(zones)) or not (table >= 0).all():
         raise InputError(
-            f"expected {num_zones} x {num_zones} numbers that are not negative in {shown(files[0].name)}, got shape "
+            f"expected {len(zones)} x {len(zones)} numbers that are not negative in {shown(files[0].name)}, got shape "
             f"{table.shape}"
         )
-    return np.where(np.eye(num_zones) > 0, 0, (table + table.T > 0)).astype(float)
+    return np.where(np.eye(len(zones)) > 0, 0, (table + table.T > 0)).astype(float)
+
+
+def _matrix(file: Path, zones: tuple[str, ...]) -> Float[np.ndarray, "row column"]:
+    if file.suffix == ".npy":
+        return np.asarray(read_archive(file).named("array"))
+    columns = read_columns(file, has_index=True, unnamed=zones, num_rows=len(zones))
+    names = list(columns.by_name)[len(columns.by_name) == len(zones) + 1 :]
+    return np.stack([numbers_of(columns, name) for name in names], 1)
 
 
 def _first_day(name: str) -> int:

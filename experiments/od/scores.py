@@ -11,6 +11,7 @@ from rich.table import Table
 
 import jaxcast
 from experiments.od.data import Setup
+from experiments.rows import finite_or_none
 
 FORMS = ("mean", "median")
 SCORES = ("rmse", "rmse_positive", "mae", "wmape", "cpc")
@@ -102,13 +103,25 @@ def scored(setup: Setup, test: np.ndarray) -> dict[str, Any]:
     truth = setup.truths["test"]
     found = jaxcast.scores.flow_scores(test, truth)
     squares = (test - truth) ** 2
-    by_lead = {"rmse": np.sqrt(np.nanmean(squares, (0, 2))), "mae": np.nanmean(abs(test - truth), (0, 2))}
+    by_lead = {"rmse": np.sqrt(known_mean(squares, (0, 2))), "mae": known_mean(abs(test - truth), (0, 2))}
     scores = {name: np.asarray(getattr(found, name)) for name in SCORES}
     return (
         scores
         | {f"{name}_by_lead": values for name, values in by_lead.items()}
-        | {"squares": np.nanmean(squares, (1, 2))}
+        | {"squares": known_mean(squares, (1, 2))}
     )
+
+
+def known_mean(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Returns the mean of the values that are known, NaN where none is, without a warning.
+
+    Args:
+        values: NaN where unknown.
+        axes: to average over.
+    """
+    known = np.isfinite(values)
+    count = known.sum(axes)
+    return np.asarray(np.where(count > 0, np.where(known, values, 0).sum(axes) / np.maximum(count, 1), np.nan))
 
 
 def make_row(method: str, form: str, setup: Setup, each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -126,7 +139,7 @@ def make_row(method: str, form: str, setup: Setup, each: Sequence[Mapping[str, A
         "lead": max(setup.protocol.leads),
         "num_seeds": len(each),
     }
-    row |= {name: float(np.median([scores[name] for scores in each])) for name in SCORES}
+    row |= {name: finite_or_none(np.median([scores[name] for scores in each])) for name in SCORES}
     row |= {"published": None, "rmse_per_seed": [float(scores["rmse"]) for scores in each]}
     if len(setup.protocol.leads) > 1:
         row |= {
@@ -171,7 +184,8 @@ def where_errors_sit(setup: Setup, test: Float[np.ndarray, "window lead pair"]) 
     squares = np.nan_to_num((test - setup.truths["test"]) ** 2)
     rows = setup.target_rows("test")
     day = setup.protocol.slots_per_day
-    by_pair, by_row = squares.sum((0, 1)) / squares.sum(), squares.sum(2) / squares.sum()
+    total = squares.sum() or 1.0  # a forecast without any error
+    by_pair, by_row = squares.sum((0, 1)) / total, squares.sum(2) / total
     names = [f"{one} to {other}" for one in setup.zones for other in setup.zones]
     busy = np.argsort(-setup.levels)[: max(len(names) // 100, 1)]
     parts = {

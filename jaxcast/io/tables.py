@@ -6,8 +6,9 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -72,12 +73,17 @@ class Columns(NamedTuple):
     numbers: dict[str, np.ndarray]
 
 
-def read_columns(path: Path, *, has_index: bool = False) -> Columns:
+def read_columns(
+    path: Path, *, has_index: bool = False, unnamed: Sequence[str] = (), num_rows: int | None = None
+) -> Columns:
     """Reads the columns of a table.
 
     Args:
         path: a .csv, a .csv.gz or a .parquet.
         has_index: whether the first column of a .csv may have no name, as pandas writes an index.
+        unnamed: names of the columns where a .csv has no header: its first line holds as many
+            numbers.
+        num_rows: how many rows a .csv without a header has; by default any number.
 
     Returns:
         Its columns, which hold at least one row.
@@ -93,18 +99,24 @@ def read_columns(path: Path, *, has_index: bool = False) -> Columns:
         is_file = False
     if not is_file:
         raise InputError(f"there is no table {shown(path)}; give a .csv or .parquet")
-    columns = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, has_index)
+    of_csv = partial(_read_csv, has_index=has_index, unnamed=tuple(unnamed), num_rows=num_rows)
+    columns = _read_parquet(path) if path.suffix == ".parquet" else of_csv(path)
     if not columns.by_name or not len(next(iter(columns.by_name.values()))):
         raise InputError(f"{shown(path)} holds no rows; give a header and a row for each date")
     return columns
 
 
-def _read_csv(path: Path, has_index: bool) -> Columns:
+def _read_csv(path: Path, has_index: bool, unnamed: tuple[str, ...], num_rows: int | None) -> Columns:
     table = list(_lines(path, _text(path)))
     while table and not table[-1]:
         table.pop()
     if not table:
         return Columns({}, str, {})
+    if _lacks_header(table, unnamed, num_rows):
+        table.insert(0, list(unnamed))
+        first_line = 1
+    else:
+        first_line = 2
     header, *rows = table
     header = _header(header, path, has_index)
     if len(header) == 1:
@@ -112,11 +124,22 @@ def _read_csv(path: Path, has_index: bool) -> Columns:
     for i, row in enumerate(rows):
         if len(row) != len(header):
             raise InputError(
-                f"{shown(path)}: expected {len(header)} columns in every line, line {i + 2} has {len(row)}; fix that "
-                "line"
+                f"{shown(path)}: expected {len(header)} columns in every line, line {i + first_line} has {len(row)}; "
+                "fix that line"
             )
     texts = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in header]
-    return Columns(dict(zip(header, texts, strict=True)), lambda i: f"{shown(path)}, line {i + 2}", {})
+    return Columns(dict(zip(header, texts, strict=True)), lambda i: f"{shown(path)}, line {i + first_line}", {})
+
+
+def _lacks_header(table: list[list[str]], unnamed: tuple[str, ...], num_rows: int | None) -> bool:
+    """Whether the first line holds numbers of as many columns as a table without a header has."""
+    first = [cell.strip() for cell in table[0]]
+    return (
+        len(first) == len(unnamed)
+        and num_rows in (None, len(table))
+        and {*first} != {*unnamed}
+        and all(NUMBER.fullmatch(cell) for cell in first)
+    )
 
 
 def _text(path: Path) -> str:

@@ -22,6 +22,7 @@ from jaxcast.series.panel_methods import train_panel_network
 from jaxcast.series.panel_models.network_settings import PANEL_NETWORKS
 from jaxcast.series.plain_methods import PLAIN_METHODS
 from jaxcast.series.problem import SeriesProblem, TrainingPart
+from jaxcast.series.region_methods import REGION_NETWORKS, check_regions, train_region_network
 from jaxcast.series.regressions.expansions import LinearFeatures, random_fourier_features
 from jaxcast.series.regressions.lags import LagInputs, lag_inputs
 from jaxcast.series.regressions.path import RegressionPath, fit_regression_path
@@ -164,6 +165,15 @@ def _network(
     )
 
 
+def _region_network(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> Variants:
+    trained = train_region_network(method, problem, part, validation, num_epochs)
+    seen = part._replace(windows=trained.windows)
+    name = f"network, {trained.num_epochs} epochs"
+    return _single(name, trained.network, seen)._replace(num_epochs=trained.num_epochs, sees_calendar=True)
+
+
 def _panel_network(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
@@ -214,6 +224,7 @@ _METHODS: dict[str, Fit] = {
     **dict.fromkeys(PLAIN_METHODS, _plain),
     **dict.fromkeys(REGRESSIONS, _regressions),
     **dict.fromkeys(NETWORKS, _network),
+    **dict.fromkeys(REGION_NETWORKS, _region_network),
     **dict.fromkeys(PANEL_NETWORKS, _panel_network),
 }
 
@@ -275,12 +286,15 @@ def chosen_methods(methods: Sequence[str] | None, problem: SeriesProblem) -> tup
         problem: with its season.
 
     Raises:
-        InputError: for a seasonal method without a season.
+        InputError: for a seasonal method without a season, or a network of grids or trips for other
+            data.
     """
     if methods is None:
         return tuple(name for name in DEFAULT_METHODS if problem.season or name != "seasonal_last_value")
     if "seasonal_last_value" in methods and not problem.season:
         raise InputError("seasonal_last_value needs a season; give its steps")
+    for method in methods:
+        check_regions(method, problem)
     return tuple(methods)
 
 

@@ -224,14 +224,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             raise InputError(
                 f"{what} has values of {length} dates, a forecast needs {self.history_size}; give a longer table"
             )
-        order = [table.names.index(name) for name in self.names]
-        return table._replace(
-            names=self.names,
-            values=table.values[:, order],
-            past_covariates=table.past_covariates[:, order],
-            future_covariates=table.future_covariates[:, order],
-            static_covariates=table.static_covariates[order],
-        )
+        return table.of_series([table.names.index(name) for name in self.names])
 
     def windows(self, table: SeriesTable, newest: int | None = None) -> SeriesWindows:
         """Cuts the windows of a table that the model forecasts.

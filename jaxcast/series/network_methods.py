@@ -180,33 +180,78 @@ def train_network(
     windows = seen_by(NETWORKS[method], part.windows, problem)
     own = with_targets(windows)
     mean, std = series_scale(own) if start is None else (start.mean[...], start.std[...])
-    learned = _float32(_in_units(own, mean, std))
+    learned = float32(_in_units(own, mean, std))
     held_out = None
     if validation is not None:
-        held_out = _float32(_in_units(seen_by(NETWORKS[method], validation, problem), mean, std))
+        held_out = float32(_in_units(seen_by(NETWORKS[method], validation, problem), mean, std))
 
     def init(key: Any) -> Any:
         return NETWORKS[method].make(learned, problem, key)
 
+    network, best = fitted(
+        method,
+        problem,
+        part,
+        learned,
+        held_out,
+        init=init if start is None else _as_fit(start),
+        num_epochs=num_epochs,
+        learning_rate=LEARNING_RATE if start is None else WARM_LEARNING_RATE,
+        with_key=NETWORKS[method].has_dropout,
+    )
+    network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
+    return TrainedNetwork(network, windows, best)
+
+
+def fitted(
+    method: str,
+    problem: SeriesProblem,
+    part: TrainingPart,
+    learned: SeriesWindows,
+    held_out: SeriesWindows | None,
+    *,
+    init: Any,
+    num_epochs: int,
+    learning_rate: float = LEARNING_RATE,
+    with_key: bool = False,
+) -> tuple[Any, int]:
+    """Trains a network on windows as it sees them.
+
+    Args:
+        method: its name.
+        problem: with the seed and the folder of checkpoints.
+        part: that the windows are of.
+        learned: windows to learn from.
+        held_out: windows by which it stops; None to learn for all epochs.
+        init: key -> network, or a trained one.
+        num_epochs: the most passes over the windows.
+        learning_rate: of Adam.
+        with_key: whether training drops components.
+
+    Returns:
+        The network, and the number of its epochs.
+
+    Raises:
+        InputError: for losses that are not finite.
+    """
     run = fit(
         learned,
-        init=init if start is None else _as_fit(start),
+        init=init,
         keys=jax.random.key(problem.seed)[None],
-        optimizer=make_optimizer(LEARNING_RATE if start is None else WARM_LEARNING_RATE, clip_norm=1.0),
+        optimizer=make_optimizer(learning_rate, clip_norm=1.0),
         num_epochs=num_epochs,
         batch_size=min(32, len(learned.targets)),
         loss=WindowLoss(),
-        with_key=NETWORKS[method].has_dropout,
+        with_key=with_key,
         validation=held_out,
-        patience=None if validation is None else 20,
+        patience=None if held_out is None else 20,
+        checkpoint=problem.checkpoint(method, part.end, chooses=held_out is not None),
     )
-    losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
+    losses = np.asarray(run.losses if held_out is None else run.validation_losses)[0]
     if not np.isfinite(losses).any():
         raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
-    best = num_epochs if validation is None else int(np.nanargmin(losses)) + 1
-    network = jax.tree.map(lambda a: a[0], run.models)
-    network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
-    return TrainedNetwork(network, windows, best)
+    best = num_epochs if held_out is None else int(np.nanargmin(losses)) + 1
+    return jax.tree.map(lambda a: a[0], run.models), best
 
 
 def _as_fit(network: Any) -> FitResult:
@@ -241,5 +286,10 @@ def _in_units(windows: SeriesWindows, mean: Array, std: Array) -> SeriesWindows:
     return windows._replace(history=(windows.history - mean) / std, targets=targets)
 
 
-def _float32(windows: SeriesWindows) -> SeriesWindows:
+def float32(windows: SeriesWindows) -> SeriesWindows:
+    """Returns windows in single precision.
+
+    Args:
+        windows: in any.
+    """
     return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, windows)

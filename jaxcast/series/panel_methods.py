@@ -226,6 +226,7 @@ def train_panel_network(
         refit=refit,
         lower=problem.lower,
         seeds=(problem.seed,),
+        checkpoint=problem.checkpoint(method, end, chooses=not refit),
     )
     newest = np.asarray(part.windows.rows)[:, 0] - problem.leads[0]
     covariates = window_covariates(

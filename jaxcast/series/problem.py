@@ -1,6 +1,7 @@
 """The windows of a table in three parts by time, for the search for a forecaster."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jaxcast.numerics.levels import check_levels
 from jaxcast.series.graphs.structure import check_graphs
 from jaxcast.series.samples import SeriesWindows, series_windows
 from jaxcast.series.tables import SeriesTable, newest_row
+from jaxcast.series.whole_regions import WholeRegions
 
 SEASONS = {"1 week": 52, "1 month": 12, "3 months": 4, "1 day": 7, "1 business day": 5, "1 hour": 24}
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -41,6 +43,9 @@ class SeriesProblem(NamedTuple):
         num_epochs: the most passes of networks over their windows.
         seed: of everything that is drawn.
         head: what the outputs of a network of panels are; None for each one's own.
+        checkpoints: folder for checkpoints of networks, from which an interrupted training
+            continues; None for none.
+        whole: the cells of a grid or the pairs of zones that the series belong to, or None.
     """
 
     table: SeriesTable
@@ -57,6 +62,19 @@ class SeriesProblem(NamedTuple):
     num_epochs: int
     seed: int
     head: str | None = None
+    checkpoints: Path | None = None
+    whole: WholeRegions | None = None
+
+    def checkpoint(self, method: str, end: int, *, chooses: bool) -> Path | None:
+        """Returns the file of a network's checkpoint.
+
+        Args:
+            method: its name.
+            end: the row after the last that it learns from.
+            chooses: whether held-out windows choose its epoch.
+        """
+        name = f"{method}-{end}-{'choice' if chooses else 'all'}.checkpoint"
+        return None if self.checkpoints is None else self.checkpoints / name
 
     @property
     def adjacency(self) -> Float[np.ndarray, "region region"] | None:

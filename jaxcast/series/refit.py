@@ -23,6 +23,7 @@ from jaxcast.series.model import SeriesModel
 from jaxcast.series.network_methods import NETWORKS, seen_by, train_network
 from jaxcast.series.panel_methods import PanelForecaster
 from jaxcast.series.problem import SeriesProblem, TrainingPart, check_series, part_until, windows_of, within
+from jaxcast.series.region_methods import REGION_NETWORKS
 from jaxcast.series.regressions.lags import LagInputs
 from jaxcast.series.regressions.regression import LagRegression
 from jaxcast.series.samples import SeriesWindows, base_quantiles
@@ -95,7 +96,7 @@ def refit_series(
 
     Raises:
         InputError: for other series, steps or covariates, a table with fewer than two new dates,
-            new dates without known values, or forecasts that diverge.
+            new dates without known values, networks of grids or trips, or forecasts that diverge.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -111,6 +112,8 @@ def refit_series(
     check_whole("num_epochs", num_epochs)
     check_seed(seed)
     check_methods((model.method,), len(model.names))
+    if model.method in REGION_NETWORKS:
+        raise InputError(f"{model.method} is not refitted; train a new one on the longer table")
     table = model.arranged(table, what)
     problem, start = _problem(model, table, seed, what)
     refit = _warm if model.method in NETWORKS else _anew

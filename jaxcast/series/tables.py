@@ -63,6 +63,21 @@ class SeriesTable(NamedTuple):
         """
         return self.calendar.text(self.calendar.dates(np.asarray(row)))
 
+    def of_series(self, numbers: Sequence[int]) -> "SeriesTable":
+        """Returns the table of some of its series, in another order if wished.
+
+        Args:
+            numbers: of the series, from 0.
+        """
+        index = list(numbers)
+        return self._replace(
+            names=tuple(self.names[number] for number in index),
+            values=self.values[:, index],
+            past_covariates=self.past_covariates[:, index],
+            future_covariates=self.future_covariates[:, index],
+            static_covariates=self.static_covariates[index],
+        )
+
 
 @checked
 def series_table(

@@ -10,7 +10,7 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.cli.series.data import read_graph
+from jaxcast.cli.series.data import SensorLayout, read_data, read_graph
 from jaxcast.series import SensorData
 
 LINE = np.eye(3, k=1)
@@ -68,9 +68,13 @@ def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys)
         (("--first-date", "2016-07-01", "--minutes", 0), "minutes must be a finite number and above 0"),
         ((*DATES[:4], "--feature", 2), "--feature must be below the 2 of"),
         ((*DATES, "--past-covariates", "heat"), "--past-covariates names a column"),
+        ((*DATES, "--future-covariates", "heat"), "--future-covariates names a column"),
+        ((*DATES, "--names", "few.csv"), "expected 3 different names in 'names', got 6"),
         ((*DATES, "--coordinates", "few.csv"), "lacks 1 sensor, the first '2'; add a row"),
         ((*DATES, "--distances", "unknown.csv"), "line 2: '9' is none of the 3 sensors"),
         ((*DATES, "--distances", "distances.csv", "--adjacency", "a.csv"), "got --adjacency and --distances; leave"),
+        ((*DATES, "--nearest", 1), "--nearest needs --distances or --coordinates"),
+        ((*DATES, "--nearest", 1, "--graph", "line"), "--nearest is for --distances and places"),
         ((*DATES, "--graph", "line"), "--graph names a graph of a file of sensors, and --data has none"),
     ],
 )
@@ -81,6 +85,50 @@ def test_bad_files_of_sensors_are_refused_in_one_line(sensors, tmp_path, monkeyp
     with pytest.raises(jaxcast.InputError, match=message):
         run("series", "train", "--data", "PEMS00.npz", "--out", "model", *OPTIONS, *options)
     assert not (tmp_path / "model").exists()
+
+
+def test_nearest_neighbours_are_joined_both_ways(sensors, tmp_path):
+    files = {"adjacency": None, "distances": tmp_path / "distances.csv", "coordinates": None}
+    graph = read_graph(("0", "1", "2"), None, nearest=1, **files)
+    np.testing.assert_array_equal(graph.adjacency, [[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+
+
+COLUMNS = dict.fromkeys(("time", "series", "value", "business_days"))
+
+
+def test_dead_sensors_are_left_out_with_their_rows_of_the_graph(sensors, tmp_path, capsys):
+    values = np.c_[sensors[:, :1], np.zeros(40), sensors[:, 1:]]
+    graph = np.arange(16.0).reshape(4, 4)
+    weather = np.random.default_rng(1).normal(size=(40, 2))
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\nc\nd\n")
+    np.savez(tmp_path / "counts.npz", counts=values, graph_road=graph, weather=weather)
+    data, out = tmp_path / "counts.npz", tmp_path / "model"
+    options = (*OPTIONS, *DATES[:4], "--names", names, "--past-covariates", "weather", "--method", "ridge")
+    run("series", "train", "--data", data, "--out", out, *options)
+    assert "1 series left out, unknown or the same until 2016-07-06T18:00:00: b" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    model = jaxcast.load_model(out).pool
+    assert (model.names, model.past_covariates) == (("a", "c", "d"), ("weather 1", "weather 2"))
+    expected = jaxcast.series.neighbour_weights(3, np.delete(np.delete(graph, 1, 0), 1, 1))
+    np.testing.assert_allclose(model.forecaster.forecaster.inputs.neighbour_weights, expected)
+    run("series", "forecast", "--model", out, "--data", data, "--out", tmp_path / "forecast.csv")
+    rows = (tmp_path / "forecast.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows[:: len(rows) // 3]] == ["a", "c", "d"]
+
+
+def test_a_csv_without_dates_is_read_with_a_first_date_and_one_with_dates_as_it_is(sensors, tmp_path):
+    (tmp_path / "speeds.csv").write_text("71,72\n1,2\n3,4\n5,6\n")
+    layout = SensorLayout("2012-03-01", 5, missing=4)
+    table, found = read_data(tmp_path / "speeds.csv", COLUMNS, {}, layout)
+    assert (table.names, table.date(2)) == (("71", "72"), "2012-03-01T00:10:00")
+    assert np.isnan(found.values[1, 1])
+    (tmp_path / "dated.csv").write_text("date,71\n2024-01-01,1\n2024-01-02,2\n2024-01-03,4\n")
+    table, found = read_data(tmp_path / "dated.csv", COLUMNS, {}, layout)
+    assert (table.names, found) == (("71",), None)
+    with pytest.raises(jaxcast.InputError, match=r"--first-date is for files of sensors, and .*dated.csv is a table"):
+        layout.refuse(tmp_path / "dated.csv")
 
 
 @pytest.fixture

@@ -273,6 +273,9 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
         quantiles = np.asarray(jax.jit(lambda m, h: m(h))(model, jnp.asarray(history)).info["quantiles"])[:, k]
         truth = later[WEEKS:140]
         assert rows["ridge", k + 1]["mae"] == pytest.approx(np.abs(quantiles[..., 2] - truth).mean())
+        last, row = later[WEEKS - k - 1 : 139 - k], rows["last_value", k + 1]
+        assert row["wmape"] == pytest.approx(np.abs(last - truth).sum() / truth.sum())
+        assert row["cpc"] == pytest.approx(2 * np.minimum(last, truth).sum() / (last + truth).sum())
         inside = (truth >= quantiles[..., 1]) & (truth <= quantiles[..., 3])
         assert rows["ridge", k + 1]["coverage"]["0.5"] == pytest.approx(inside.mean())
 

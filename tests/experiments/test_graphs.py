@@ -1,12 +1,13 @@
 """The protocols, rows and readers of the experiment on graphs; its smoke preset itself runs in .ci/run."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 import jaxcast
-from experiments.graphs import page
+from experiments.graphs import page, pictures
 from experiments.graphs.__main__ import PRESETS, main, problems
 from experiments.graphs.data import make_counts, next_steps, read_counts
 from experiments.graphs.methods import METHODS, last_value, on_changing, same_slot, slot_mean
@@ -110,12 +111,72 @@ def test_any_folder_of_counts_is_read(tmp_path, problem):
     assert read.notes[-1] == "1 node left out of forecasts and scores: unknown in the training part"
 
 
+def test_negative_counts_are_missing_and_graphs_are_described(tmp_path, problem):
+    counts = problem.values.copy()
+    counts[[3, 300], 1] = -1
+    np.savez(tmp_path / "metro.npz", counts=counts, weather=counts[:, :2], graph_line=np.eye(6, k=1))
+    read = read_counts(tmp_path, slots_per_day=24, train_share=0.9, num_leads=1)
+    assert np.argwhere(np.isnan(read.values)).tolist() == [[3, 1], [300, 1]]
+    np.testing.assert_array_equal(read.weather, counts[:, :2])
+    assert read.notes == (
+        "2 negative counts taken for missing values",
+        "graph line: 6 nodes, 5 directed edges (17 % of pairs), 0 isolated nodes, 1 connected component",
+    )
+
+
+def test_boosted_trees_see_the_newest_weather():
+    rng = np.random.default_rng(0)
+    weather = rng.normal(size=(240, 1))
+    counts = np.exp(np.roll(weather, 1) / 2 + 0.1 * rng.normal(size=(240, 5)))
+    problem = next_steps("made", {"counts": counts, "weather": weather}, 8, 0.9, 1)
+    truth = problem.truth(problem.newest)
+    names = ("gradient boosting", "gradient boosting and weather")
+    blind, seeing = (METHODS[name].forecast(problem, 0, None)["forecast"] for name in names)
+    assert np.abs(seeing - truth).mean() < 0.5 * np.abs(blind - truth).mean()
+    assert METHODS[names[1]].forecast(dataclasses.replace(problem, weather=None), 0, None) == {}
+
+
+def test_one_node_has_no_neighbours_and_unknown_months_no_correlations(problem):
+    alone = dataclasses.replace(problem, values=problem.values[:, :1], places=None)
+    assert graphs_of(alone).tolist() == [[[0.0]]]
+    values = problem.values.copy()
+    values[:, 2] = np.nan
+    graph = graphs_of(dataclasses.replace(problem, values=values))[-1]
+    assert graph[0, 1] > 0
+    assert not graph[2].any()
+
+
+def test_nothing_that_changes_before_the_validation_part_stays_as_it_is(problem):
+    values = problem.values.copy()
+    values[: problem.middle] = 4
+    still = dataclasses.replace(problem, values=values)
+    forecast = on_changing(None)(still, 0, None)["forecast"]
+    np.testing.assert_array_equal(forecast, last_value(still, 0, None)["forecast"])
+
+
+def test_few_windows_are_scored_and_not_compared(problem):
+    few = dataclasses.replace(problem, newest=problem.newest[:3], published=())
+    truth = few.truth(few.newest)
+    forecasts = {"seasonal ridge and networks": [truth + 1], "ridge, each series": [truth + 2]}
+    assert compare(few, forecasts) == []
+    zero = dataclasses.replace(few, values=np.zeros_like(few.values))
+    row = make_rows("last value", zero, [truth])[0]
+    assert row["rmse_positive"] is None
+    assert row["rmse"] > 0
+    json.dumps(row, allow_nan=False)
+    assert where_errors_sit(zero, {"ridge, each series": 0 * truth}) == {}
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({}, "no array 'counts'"),
         ({"counts": np.ones((500, 2))}, "counts that change"),
         ({"counts": np.random.default_rng(0).random((60, 2))}, "three days or more"),
+        (
+            {"counts": np.where(np.arange(500)[:, None] < 450, np.random.default_rng(0).random((500, 2)), np.nan)},
+            "known counts in the test part, the last 50 steps",
+        ),
         (
             {"counts": np.random.default_rng(0).random((500, 2)), "graph_a": np.ones((3, 3))},
             r"shape \(2, 2\) in 'graph_a'",
@@ -172,6 +233,17 @@ def test_places_and_days_decide_the_graph_and_the_lags():
     assert not near.diagonal().any()
     lags = usual_lags(problem)
     assert lags == (0, 1, 2, 3, 4, 5, *(24 * k - 1 for k in range(1, 8)), 335, 503, 671)
+
+
+def test_the_graph_is_a_map_where_places_are_known(problem):
+    nodes = np.asarray([0, 1, 2, 3, 5])
+    learned = {"graph": np.eye(5, k=1), "changing": nodes}
+    for found, expected in (({}, np.arange(6)), ({"STGCN": learned}, nodes)):
+        (ax,) = pictures.graph({problem.name: found}, problem).axes
+        edges, dots = ax.collections
+        assert (edges.get_label(), dots.get_label()) == ("edges", "nodes")
+        np.testing.assert_array_equal(dots.get_offsets()[:, 1], problem.places[0][expected])
+    assert pictures.graph({"other": {"STGCN": learned}}, problem).axes[0].images
 
 
 def test_the_tables_of_the_page_are_the_committed_results():

@@ -1,6 +1,8 @@
 """Parts, windows, forms and scores of the experiment on trips between zones."""
 
 import dataclasses
+import json
+import warnings
 
 import jax
 import numpy as np
@@ -142,6 +144,20 @@ def test_the_median_form_of_few_windows_follows_the_mean():
     assert np.abs(forms["median"] - truth).mean() < 1.1 * np.abs(test - truth).mean()
 
 
+def test_a_test_part_without_trips_or_without_rows_has_scores_for_json():
+    setup = Setup.of(SMOKE, made_trips(0))
+    setup.values[slice(*setup.rows("test"))] = 0
+    setup.values[setup.rows("test")[0] + 3] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = scores.scored(setup, 0 * setup.truths["test"])
+    row = scores.make_row("zeros", "mean", setup, [found])
+    assert (row["rmse"], row["rmse_positive"]) == (0, None)
+    assert np.isnan(found["squares"]).tolist() == [k == 3 for k in range(67)]
+    where = scores.where_errors_sit(setup, np.nan_to_num(setup.truths["test"]))
+    json.dumps([row, where], allow_nan=False)
+
+
 def test_rows_hold_every_score_and_published_ones_no_more_than_is_known():
     setup = Setup.of(SMOKE, dataclasses.replace(made(JAPAN, 425), name="japan_od"))
     off = setup.truths["test"] + np.arange(7, dtype=np.float32)[:, None]
@@ -169,6 +185,11 @@ def test_a_folder_of_trips_is_read_with_its_neighbours_and_its_month(tmp_path):
     np.testing.assert_array_equal(found.values, trips.reshape(-1, 9))
     np.testing.assert_array_equal(found.adjacency, [[0, 1, 0], [1, 0, 0], [0, 0, 0]])
     assert found.first_slot == 2 * 48  # 2019-05-01 was a Wednesday
+    for text in ("zone,a,b,c\nx,0,1,0\ny,0,0,0\nz,0,0,0\n", "0,1,0\n0,0,0\n0,0,0\n"):
+        (tmp_path / "W_adj_matrix.csv").write_text(text)
+        np.testing.assert_array_equal(read_trips(tmp_path).adjacency, [[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    hours = read_trips(tmp_path, 24)
+    assert (hours.protocol.season, hours.first_slot) == (168, 48)
     (tmp_path / "W_adj_matrix.csv").write_text("0,1\n1,0\n")
     with pytest.raises(InputError, match="expected 3 x 3 numbers"):
         read_trips(tmp_path)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.series.fit import search
 from jaxcast.series.network_methods import NETWORKS, correlation_graph, seen_by, training_graphs
 from jaxcast.series.problem import series_problem
 
@@ -78,3 +79,15 @@ def test_a_network_on_a_graph_forecasts_a_table_after_saving(table, method, tmp_
     shifted = table._replace(calendar=table.calendar._replace(first=table.calendar.first + np.timedelta64(6, "h")))
     moved = loaded.forecast(shifted, at="2024-02-01T12:00:00")
     assert np.abs(moved.quantiles - after.quantiles).max() > 1e-6
+
+
+@pytest.mark.slow
+def test_networks_keep_checkpoints_of_each_part_and_read_them(table, tmp_path):
+    problem = problem_of(table, hidden_size=2, num_epochs=2)._replace(checkpoints=tmp_path)
+    search(("dcrnn",), problem)
+    ends = problem.bounds
+    names = {f"dcrnn-{ends[0]}-choice", f"dcrnn-{ends[1]}-all", f"dcrnn-{ends[2]}-all"}
+    assert {file.stem for file in tmp_path.iterdir()} == names
+    (tmp_path / f"dcrnn-{ends[2]}-all.checkpoint").write_bytes(b"damaged")
+    with pytest.raises(jaxcast.InputError, match="is not a checkpoint"):
+        search(("dcrnn",), problem)

@@ -8,7 +8,8 @@ import pytest
 import scipy.sparse
 
 import jaxcast
-from jaxcast.series import read_adjacency, read_distances, read_grid, read_od, read_sensors
+from jaxcast.series import read_adjacency, read_coordinates, read_distances, read_grid, read_od, read_sensors
+from jaxcast.series.files.regions import read_names, read_regions
 
 COUNTS = np.arange(15.0).reshape(5, 3)
 
@@ -118,6 +119,7 @@ def test_trips_keep_rows_as_origins_and_zones_without_trips_are_reported(tmp_pat
         od = read_od(file)
         np.testing.assert_array_equal(od.values, trips)
         assert od.notes == ("1 zone without trips from it: 2", "2 zones without trips to it: 0, 2")
+    assert read_od(archive(tmp_path, od=trips, names=["a", "b", "c"])).names == ("a", "b", "c")
 
 
 def test_a_grid_is_read_with_channels_last_or_second_from_numpy_or_hdf5(tmp_path):
@@ -135,6 +137,54 @@ def test_an_adjacency_with_the_index_of_pandas_is_read(tmp_path):
     file = tmp_path / "adjacency.csv"
     file.write_text(",a,c\na,0,2\nc,3,0\n")
     assert read_adjacency(file, ("c", "a")).tolist() == [[0, 3], [2, 0]]
+
+
+def test_tables_without_a_header_are_read_in_their_usual_order(tmp_path):
+    """As distances_bay_2017.csv and graph_sensor_locations_bay.csv of PEMS-BAY, and the weights of T-GCN."""
+    (tmp_path / "distances.csv").write_text("400001,400001,0.0\n400001,400017,5108.4\n")
+    distances = read_distances(tmp_path / "distances.csv", ("400017", "400001"))
+    np.testing.assert_array_equal(distances, [[0, np.inf], [5108.4, 0]])
+    (tmp_path / "places.csv").write_text("400001,37.36,-121.9\n400017,37.25,-121.94\n")
+    assert read_coordinates(tmp_path / "places.csv", ("400017", "400001"))[1].tolist() == [-121.94, -121.9]
+    (tmp_path / "weights.csv").write_text("1,0.5,0\n0.25,1,0\n0,0,1\n")
+    weights = [[1, 0.5, 0], [0.25, 1, 0], [0, 0, 1]]
+    for names in (("a", "b", "c"), ("773869", "767541", "767542"), ("0", "1", "2")):
+        np.testing.assert_array_equal(read_adjacency(tmp_path / "weights.csv", names), weights)
+    (tmp_path / "bad.csv").write_text("400001,400017,1\n400001,400017,-1\n")
+    with pytest.raises(jaxcast.InputError, match=r"bad.csv, line 2: expected a distance"):
+        read_distances(tmp_path / "bad.csv", ("400017", "400001"))
+
+
+def test_places_are_found_by_the_column_that_has_the_names(tmp_path):
+    """As graph_sensor_locations.csv of METR-LA, whose first column numbers the rows."""
+    (tmp_path / "places.csv").write_text(
+        "index,sensor_id,latitude,longitude\n0,773869,34.15,-118.3\n1,767541,34.1,-118.2\n"
+    )
+    assert read_coordinates(tmp_path / "places.csv", ("767541", "773869"))[0].tolist() == [34.1, 34.15]
+
+
+def test_names_are_read_a_line_or_a_comma_each(tmp_path):
+    for text in ("317842\n318711\n", "317842,318711\n", "\ufeff317842\r\n318711"):
+        (tmp_path / "PEMS03.txt").write_text(text)
+        assert read_names(tmp_path / "PEMS03.txt") == ("317842", "318711")
+    (tmp_path / "PEMS03.txt").write_text(" \n")
+    with pytest.raises(jaxcast.InputError, match="holds no names"):
+        read_names(tmp_path / "PEMS03.txt")
+
+
+def test_cells_and_pairs_of_zones_are_read_as_series(tmp_path):
+    grid = np.arange(48.0).reshape(4, 2, 3, 2)
+    cells = read_regions(archive(tmp_path, taxi=grid, bike=grid[..., :1], mask=np.ones((2, 2))))
+    np.testing.assert_array_equal(cells.values[:, cells.names.index("1,2")], grid[:, 1, 2][:, [0, 1, 0]])
+    np.testing.assert_array_equal(cells.graphs["grid"], jaxcast.series.grid_graph(2, 3, corners=True))
+    trips = np.arange(8).reshape(2, 2, 2)
+    scipy.sparse.save_npz(tmp_path / "sparse.npz", scipy.sparse.csr_matrix(trips.reshape(2, 4)))
+    for file in (archive(tmp_path, od=trips), tmp_path / "sparse.npz"):
+        pairs = read_regions(file, names=("north", "south"))
+        assert pairs.names == ("north to north", "north to south", "south to north", "south to south")
+        np.testing.assert_array_equal(pairs.values[:, 1], trips[:, 0, 1])
+    sensors = read_regions(archive(tmp_path, data=COUNTS), names=("a", "b", "c"), missing=7)
+    assert (sensors.names, sensors.notes) == (("a", "b", "c"), ("1 value missing (6.7 %)",))
 
 
 def broken(path):

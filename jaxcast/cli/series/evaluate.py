@@ -14,16 +14,24 @@ from jaxcast.cli.series.output import load
 from jaxcast.errors import InputError, shown
 from jaxcast.io.dates import parse_date
 from jaxcast.io.run_folder import RunFolder
+from jaxcast.numerics.levels import middle_of
 from jaxcast.pytrees import fingerprint
+from jaxcast.scores.flows import flow_scores
 from jaxcast.series.baselines import LastValue
 from jaxcast.series.evaluation import intervals, scores_by_lead
 from jaxcast.series.problem import within
+from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.tables import newest_row
+
+FLOW_SCORES = ("rmse_positive", "mae_positive", "wmape", "cpc")
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateSeries:
     """Score a saved forecaster on a table at each lead, beside the last value.
+
+    Of values that are never negative, such as counts, results.json also has the errors where they
+    are above 0, wMAPE and the common part of commuters.
 
     Forecasts start from each date of the table. By default only dates after the last that the
     forecaster has learned from are scored.
@@ -45,7 +53,7 @@ class EvaluateSeries:
     def run(self) -> None:
         """Runs the command."""
         check_numbers(self)
-        model, table, _ = load(self.model, self.data)
+        model, table, *_ = load(self.model, self.data)
         learned = int(table.calendar.rows(parse_date(model.learned_until, "the model's last date")))
         start = learned + 1 if self.since is None else int(table.calendar.rows(parse_date(self.since, "--since")))
         last = newest_row(table.values)
@@ -68,9 +76,14 @@ class EvaluateSeries:
             model.method: quantiles,
         }
         rows = [
-            {"method": method, "lead": lead, **scores.row()}
+            {"method": method, "lead": lead, **scores.row(), **flows}
             for method, forecast in forecasts.items()
-            for lead, scores in zip(model.leads, scores_by_lead(forecast, windows, levels=model.levels), strict=True)
+            for lead, scores, flows in zip(
+                model.leads,
+                scores_by_lead(forecast, windows, levels=model.levels),
+                flows_by_lead(forecast, windows, levels=model.levels),
+                strict=True,
+            )
         ]
         folder.write_json(
             "results.json", {"rows": rows, "since": table.date(start), "learned_until": model.learned_until}
@@ -86,6 +99,33 @@ class EvaluateSeries:
             )
 
 
+def flows_by_lead(
+    quantiles: Any, windows: SeriesWindows, *, levels: tuple[float, ...]
+) -> list[dict[str, float | None]]:
+    """Returns the scores of flows of each lead as JSON values, where no value is negative.
+
+    Args:
+        quantiles: at all levels, or a single one of a point forecast.
+        windows: with the targets, and weights that say which count.
+        levels: of the quantiles.
+
+    Returns:
+        Those of `FLOW_SCORES` for each lead; nothing where the series are no flows. A score over
+        values above 0 is None where there are none.
+    """
+    truth = np.where(np.asarray(windows.weights) > 0, np.asarray(windows.targets), np.nan)
+    if np.nanmin(truth) < 0:
+        return [{} for _ in range(truth.shape[1])]
+    quantiles = np.asarray(quantiles)
+    middle = quantiles[..., middle_of(levels) if quantiles.shape[-1] > 1 else 0]
+    found = flow_scores(middle, truth, by_lead=True)._asdict()
+    scores = {name: np.asarray(found[name]).tolist() for name in FLOW_SCORES}
+    return [
+        {name: each[k] if np.isfinite(each[k]) else None for name, each in scores.items()}
+        for k in range(truth.shape[1])
+    ]
+
+
 def score_table(rows: list[dict[str, Any]], levels: tuple[float, ...], first: str, last: str) -> Table:
     """Returns a table with a row for each method and lead.
 
@@ -96,8 +136,9 @@ def score_table(rows: list[dict[str, Any]], levels: tuple[float, ...], first: st
         last: the last target date.
     """
     covered = [f"{nominal:g}" for _, _, nominal in intervals(levels)][:3]
+    flows = {"wMAPE": "wmape", "CPC": "cpc"} if "wmape" in rows[0] else {}
     table = Table(title=f"Errors from {first} to {last}, in the unit of the series", box=box.SIMPLE)
-    for head in ("method", "lead", "RMSE", "MAE", "WIS", *(f"{float(name):.0%}" for name in covered), "values"):
+    for head in ("method", "lead", "RMSE", "MAE", "WIS", *(f"{float(name):.0%}" for name in covered), *flows, "values"):
         table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
     for row in rows:
         shares = [f"{row['coverage'][name]:.1%}" if "coverage" in row else "" for name in covered]
@@ -109,6 +150,7 @@ def score_table(rows: list[dict[str, Any]], levels: tuple[float, ...], first: st
             f"{row['mae']:.4g}",
             score,
             *shares,
+            *("" if row[name] is None else f"{row[name]:.3f}" for name in flows.values()),
             str(row["num_values"]),
         )
     return table

@@ -23,6 +23,7 @@ from jaxcast.io.ownership import SERIES_HEADER, refuse_replacing
 from jaxcast.plotting.quantiles import plot_fan
 from jaxcast.plotting.trajectories import HISTORY, label_of
 from jaxcast.progress import announce
+from jaxcast.series.files.graphs import read_coordinates
 from jaxcast.series.model import SeriesForecast
 from jaxcast.series.reconciled import reconcile_forecast, table_with_sums
 
@@ -54,7 +55,8 @@ class ForecastSeries:
     plot_graph: Path | None = None
     """Picture (.png) of the graph that a network was given or has learned."""
     coordinates: Path | None = None
-    """Table (.csv) of the places of series, for a map: name, latitude, longitude, in degrees."""
+    """Table (.csv) of the places of series, for a map: name, latitude, longitude, in degrees. By
+    default those of a file of sensors that has them."""
     reconcile: Reconcile | None = None
     """Make forecasts add up over a hierarchy: mint weighs them by their errors on the dates of
     --data and the correlations of these, variance by their errors, structural by the number of
@@ -109,7 +111,8 @@ class ForecastSeries:
             if file is not None:
                 check_weights(found, option, model.method)
         if self.plot_graph is not None:
-            draw_graph(self.plot_graph, found, self.coordinates, model.method)
+            places = loaded.places if self.coordinates is None else read_coordinates(self.coordinates, found.names)
+            draw_graph(self.plot_graph, found, places, model.method)
         if self.weights is not None:
             write_weights(self.weights, found)
         if hierarchy is not None:

@@ -82,7 +82,7 @@ class SeriesImportance:
 
     def measure(self) -> None:
         """Measures the importance, writes it and prints the largest."""
-        model, table, _ = load(self.model, self.data)
+        model, table, *_ = load(self.model, self.data)
         doing("permuting inputs")
         found = series_importance(
             model,

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcast.checks import check_flag, check_texts
-from jaxcast.cli.series.data import COVARIATES, SensorDates, read_data
+from jaxcast.cli.series.data import COVARIATES, SensorLayout, read_data
 from jaxcast.errors import InputError, shown
 from jaxcast.hierarchy.structure import Hierarchy
 from jaxcast.saving.models import load_model
+from jaxcast.series.files.sensors import SensorData
 from jaxcast.series.model import SeriesModel
 from jaxcast.series.panel_models.model import PanelModel
 from jaxcast.series.panel_models.regression import PanelRegression
@@ -24,11 +25,13 @@ class Loaded(NamedTuple):
         model: that was saved.
         table: that was read.
         hierarchy: whose sums the model was trained with; None for none.
+        places: latitudes and longitudes of its series, where a file of sensors has them.
     """
 
     model: SeriesModel
     table: SeriesTable
     hierarchy: Hierarchy | None = None
+    places: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def load(folder: Path, data: Path) -> Loaded:
@@ -52,12 +55,22 @@ def load(folder: Path, data: Path) -> Loaded:
         raise InputError(
             f"{shown(folder)} holds no forecaster of series; a pool of candidate models is for jaxcast pool"
         )
-    columns, dates = _columns_of(stored.attributes, folder), _dates_of(stored.attributes, folder)
-    table, _ = read_data(data, columns, {kind: getattr(model, kind) for kind in COVARIATES}, dates)
+    columns, layout = _columns_of(stored.attributes, folder), _layout_of(stored.attributes, folder)
+    table, sensors = read_data(data, columns, {kind: getattr(model, kind) for kind in COVARIATES}, layout)
+    if sensors is not None and {*model.names} < {*table.names}:  # those that training left out
+        table = table.of_series([table.names.index(name) for name in model.names])
     hierarchy = _hierarchy_of(stored.attributes, folder)
     if hierarchy is not None:
         table = table_with_sums(table, hierarchy)
-    return Loaded(model, model.arranged(table, str(shown(data))), hierarchy)
+    table = model.arranged(table, str(shown(data)))
+    return Loaded(model, table, hierarchy, None if sensors is None else _places_of(sensors, table.names))
+
+
+def _places_of(sensors: SensorData, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    if sensors.latitude is None or sensors.longitude is None or not {*names} <= {*sensors.names}:
+        return None
+    index = [sensors.names.index(name) for name in names]
+    return sensors.latitude[index], sensors.longitude[index]
 
 
 def as_attribute(hierarchy: Hierarchy) -> dict[str, Any]:
@@ -103,17 +116,20 @@ def _columns_of(attributes: dict[str, Any], folder: Path) -> dict[str, Any]:
     return columns
 
 
-def _dates_of(attributes: dict[str, Any], folder: Path) -> SensorDates:
+def _layout_of(attributes: dict[str, Any], folder: Path) -> SensorLayout:
     """How the file of sensors that was trained on was read."""
     try:
-        dates = SensorDates(**attributes.get("sensors", {}))
-        check_texts("first_date", [dates.first_date] if dates.first_date is not None else [], least=0)
-        dates.check()
+        layout = SensorLayout(**attributes.get("sensors", {}))
+        check_texts("first_date", [layout.first_date] if layout.first_date is not None else [], least=0)
+        if layout.names is not None:
+            check_texts("names", layout.names)
+            layout = layout._replace(names=tuple(layout.names))
+        layout.check()
     except (InputError, TypeError) as error:
         raise InputError(
             f"{shown(folder / 'pool.json')}, attributes: sensors: {shown(error)}; train and save it again"
         ) from None
-    return dates
+    return layout
 
 
 def describe(table: SeriesTable, path: Path) -> list[str]:

@@ -48,7 +48,7 @@ def refit_folder(command: Any, folder: Path) -> None:
     Raises:
         InputError: as `refit_series` does.
     """
-    model, table, _ = load(folder, command.data)
+    model, table, *_ = load(folder, command.data)
     arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)
     run = RunFolder.of(
         command,

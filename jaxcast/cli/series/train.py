@@ -11,7 +11,7 @@ from rich.table import Table
 from jaxcast.checks import check_leads, check_whole
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers, make_console
-from jaxcast.cli.series.data import COVARIATES, SensorDates, SeriesGraph, read_data, read_graph
+from jaxcast.cli.series.data import COVARIATES, Learnable, SensorLayout, SeriesGraph, learnable, read_data, read_graph
 from jaxcast.cli.series.output import as_attribute, describe
 from jaxcast.cli.series.refit import check_options, refit_folder
 from jaxcast.distributions.heads import HeadName
@@ -21,11 +21,14 @@ from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
+from jaxcast.series.files.graphs import read_adjacency
+from jaxcast.series.files.regions import read_names
+from jaxcast.series.files.sensors import SensorData
 from jaxcast.series.fit import SeriesFit, search
 from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_head, check_methods, chosen_methods
 from jaxcast.series.problem import SeriesProblem, series_problem
 from jaxcast.series.reconciled import table_with_sums
-from jaxcast.series.tables import SeriesTable
+from jaxcast.series.tables import SeriesTable, newest_row
 
 NUM_EPOCHS = 200
 GRAPH_FILES = ("adjacency", "distances", "coordinates")
@@ -51,7 +54,8 @@ class TrainSeries:
     data: Path
     """Table of dated series: .csv, or .parquet (which needs the extra hub). Wide, a date and a
     column for each series; or long, with columns of date, series and value. Or values of sensors,
-    such as PEMS08.npz or metr-la.h5."""
+    such as PEMS08.npz or metr-la.h5; of a grid, .npz (time, row, column, channel), whose cells are
+    the series; or trips, .npz with `od` (time, origin, destination), whose pairs are."""
     out: Path
     """Folder for the trained forecaster, its settings and scores."""
     warm_start: Path | None = None
@@ -76,13 +80,15 @@ class TrainSeries:
     (needs scikit-learn); seasonal, which sees as many past days and weeks as --history-size holds;
     the networks independent_network, hierarchical_network, attention_network, global_network; the
     probabilistic ones deepar, seq2seq, mqrnn, tft, conv_trans, which all series share; on graphs
-    stgcn, st_mgcn, d2stgnn, graph_wavenet, dcrnn; or a TrainableForecaster of your own (see
-    --import). By default last values and regressions; networks take minutes."""
+    stgcn, st_mgcn, d2stgnn, graph_wavenet, dcrnn; on a grid st_resnet, dmvst_net; of trips od_ced,
+    geml, cstn, mrstn; or a TrainableForecaster of your own (see --import). By default last values
+    and regressions; networks take minutes."""
     head: HeadName | None = None
     """What deepar, seq2seq, mqrnn, tft and conv_trans make: quantiles, or the parameters of a
     distribution, such as negative_binomial for counts. By default each network's own."""
     past_covariates: tuple[str, ...] = ()
-    """Columns that are known up to the newest date, such as a temperature."""
+    """Columns that are known up to the newest date, such as a temperature; of a .npz with an array
+    weather (time, covariate), weather."""
     future_covariates: tuple[str, ...] = ()
     """Columns that are known in advance for the dates to forecast, such as holidays."""
     static_covariates: tuple[str, ...] = ()
@@ -99,7 +105,8 @@ class TrainSeries:
     weekend."""
     adjacency: Path | None = None
     """Table (.csv) of how close series are, with their names as header: each series then sees the
-    mean of its neighbours. Or a matrix (.npy) in the order of the series."""
+    mean of its neighbours. Or a matrix (.npy, or .csv without a header) in the order of the
+    series. Of trips: which zones touch, for networks of trips."""
     distances: Path | None = None
     """Instead, a table (.csv) of distances between series: from, to, cost."""
     others: bool = False
@@ -107,11 +114,18 @@ class TrainSeries:
     coordinates: Path | None = None
     """Table (.csv) of the places of series: name, latitude, longitude, in degrees. They give the
     graph where there are no other weights."""
+    nearest: int | None = None
+    """Join each series to so many nearest ones, both ways, by --distances or places. By default all
+    that are close are neighbours, weighted by a Gaussian kernel of the distance."""
     graph: tuple[str, ...] = ()
     """Names of graphs in a file of sensors that has several, which must have been built before the
     validation part begins. Networks on graphs see each of them, other methods their mean."""
+    names: Path | None = None
+    """Text file with the names of the sensors, in the order of the values, such as PEMS03.txt; by
+    default those of the file, or 0, 1 and so on."""
     first_date: str | None = None
-    """Date of the first row of a file of sensors that has no dates, such as PEMS08.npz."""
+    """Date of the first row of a file of sensors that has no dates, such as PEMS08.npz, or a .csv
+    without a column of dates."""
     minutes: float | None = None
     """Minutes between two rows of such a file."""
     feature: int = 0
@@ -144,38 +158,41 @@ class TrainSeries:
             return
         console = make_console()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
-        dates = SensorDates(self.first_date, self.minutes, self.feature, self.missing)
-        dates.check()
+        names = None if self.names is None else read_names(self.names)
+        layout = SensorLayout(self.first_date, self.minutes, self.feature, self.missing, names)
+        layout.check()
         covariates = {kind: getattr(self, kind) for kind in COVARIATES}
-        table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, dates)
+        table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, layout)
         hierarchy = None if self.hierarchy is None else read_hierarchy(self.hierarchy)
         if hierarchy is not None:
             table = table_with_sums(table, hierarchy)
+        if sensors is None:
+            layout.refuse(self.data)
+        table, graph, whole = self.learnable(table, sensors)
         check_methods(self.method or None, len(table.names))
         check_head(self.head, self.method)
-        files = {name: getattr(self, name) for name in GRAPH_FILES}
-        graph = read_graph(table.names, sensors, graph=self.graph, others=self.others, **files)
-        problem = self.problem(table, graph)
+        problem = self.problem(table, graph)._replace(whole=whole)
         methods = chosen_methods(self.method or None, problem)
         arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)
         folder = RunFolder.of(
             self,
-            reads=("data", "hierarchy", "warm_start", *GRAPH_FILES),
-            facts={"table": fingerprint((*arrays, problem.graphs))},
+            reads=("data", "hierarchy", "warm_start", "names", *GRAPH_FILES),
+            facts={"table": fingerprint((*arrays, problem.graphs, None if whole is None else whole.adjacency))},
             outputs=("results.json", "pool.json", "arrays.npz"),
         )
         for line in (*describe(table, self.data), *(() if graph is None else graph.notes)):
             announce(line)
         with folder.leaving_nothing():
-            fitted = search(methods, problem)
+            fitted = search(methods, problem._replace(checkpoints=folder.path / "stages"))
         business_days = table.calendar.weekdays and not table.calendar.months
         attributes = {"columns": columns | {"business_days": business_days}, "trained_on": str(self.data)}
         if hierarchy is not None:
             attributes["hierarchy"] = as_attribute(hierarchy)
         if sensors is not None:
-            attributes["sensors"] = dates._asdict()
+            attributes["sensors"] = layout._asdict()
         save_model(folder.path, fitted.model, attributes=attributes)
         folder.write_json("results.json", results_of(fitted, table))
+        folder.remove_checkpoints()
         console.print(table_of(fitted))
         announce(
             f"{fitted.model.method} in {self.out}, trained on all dates; quantiles calibrated on the errors from "
@@ -186,13 +203,29 @@ class TrainSeries:
         """Raises InputError for options that are wrong whatever the table holds."""
         check_numbers(self)
         check_whole("horizon", self.horizon)
-        if self.num_epochs is not None:
-            check_whole("num_epochs", self.num_epochs)
+        for name in ("num_epochs", "nearest"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
         if self.leads:
             check_leads(self.leads)
         names = (*self.past_covariates, *self.future_covariates, *self.static_covariates)
         if len(set(names)) < len(names):
             raise InputError(f"name each column once among covariates, got {shown(', '.join(names))}")
+
+    def learnable(self, table: SeriesTable, sensors: SensorData | None) -> Learnable:
+        """Returns the series to learn from, and how they lie to each other."""
+        files: dict[str, Any] = {name: getattr(self, name) for name in GRAPH_FILES}
+        zones = () if sensors is None or sensors.layout is None else sensors.layout.zones
+        adjacency = None
+        if zones and self.adjacency is not None:  # is of zones, not of their pairs
+            adjacency = read_adjacency(self.adjacency, zones)
+            files["adjacency"] = None
+        graph = read_graph(table.names, sensors, graph=self.graph, others=self.others, nearest=self.nearest, **files)
+        if sensors is None or self.hierarchy is not None:
+            return Learnable(table, graph, None)
+        length = newest_row(table.values) + 1
+        end = max(length - 2 * int(self.validation_share * length), 1)
+        return learnable(table, graph, sensors, end, adjacency)
 
     def problem(self, table: SeriesTable, graph: SeriesGraph | None = None) -> SeriesProblem:
         """Returns what is to be learned from a table."""

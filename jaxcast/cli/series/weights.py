@@ -11,7 +11,6 @@ from jaxcast.cli.figures import figure_of
 from jaxcast.errors import InputError, shown
 from jaxcast.io.files import save_figure, write_arrays
 from jaxcast.plotting.graphs import plot_graph
-from jaxcast.series.files.graphs import read_coordinates
 from jaxcast.series.model import SeriesForecast
 
 KINDS = {"graph": "learned graph", "weights": "attention between series", "graphs": "graph"}
@@ -45,25 +44,22 @@ def write_weights(path: Path, found: SeriesForecast) -> None:
     write_arrays(path, {"names": np.asarray(found.names), **found.info})
 
 
-def draw_graph(path: Path, found: SeriesForecast, coordinates: Path | None, method: str) -> None:
-    """Draws the graph of a forecast: a map where there are coordinates, else a matrix.
+def draw_graph(path: Path, found: SeriesForecast, places: tuple[np.ndarray, np.ndarray] | None, method: str) -> None:
+    """Draws the graph of a forecast: a map where there are places, else a matrix.
 
     Args:
         path: a .png.
         found: the forecast.
-        coordinates: a table of places, or None.
+        places: latitudes and longitudes of its series, or None.
         method: of the forecaster.
 
     Raises:
-        InputError: for a forecaster without a graph, and for a table that lacks a series.
+        InputError: for a forecaster without a graph.
     """
     kind, graph = _graph_of(found.info, len(found.names), method)
-    places: dict[str, Any] = {}
-    if coordinates is not None:
-        latitude, longitude = read_coordinates(coordinates, found.names)
-        places = {"latitude": latitude, "longitude": longitude}
+    latitude, longitude = places or (None, None)
     figure = figure_of(width=7.0, height=6.0)
-    ax = plot_graph(figure.subplots(), graph, names=found.names, **places)
+    ax = plot_graph(figure.subplots(), graph, names=found.names, latitude=latitude, longitude=longitude)
     ax.set_title(f"{kind.capitalize()} of {method}, forecast from {found.origin}", fontsize=10)
     save_figure(path, figure)
 

@@ -13,7 +13,7 @@ from jaxcast.io.tables import LARGEST
 ZERO = "that are 0 at all times"
 
 
-def as_measured(path: Path, key: str, array: np.ndarray, missing: float | None) -> Float[np.ndarray, "..."]:
+def as_measured(path: Path, key: str, array: np.ndarray, missing: float | int | None) -> Float[np.ndarray, "..."]:
     """Returns the numbers of a file as floats, NaN where one is missing.
 
     Args:

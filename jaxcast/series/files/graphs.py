@@ -21,8 +21,8 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
 
     Args:
         path: a .csv whose header names the series in any order; the rows are in the order of the
-            header, and a first column may name them. Or a .npy, (series, series), in the order of
-            `names`.
+            header, and a first column may name them. Or a matrix in the order of `names`: a .npy,
+            or a .csv of as many lines as columns, all of numbers.
         names: of the series, in the order that is wanted.
 
     Returns:
@@ -44,7 +44,7 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
     if path.suffix == ".npy":
         check_is_file(path, "a .csv or .npy")
         return check_weights(shown(path), read_archive(path).named("array"), names)
-    columns = read_columns(path, has_index=True)
+    columns = read_columns(path, has_index=True, unnamed=names, num_rows=len(names))
     header = list(columns.by_name)
     if len(header) == len(names) + 1 and header[0] not in names:
         rows = [text.strip() for text in columns.by_name[header[0]]]
@@ -84,7 +84,8 @@ def read_distances(
     pair is listed twice, the shorter distance counts.
 
     Args:
-        path: a .csv with the columns from, to and cost (or distance).
+        path: a .csv with the columns from, to and cost (or distance); without a header, as that of
+            PEMS-BAY, in this order.
         names: of the sensors, in the order that is wanted.
         symmetric: whether a distance holds in both directions, as in PEMS03 to PEMS08, which list
             each pair once.
@@ -107,7 +108,7 @@ def read_distances(
     """
     path, names = Path(path), tuple(names)
     refuse_pickle(path)
-    columns = read_columns(path)
+    columns = read_columns(path, unnamed=("from", "to", "cost"))
     called = [_column(columns, path, usual, "from, to and cost") for usual in (ORIGIN_NAMES, TARGET_NAMES, COST_NAMES)]
     costs = numbers_of(columns, called[2])
     if (bad := ~(costs >= 0)).any():
@@ -148,7 +149,9 @@ def read_coordinates(
 
     Args:
         path: a .csv with the columns latitude and longitude, in degrees, and one more with the
-            names of the sensors, the first of the others. It may hold other sensors too.
+            names of the sensors, the first of the others in which they are. It may hold other
+            sensors too. Without a header, as that of PEMS-BAY, the columns are name, latitude,
+            longitude.
         names: of the sensors, in the order that is wanted.
 
     Returns:
@@ -166,16 +169,18 @@ def read_coordinates(
         [39.9, 40.5]
     """
     path = Path(path)
-    columns = read_columns(path)
+    columns = read_columns(path, unnamed=("name", "latitude", "longitude"))
     latitude, longitude = (
         _column(columns, path, usual, "id, latitude and longitude") for usual in (LATITUDE_NAMES, LONGITUDE_NAMES)
     )
     others = [name for name in columns.by_name if name not in (latitude, longitude)]
     if not others:
         raise InputError(f"{shown(path)}: expected a column with the names of the sensors; add one")
-    rows = {name: k for k, name in enumerate(text.strip() for text in columns.by_name[others[0]])}
-    if len(rows) < len(columns.by_name[others[0]]):
-        raise InputError(f"{shown(path)}: expected each sensor once in the column {shown(others[0])}; remove doubles")
+    cells = {name: [text.strip() for text in columns.by_name[name]] for name in others}
+    called = next((name for name in others if {*names} <= {*cells[name]}), others[0])
+    rows = {name: k for k, name in enumerate(cells[called])}
+    if len(rows) < len(cells[called]):
+        raise InputError(f"{shown(path)}: expected each sensor once in the column {shown(called)}; remove doubles")
     if missing := [name for name in names if name not in rows]:
         raise InputError(
             f"{shown(path)} lacks {counted(len(missing), 'sensor')}, the first {shown(repr(missing[0]))}; add a row "

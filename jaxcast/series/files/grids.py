@@ -79,6 +79,28 @@ def read_grid(
     if path.suffix not in (".npz", ".npy", ".h5", ".hdf5"):
         raise InputError(f"expected values on a grid, .npz, .npy or .h5, got {shown(path)}")
     archive = read_archive(path) if path.suffix in (".npz", ".npy") else read_datasets(path)
+    return grid_of(archive, keys=keys, channels_last=channels_last, missing=missing)
+
+
+def grid_of(
+    archive: Archive,
+    *,
+    keys: Sequence[str] | None = None,
+    channels_last: bool = True,
+    missing: float | int | None = None,
+) -> GridData:
+    """Returns the grid of an archive; see `read_grid`.
+
+    Args:
+        archive: that was read.
+        keys: names of the arrays.
+        channels_last: whether the channel is the last axis.
+        missing: the number that stands for a missing value.
+
+    Raises:
+        InputError: as `read_grid` does.
+    """
+    path = archive.path
     chosen = [archive.chosen(key, GRID_KEYS, (3, 4)) for key in keys or (None,)]
     parts: list[np.ndarray] = []
     channels: list[str] = []
@@ -96,7 +118,7 @@ def read_grid(
     return data._replace(notes=(*missing_notes(data.values), *zero_notes(data.nodes, data.names, "cell", ZERO)))
 
 
-def _on_grid(archive: Archive, key: str, channels_last: bool, missing: float | None) -> np.ndarray:
+def _on_grid(archive: Archive, key: str, channels_last: bool, missing: float | int | None) -> np.ndarray:
     values = as_measured(archive.path, key, archive.named(key), missing)
     if values.ndim == 3:
         return values[..., None]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.archives import Archive, check_is_file, read_archive, refuse_pickle
 from jaxcast.io.hdf5 import read_frame
-from jaxcast.io.tables import numbers_of, read_columns
+from jaxcast.io.tables import ZIPPED, numbers_of, read_columns
 from jaxcast.series.files.checks import (
     ZERO,
     as_measured,
@@ -25,6 +25,20 @@ from jaxcast.series.files.graphs import read_distances
 VALUE_KEYS = ("counts", "data", "values", "arr_0", "array")
 NAME_KEYS = ("names", "ids")
 GRAPH = "graph_"
+
+
+class RegionLayout(NamedTuple):
+    """How the series of a file lie: the cells of a grid, or the pairs of zones.
+
+    Args:
+        kind: "grid" or "trips".
+        rows: of the grid; the number of zones.
+        zones: names of the zones; () for a grid.
+    """
+
+    kind: Literal["grid", "trips"]
+    rows: int
+    zones: tuple[str, ...] = ()
 
 
 class SensorData(NamedTuple):
@@ -42,6 +56,7 @@ class SensorData(NamedTuple):
         past_covariates: known up to a row and the same for all sensors, such as the weather; or
             None.
         notes: what is missing, and sensors that are 0 at all times, in words.
+        layout: of the cells of a grid or the pairs of zones; None for sensors.
     """
 
     values: Float[np.ndarray, "time node *feature"]
@@ -53,6 +68,7 @@ class SensorData(NamedTuple):
     graphs: dict[str, Float[np.ndarray, "node node"]]
     past_covariates: Float[np.ndarray, "time covariate"] | None
     notes: tuple[str, ...]
+    layout: RegionLayout | None = None
 
 
 @checked
@@ -72,7 +88,8 @@ def read_sensors(
     - .npy: the values alone.
     - .h5, such as metr-la.h5: a table that pandas wrote in its "fixed" format, with names and
       dates. This needs h5py.
-    - .csv: one column for each sensor and no dates; `read_series` reads tables with dates.
+    - .csv or .csv.gz: one column for each sensor and no dates; `read_series` reads tables with
+      dates.
 
     Args:
         path: the file.
@@ -102,29 +119,51 @@ def read_sensors(
     refuse_pickle(path)
     check_is_file(path, "a .npz, .npy, .h5 or .csv")
     if path.suffix in (".npz", ".npy"):
-        found = _of_archive(read_archive(path), key, missing)
+        found = sensors_of(read_archive(path), key=key, missing=missing)
     elif path.suffix in (".h5", ".hdf5"):
         frame = read_frame(path)
         found = _plain(as_measured(path, "values", frame.values, missing), frame.columns)._replace(dates=frame.dates)
-    elif path.suffix == ".csv":
+    elif path.suffix == ".csv" or path.name.endswith(ZIPPED):
         columns = read_columns(path)
         cells = np.stack([numbers_of(columns, name) for name in columns.by_name], 1)
         found = _plain(as_measured(path, "values", cells, missing), tuple(columns.by_name))
     else:
         raise InputError(f"expected values of sensors, .npz, .npy, .h5 or .csv, got {shown(path)}")
-    if names is not None:
-        found = found._replace(names=texts_of(path, "names", list(names), len(found.names)))
-    if distances is not None:
-        found = found._replace(distances=read_distances(distances, found.names))
-    notes = (*missing_notes(found.values), *zero_notes(found.values, found.names, "sensor", ZERO))
-    return found._replace(notes=notes)
+    found = described(found, path, names)
+    return found if distances is None else found._replace(distances=read_distances(distances, found.names))
+
+
+def described(found: SensorData, path: Path, names: Sequence[str] | None) -> SensorData:
+    """Returns sensors by the names that are given, with notes on what is missing.
+
+    Args:
+        found: the sensors.
+        path: of their file, for a message.
+        names: of the sensors, or None for those of the file.
+
+    Raises:
+        InputError: unless there is a different name for each.
+    """
+    called = found.names if names is None else texts_of(path, "names", list(names), len(found.names))
+    notes = (*missing_notes(found.values), *zero_notes(found.values, called, "sensor", ZERO))
+    return found._replace(names=called, notes=notes)
 
 
 def _plain(values: np.ndarray, names: tuple[str, ...]) -> SensorData:
     return SensorData(values, names, None, None, None, None, {}, None, ())
 
 
-def _of_archive(archive: Archive, key: str | None, missing: float | None) -> SensorData:
+def sensors_of(archive: Archive, *, key: str | None = None, missing: float | int | None = None) -> SensorData:
+    """Returns the sensors of an archive, without notes; see `read_sensors`.
+
+    Args:
+        archive: that was read.
+        key: name of the array of values.
+        missing: the number that stands for a missing value.
+
+    Raises:
+        InputError: as `read_sensors` does.
+    """
     path = archive.path
     key = archive.chosen(key, VALUE_KEYS, (2, 3))
     values = as_measured(path, key, archive.named(key), missing)

@@ -56,7 +56,7 @@ def read_od(
         path: a .npz or .npy file.
         key: name of the array in a .npz; by default `od`, `data`, or the only one of two or three
             axes.
-        names: of the zones; by default "0", "1" and so on.
+        names: of the zones; by default the array `names` of a .npz, else "0", "1" and so on.
         missing: the number that stands for a missing value, if there is one.
 
     Returns:
@@ -80,7 +80,24 @@ def read_od(
     check_is_file(path, "a .npz or .npy")
     if path.suffix not in (".npz", ".npy"):
         raise InputError(f"expected trips between zones, .npz or .npy, got {shown(path)}")
-    archive = read_archive(path)
+    return trips_of(read_archive(path), key=key, names=names, missing=missing)
+
+
+def trips_of(
+    archive: Archive, *, key: str | None = None, names: Sequence[str] | None = None, missing: float | int | None = None
+) -> ODData:
+    """Returns the trips of an archive; see `read_od`.
+
+    Args:
+        archive: that was read.
+        key: name of the array.
+        names: of the zones.
+        missing: the number that stands for a missing value.
+
+    Raises:
+        InputError: as `read_od` does.
+    """
+    path = archive.path
     if "format" in archive.arrays and key is None:
         key, trips = "data", _from_sparse(archive)
     else:
@@ -107,7 +124,8 @@ def read_od(
             f"{at[1]} to zone {at[2]}; fix it, or name the number of missing values with missing="
         )
     zones = values.shape[1]
-    called = texts_of(path, "names", list(names), zones) if names is not None else tuple(map(str, range(zones)))
+    given = archive.arrays.get("names") if names is None else list(names)
+    called = tuple(map(str, range(zones))) if given is None else texts_of(path, "names", given, zones)
     return ODData(values, called, _notes(values, called))
 
 
