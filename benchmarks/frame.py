@@ -23,7 +23,6 @@ from jaxcast.errors import InputError, shown
 from jaxcast.io.files import check_output, whole_file
 from jaxcast.io.ownership import refuse_replacing
 from jaxcast.progress import reporting
-from jaxcast.sharding import split_cpu
 
 Functions = dict[str, Callable[[], Any]]
 Row = dict[str, Any]
@@ -88,7 +87,7 @@ def _run(
 ) -> None:
     if _CHILD in os.environ:
         (threads,) = options.threads
-        split_cpu(threads)
+        jax.config.update("jax_num_cpu_devices", threads)
         jax.config.update("jax_enable_x64", True)
         for row in make_rows(threads, options.quick):
             print(json.dumps(row), flush=True)

@@ -19,49 +19,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from jaxcast.errors import InputError, shown
+from jaxcast.backends.one_by_one import one_by_one
 from jaxcast.tracing import is_traced
 
 _GRACE_S = 3.0
 """Process 0 ends last, because JAX then aborts the others before their last messages."""
-
-
-class OnOneDevice:
-    """Base of models that compute on one CPU device of a process, such as ensemble filters.
-
-    Each of their steps decomposes small matrices, and decompositions on several CPU devices at
-    once can deadlock.
-    """
-
-
-def split_cpu(num_devices: int) -> None:
-    """Splits the CPU into devices that can all work at once.
-
-    Call it before anything is computed. It sets `jax_num_cpu_devices` and, where there are several
-    devices, gives XLA one thread more than would be its own choice: in jaxlib before 0.11.2 a
-    batched decomposition (QR, Cholesky, LU, eigenvalues) waits for XLA's threads, and if every
-    thread waits for one of another device, the process hangs. A greater number of threads in the
-    environment variable PJRT_NPROC stays.
-
-    Args:
-        num_devices: how many.
-
-    Raises:
-        InputError: for less than one device.
-
-    Example:
-        >>> import jax, jaxcast
-        >>> jaxcast.sharding.split_cpu(2)  # doctest: +SKIP
-        >>> jax.devices()  # doctest: +SKIP
-        [CpuDevice(id=0), CpuDevice(id=1)]
-    """
-    if num_devices < 1:
-        raise InputError(f"num_devices must be at least 1, got {num_devices}")
-    jax.config.update("jax_num_cpu_devices", num_devices)
-    if num_devices > 1:
-        own = num_cores() if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        wanted = os.environ.get("PJRT_NPROC", "")
-        threads = max(num_devices + 1, own + 1, int(wanted) if wanted.isdecimal() else 0)
-        os.environ["PJRT_NPROC"] = str(threads)
 
 
 def num_cores() -> int:
@@ -143,18 +105,10 @@ def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:
             user's, that program decides about devices.
 
     Returns:
-        The mesh; by default all devices, the first one in a program, and on CPUs the first one of
-        each process for arguments that hold an `OnOneDevice`.
+        The mesh; by default all devices, the first one in a program.
     """
     if mesh is None and _is_in_program(args):
         return Mesh(np.asarray(jax.devices()[:1]), ("device",))
-    if (
-        mesh is None
-        and jax.default_backend() == "cpu"
-        and any(map(_is_alone, jax.tree.leaves(args, is_leaf=_is_alone)))
-    ):
-        first = {device.process_index: device for device in reversed(jax.devices())}
-        return Mesh(np.asarray([first[number] for number in sorted(first)]), ("device",))
     return _flat(mesh)
 
 
@@ -187,7 +141,7 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
 
     # Padding would move parts between devices: each takes its own from the whole instead.
     run, spec = (on_part, same) if length % mesh.size else (function, own)
-    return jax.shard_map(run, mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(split, shared)
+    return jax.shard_map(_beside_others(run, mesh), mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(split, shared)
 
 
 def with_repeated(split: PyTree, mesh: Mesh) -> PyTree:
@@ -236,7 +190,7 @@ def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
     """Spreads arrays with a leading seed axis over devices, for `map_seeds`.
 
     If the seeds do not divide evenly, the first ones are repeated at the end; `gather_seeds` drops
-    them. `split_cpu`, called before anything is computed, splits a CPU into devices.
+    them.
 
     Args:
         per_seed: a pytree with a leading seed axis.
@@ -291,7 +245,8 @@ def map_seeds(
         return jax.vmap(function, in_axes=(0, None))(per_seed, shared)
 
     spread, same = PartitionSpec(mesh.axis_names), PartitionSpec()
-    mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
+    run = _beside_others(on_one_device, mesh)
+    mapped = jax.shard_map(run, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
     return mapped(per_seed, shared)
 
 
@@ -374,8 +329,9 @@ def _is_in_program(args: PyTree) -> bool:
     return is_traced(args, jnp.zeros(()))
 
 
-def _is_alone(node: Any) -> bool:
-    return isinstance(node, OnOneDevice)
+def _beside_others(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Makes a computation safe on several CPU devices at once."""
+    return one_by_one(function) if mesh.size > 1 and mesh.devices.flat[0].platform == "cpu" else function
 
 
 def _flat(mesh: Mesh | None) -> Mesh:

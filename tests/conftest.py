@@ -25,7 +25,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_enable_x64", True)
-jaxcast.sharding.split_cpu(2)
+jax.config.update("jax_num_cpu_devices", 2)
 # What the suite compiles stays; looking through all of it for garbage again and again is a tenth of its time.
 gc.freeze()
 gc.set_threshold(100_000, 50, 100)

@@ -12,7 +12,7 @@ import jaxcast
 import numpy as np
 
 jax.config.update("jax_enable_x64", True)
-jaxcast.sharding.split_cpu(2)
+jax.config.update("jax_num_cpu_devices", 2)
 jax.devices()
 
 # %% [markdown]

@@ -21,10 +21,9 @@ from jaxcast.assimilation.start import check_known, check_operator, check_settin
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, FillsGaps, Input, Output
-from jaxcast.sharding import OnOneDevice
 
 
-class ObservingCell(Cell, FillsGaps, OnOneDevice):
+class ObservingCell(Cell, FillsGaps):
     """Base of filters and smoothers: cells that read observations and forecast whole states.
 
     A subclass has the field `operator`, what of a state is observed.

@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Programs:
+class Programs:
     """Programs of flat arrays that do the same, and what they return.
 
     Args:
@@ -42,6 +42,16 @@ class _Programs:
     special: tuple[tuple[str, Callable[..., list[Any]]], ...] = dataclasses.field(compare=False)
     out: tuple[Any, ...] = dataclasses.field(compare=False)
     key: Any
+
+    def on_cpu(self, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> "Programs":
+        """Returns the programs after a change of those that may run on a CPU.
+
+        Args:
+            change: of a program, which must do the same afterwards; the same function at every call.
+        """
+        special = tuple((name, change(program) if name == "cpu" else program) for name, program in self.special)
+        key = (_identity(change), self.key)
+        return dataclasses.replace(self, default=change(self.default), special=special, key=key)
 
 
 def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[..., Result]) -> Result:
@@ -97,7 +107,7 @@ def by_platform(default: Callable[..., Result], *args: Any, **special: Callable[
         first, end = (end, end + len(one.consts)) if outer else (0, 0)
         programs[n] = _under_settings(partial(_of_constants, one, first, end, num_outer))
     key = (key, _settings())
-    chosen = _Programs(programs[0], tuple(zip(special, programs[1:], strict=True)), tuple(closed[0].out_avals), key)
+    chosen = Programs(programs[0], tuple(zip(special, programs[1:], strict=True)), tuple(closed[0].out_avals), key)
     result: Result = found["structure"].unflatten(_choose(chosen, *outer, *leaves))
     return result
 
@@ -149,12 +159,12 @@ def _settings() -> tuple[Any, Any]:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _choose(programs: _Programs, *args: Any) -> list[Any]:
+def _choose(programs: Programs, *args: Any) -> list[Any]:
     return _by_platform_p.bind(*args, programs=programs)
 
 
 @partial(_choose.defjvp, symbolic_zeros=True)
-def _choose_jvp(programs: _Programs, primals: Any, tangents: Any) -> Any:
+def _choose_jvp(programs: Programs, primals: Any, tangents: Any) -> Any:
     # To differentiate by what does not move would cost as much as by what does.
     moves = [not isinstance(tangent, SymbolicZero) for tangent in tangents]
 
@@ -186,7 +196,7 @@ _compiled = jax.jit(_by_platform_p.bind, static_argnames="programs")
 _by_platform_p.def_impl(_compiled)
 
 
-def _batched(args: Any, axes: Any, *, programs: _Programs) -> tuple[Any, Any]:
+def _batched(args: Any, axes: Any, *, programs: Programs) -> tuple[Any, Any]:
     is_mapped: list[bool] = []
 
     def watched(*args: Any) -> list[Any]:
@@ -205,14 +215,14 @@ def _batched(args: Any, axes: Any, *, programs: _Programs) -> tuple[Any, Any]:
     out = tuple(jax.make_jaxpr(mapped(watched))(*args).out_avals)
     special = tuple((platform, mapped(program)) for platform, program in programs.special)
     key = ("mapped", programs.key, tuple(axes))
-    results = _choose(_Programs(mapped(programs.default), special, out, key), *args)
+    results = _choose(Programs(mapped(programs.default), special, out, key), *args)
     return results, [0 if yes else None for yes in is_mapped]
 
 
 batching.primitive_batchers[_by_platform_p] = _batched
 
 
-def _lowered(ctx: Any, *args: Any, programs: _Programs, platform: str | None) -> Any:
+def _lowered(ctx: Any, *args: Any, programs: Programs, platform: str | None) -> Any:
     special = [program for name, program in programs.special if name == platform]
     if special and platform == "cpu":
         return mlir.lower_fun(special[0], multiple_results=True)(ctx, *args)

@@ -24,7 +24,7 @@ from jaxcast.io.files import check_name
 from jaxcast.io.run_folder import values_of
 from jaxcast.progress import Level, reporting
 from jaxcast.registry import import_module
-from jaxcast.sharding import end_process, num_cores, split_cpu
+from jaxcast.sharding import end_process, num_cores
 
 MOST_PRINTED = 1000
 """Characters of one error message on the terminal."""
@@ -87,7 +87,7 @@ def set_up_jax() -> None:
     jax.config.update("jax_enable_x64", True)
     # Accelerators multiply float32 matrices at reduced precision unless asked for the highest.
     jax.config.update("jax_default_matmul_precision", "highest")
-    split_cpu(num_cores())
+    jax.config.update("jax_num_cpu_devices", num_cores())
     keep_compiled_programs()
 
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 import jaxcast
 from jaxcast.assimilation import AssimilatedCell, DirectInsertion, EnsembleKalmanFilter, ObservedComponents
-from jaxcast.sharding import devices_for, local_mesh
 from tests.assimilation.linear import NOISE, SEEN, record, step
 
 KEY = jax.random.key(0)
@@ -74,14 +74,15 @@ def test_attention_after_assimilation_forecasts_from_x_alone():
     assert np.sqrt(((forecast[:5] - truth[50:55]) ** 2).mean()) < 1.0
 
 
-def test_filters_stay_on_one_cpu_device_wherever_they_are():
-    """On several, their decompositions can block each other."""
+def test_devices_change_no_forecast_of_a_filter():
     assert len(jax.devices()) > 1
-    windows = jnp.ones((4, 3, 2))
+    times = jnp.tile(0.1 * jnp.arange(6), (3, 1))
+    windows = jaxcast.Windows(1 + 0.1 * jnp.arange(18.0).reshape(3, 3, 2), jnp.ones((3, 3, 2)), times)
+    one = Mesh(np.asarray(jax.devices()[:1]), ("device",))
     for cell in (FILTER, AssimilatedCell(FILTER, forecaster())):
-        assert devices_for(None, cell, windows).size == 1
-        assert devices_for(local_mesh(), cell, windows).size == len(jax.devices())  # the user's choice
-    assert devices_for(None, forecaster(), windows).size == len(jax.devices())
+        found, alone = (jaxcast.forecast_windows(cell, windows, mesh=mesh).forecast for mesh in (None, one))
+        assert len(found.sharding.device_set) == len(jax.devices())
+        np.testing.assert_allclose(found, alone, rtol=1e-9)
 
 
 def test_direct_insertion_takes_forecasts_for_gaps():
