@@ -94,6 +94,7 @@ def assert_same_bits(one, other):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FITS)
 def test_what_comes_after_the_part_changes_nothing_learned_chosen_or_scored(name):
     assert_same_bits(*(FITS[name](trajectory(later)) for later in (1, 40)))
@@ -120,6 +121,7 @@ def test_settings_are_chosen_by_fits_that_saw_nothing_of_the_validation_part():
     assert found[0][1] != found[1][1]
 
 
+@pytest.mark.slow
 def test_the_schedule_that_a_trial_judges_saw_nothing_of_the_last_quarter():
     ensemble = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
     truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=80, dt=0.4, h=0.1, transient=20.0)
@@ -170,6 +172,7 @@ def arrays_in(path):
         return dict(arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["linear_regression", "corrected_interpolation"])
 def test_train_learns_from_its_own_trajectory_alone(folder, tmp_path, pool):
     found = []
@@ -184,6 +187,7 @@ def test_train_learns_from_its_own_trajectory_alone(folder, tmp_path, pool):
     assert found[0][1] == found[1][1]
 
 
+@pytest.mark.slow
 def test_evaluate_scores_windows_by_nothing_that_comes_after_them(folder, tmp_path):
     run(
         "pool", "train", "--trajectory", folder / "one.npz", "--candidates", "lorenz63(rho=[30, 38, 46])", "--pool",

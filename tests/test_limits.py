@@ -105,6 +105,7 @@ def test_a_store_larger_than_the_disk_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_commands_refuse_absurd_options_before_they_begin(tmp_path, refused_in_one_line, monkeypatch):
     def run(*args):
         parse([str(arg) for arg in args]).run()

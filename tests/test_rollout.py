@@ -30,6 +30,7 @@ def loop(cell, xs, known):
     return np.stack(forecasts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["all", "spin_up", "gaps", "component_gaps"])
 @pytest.mark.parametrize("which", ["cell", "network", "held"])
 def test_the_scan_is_a_python_loop(request, cell, trajectory, which, pattern):
@@ -46,6 +47,7 @@ def test_the_scan_is_a_python_loop(request, cell, trajectory, which, pattern):
     np.testing.assert_allclose(outputs.forecast, loop(cell, values, known), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_named_forms_are_mask_patterns_of_roll(cell, trajectory):
     values, known = trajectory.states[:20], jnp.arange(20) < 9
     _, rolled = jaxcast.roll(cell, jaxcast.Input(values, known))
@@ -73,6 +75,7 @@ def test_an_interrupted_roll_goes_on_where_it_was(cell, trajectory):
     np.testing.assert_allclose(np.concatenate([first.forecast, second.forecast]), whole.forecast, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_gathered_windows_are_the_rolled_memory(cell, attention, trajectory, candidates):
     samples = jaxcast.one_step_samples(trajectory, 5, candidates)
     carry, gathered = cell.init_carry(trajectory.states[0]), 0
@@ -106,6 +109,7 @@ def test_closed_loop_errors_are_measured_against_the_forecast(cell, candidates, 
     np.testing.assert_allclose(after.carry.memory.errors[0], state.carry.pending - lead_1, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_held_weights_are_those_of_the_start(cell, attention, candidates, trajectory):
     history = trajectory.states[:8]
     start = jaxcast.spin_up(cell, history).output.info["weights"]
@@ -147,6 +151,7 @@ def test_what_any_weighted_pool_weighs_can_be_held(kind, candidates, trajectory)
             np.testing.assert_allclose(held.info[name][n], shares, rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradients_through_a_closed_loop_agree_with_differences(attention, candidates, trajectory):
     history, truth = trajectory.states[:8], trajectory.states[8:28]
     flat, unravel = jax.flatten_util.ravel_pytree(attention)
@@ -165,6 +170,7 @@ def test_gradients_through_a_closed_loop_agree_with_differences(attention, candi
         np.testing.assert_allclose(gradient @ direction, slope, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_candidates_and_the_history(attention, trajectory):
     history = trajectory.states[:8]
 
@@ -182,6 +188,7 @@ def test_gradients_reach_the_candidates_and_the_history(attention, trajectory):
     np.testing.assert_allclose(by_history[-1, 2], newest, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_numbers_compile_nothing(candidates, trajectory, count_compilations):
     def run(seed, start):
         pool = jaxcast.AdditiveAttention(dim=3, num_delays=3, hidden_size=8, key=jax.random.key(seed))

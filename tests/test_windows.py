@@ -40,6 +40,7 @@ def test_nan_is_refused_before_training(trajectory, candidates):
         jaxcast.one_step_samples(broken, 5, candidates)
 
 
+@pytest.mark.slow
 def test_samples_can_be_made_under_every_transform(trajectory, candidates):
     states = trajectory.states[:20].reshape(2, 10, 3)
     times = trajectory.times[:20].reshape(2, 10)
@@ -54,6 +55,7 @@ def test_samples_can_be_made_under_every_transform(trajectory, candidates):
     assert gradient[-2, 0] == -1  # the newest error is the forecast less the newest state
 
 
+@pytest.mark.slow
 def test_forecasting_all_windows_is_forecasting_each(trajectory, candidates):
     windows = jaxcast.cut_windows(trajectory, num_windows=3, num_leads=5, history_size=2)
     cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
@@ -80,6 +82,7 @@ def with_gaps(windows, *places):
     return windows._replace(history=jnp.asarray(history))
 
 
+@pytest.mark.slow
 def test_windows_whose_history_has_nan_are_named(trajectory, candidates):
     windows = jaxcast.cut_windows(trajectory, num_windows=4, num_leads=3, history_size=4)
     cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)

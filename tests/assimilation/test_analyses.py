@@ -31,6 +31,7 @@ def problem(num_members=6, dim=4, num_observed=3, seed=0):
     return prior, prior[:, :num_observed] / noise, jnp.asarray(rng.normal(size=num_observed) / noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_members", "num_observed", "is_finite_size"), [(6, 3, True), (3, 4, False)])
 def test_a_local_analysis_that_reaches_everywhere_is_the_global_one(num_members, num_observed, is_finite_size):
     prior, observed, values = problem(num_members, num_observed=num_observed)
@@ -91,6 +92,7 @@ def test_the_finite_size_inflation_is_the_minimum_of_its_cost():
         assert float(ours) == pytest.approx(np.exp(best.x / 2), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_members", "num_observed"), [pytest.param(6, 3, marks=pytest.mark.slow), (3, 4)])
 def test_gradients_are_those_of_differences_also_where_nothing_is_observed(num_members, num_observed):
     prior, observed, values = problem(num_members, num_observed=num_observed)
@@ -108,6 +110,7 @@ def test_gradients_are_those_of_differences_also_where_nothing_is_observed(num_m
     assert np.abs(found).max() > 0.1
 
 
+@pytest.mark.slow
 def test_the_taper_is_a_correlation_that_ends():
     """The fifth-order piecewise rational function, at the points where its pieces are simple fractions."""
     c = np.sqrt(10 / 3) * 2.0

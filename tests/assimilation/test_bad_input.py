@@ -97,6 +97,7 @@ def test_an_assimilated_cell_has_two_cells(without_type_checks):
         da.AssimilatedCell(3, 4)
 
 
+@pytest.mark.slow
 def test_traced_settings_pass():
     """As under a gradient by the noise, where numbers are unknown."""
 

@@ -53,6 +53,7 @@ def cells():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["finite", "particles"]

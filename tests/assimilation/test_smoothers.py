@@ -30,6 +30,7 @@ def members(num_members=6, ensemble=ENSEMBLE):
     return SETTINGS | dict(num_members=num_members, initial_ensemble=ensemble)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_ensemble_smoother_of_a_linear_model_is_the_kalman_smoother(lag):
     cell = IterativeEnsembleSmoother(step, lag=lag, num_iterations=2, **members())
@@ -44,6 +45,7 @@ def test_the_ensemble_smoother_of_a_linear_model_is_the_kalman_smoother(lag):
         np.testing.assert_allclose(outputs.info["reanalysis_spread"][n], deviations(covariances)[n - lag], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_variational_analyses_of_a_linear_model_are_the_kalman_smoother(lag):
     cell = VariationalFilter(step, NOISE, MEAN, COV, operator=ObservationMatrix(SEEN), lag=lag, num_iterations=2)
@@ -61,6 +63,7 @@ def test_variational_analyses_of_a_linear_model_are_the_kalman_smoother(lag):
         np.testing.assert_allclose(outputs.info["reanalysis_spread"][n], deviations(covariances)[start], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_reanalysis_of_a_linear_model_is_the_kalman_smoother():
     found = reanalyse(EnsembleKalmanFilter(step, **members()), jnp.asarray(VALUES))
     _, (after, _), (smooth, covariances) = kalman(MEAN, COV, VALUES)
@@ -87,6 +90,7 @@ def wholes():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["variational", *(pytest.param(n, marks=pytest.mark.slow) for n in ("local", "smoother"))]
 )
@@ -128,6 +132,7 @@ def test_localised_reanalyses_of_a_field_are_better_than_analyses():
     assert smooth < 0.8 * analysed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_particle_filter_of_a_linear_model_is_the_kalman_filter(share):
     rng, number = np.random.default_rng(5), 40_000

@@ -55,6 +55,7 @@ def test_every_case_says_what_its_candidates_are_and_can_be_scored():
         find_case("papr")
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_convention_and_a_perfect_forecast_is_valid_as_long_as_counts():
     case = small("paper", threshold=2.0, ground_truth_time=0.6)
     truths = make_task(case, seed=3, **SIZES).windows.truth[None]
@@ -130,6 +131,7 @@ def test_hidden_chaos_is_the_solution_of_its_equations():
     np.testing.assert_allclose(own, other, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_windows_outside_of_training_have_the_other_schedule():
     drift = small("drift")
     task = make_task(drift, seed=2, **SIZES)

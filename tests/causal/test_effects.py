@@ -54,6 +54,7 @@ def nuisances():
     yield "learner", causal.nuisance.LearnerNuisance(LinearRegression())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("network", marks=pytest.mark.slow), "ridge", "logistic", "learner"])
 def test_held_out_targets_and_those_of_others_are_not_learned_from(name):
     nuisance = dict(nuisances())[name]
@@ -112,6 +113,7 @@ def test_levels_of_a_treatment_are_told_apart_from_what_drives_them():
     np.testing.assert_allclose(table[:, 2:4], np.stack(found.interval(), 1), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_r_learner_is_a_regression_on_products_and_at_its_mean_near_the_average():
     random = np.random.default_rng(0)
     x = random.normal(size=(300, 3))

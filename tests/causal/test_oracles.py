@@ -32,6 +32,7 @@ def gcv_by_hand(x, y, penalty):
     return np.mean((y - hat @ y) ** 2) / (1 - np.trace(hat) / len(x)) ** 2
 
 
+@pytest.mark.slow
 def test_ridge_is_that_of_every_fold_by_hand_with_the_penalty_of_the_smallest_gcv(data):
     y, _, x = data
     penalties = (1e-3, 0.1, 3.0)
@@ -68,6 +69,7 @@ def test_natural_splines_are_those_of_the_book_and_linear_outside():
     assert np.isfinite(basis.expand(two, basis.places(two))).all()
 
 
+@pytest.mark.slow
 def test_logistic_regression_has_no_slope_of_its_objective_left_and_aic_chooses(data):
     _, treatment, x = data
     target = (treatment > 0).astype(float)
@@ -160,6 +162,7 @@ def test_repeats_are_joined_by_medians():
     np.testing.assert_allclose(several.covariance, spread[np.argsort(largest)[1]])
 
 
+@pytest.mark.slow
 def test_learners_of_scikit_learn_give_what_cross_fitting_by_hand_gives(data):
     """With the residuals of every fold; the learner given is left as it was."""
     from sklearn.linear_model import LinearRegression, LogisticRegression

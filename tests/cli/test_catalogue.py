@@ -50,6 +50,7 @@ def test_stiff_systems_have_steps_that_suit_them(args, expected):
     command.checked()  # whole numbers of steps
 
 
+@pytest.mark.slow
 def test_the_usual_step_of_two_scales_does_not_diverge(tmp_path):
     out = tmp_path / "two.npz"
     parse(["simulate", "--system", "two_scale_lorenz96", "--num-samples", "20", "--out", str(out)]).run()

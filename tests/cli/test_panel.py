@@ -262,6 +262,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "message"), WRONG)
 def test_what_does_not_fit_is_refused_before_any_work(folder, tmp_path, options, message):
     values = [own + 0.5 * (k == 1) for k, own in enumerate(series())]
@@ -271,6 +272,7 @@ def test_what_does_not_fit_is_refused_before_any_work(folder, tmp_path, options,
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_a_forecast_that_cannot_be_made_writes_nothing(folder, network, tmp_path):
     args = ["--data", write(tmp_path / "now.csv"), "--out", tmp_path / "f.csv"]
     with pytest.raises(jaxcast.InputError, match="covariate 'price' has no value on 2025-04-10 for series 'shop 0'"):

@@ -50,6 +50,7 @@ def train(folder, *more):
     run("pool", "train", "--trajectory", folder / "truth.npz", "--candidates", CANDIDATES, *SMALL, *more)
 
 
+@pytest.mark.slow
 def test_simulate_is_the_library(folder):
     stored = jaxcast.load_trajectory(folder / "truth.npz")
     system = jaxcast.dynamics.parse_system(stored.attributes["system"])
@@ -81,6 +82,7 @@ def test_many_trajectories_are_streamed_and_each_is_the_same_whatever_the_batch(
     )
 
 
+@pytest.mark.slow
 def test_a_start_is_where_the_transient_begins(tmp_path):
     run("simulate", "--start", 1, 2, 20, "--transient", 1, "--num-samples", 5, "--out", tmp_path / "a.csv")
     expected = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], num_samples=5, transient=1.0)
@@ -115,6 +117,7 @@ def test_corrected_interpolation_is_the_librarys(folder, tmp_path):
     np.testing.assert_allclose(found.forecast, expected.forecast, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -197,6 +200,7 @@ def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
     assert rows[-1]["method"] == "persistence"
 
 
+@pytest.mark.slow
 def test_a_forecast_is_the_librarys(folder, tmp_path):
     run(
         "pool", "forecast", "--pool", folder / "pool", "--history", folder / "test.zarr", "--at", 6.0, "--num-leads", 9, "--seed-index", 1,
@@ -251,6 +255,7 @@ def test_an_evaluation_is_the_librarys(folder, tmp_path, capsys):
     assert "the highest weight against the true rho" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_foreign_files_are_taken(folder, tmp_path):
     """A csv with other names and a time that does not begin at zero."""
     times, states = jaxcast.load_trajectory(folder / "truth.npz").trajectory
@@ -284,6 +289,7 @@ def test_foreign_files_are_taken(folder, tmp_path):
     assert ours.trajectory.times[0] == pytest.approx(times[-1] + 7.1)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_interrupted_ends_with_the_same_pool(folder, tmp_path, monkeypatch):
     class Killed(Exception):
         pass
@@ -308,6 +314,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_pool(folder, tmp_pat
             np.testing.assert_array_equal(whole[name], resumed[name])
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_trained_again_is_gone_until_it_is_there(folder, tmp_path, monkeypatch):
     train(folder, "--out", tmp_path / "pool")
 
@@ -401,6 +408,7 @@ def bad_files(folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("args", "message"), BAD)
 def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad_files, refused_in_one_line, args, message):
     with refused_in_one_line(bad_files, message):
@@ -516,6 +524,7 @@ def gappy(folder, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_pools_learn_from_what_is_known_of_a_trajectory_with_gaps(gappy, tmp_path):
     given = ["--trajectory", gappy, "--candidates", CANDIDATES]
     run("pool", "train", *given, "--pool", "ridge_regression", "--out", tmp_path / "ridge")
@@ -563,6 +572,7 @@ def test_too_short_a_trajectory_with_gaps_is_not_blamed_on_them(gappy, tmp_path,
         run("pool", "train", *given, "--num-delays", 200, "--out", tmp_path / "x")
 
 
+@pytest.mark.slow
 def test_auto_fills_gaps_of_the_trajectory_and_of_histories(gappy, tmp_path, capsys):
     out = tmp_path / "chosen"
     run("pool", "train", "--trajectory", gappy, "--pool", "auto", "--max-methods", 1, "--out", out)

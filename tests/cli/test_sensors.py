@@ -160,6 +160,7 @@ def test_what_a_forecast_weighed_is_written_and_drawn(sensors, attentive, tmp_pa
     assert b"jaxcast" in (tmp_path / "graph.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_forecaster_that_weighs_nothing_is_told(sensors, tmp_path):
     run("series", "train", "--data", tmp_path / "PEMS00.npz", "--out", tmp_path / "model", *OPTIONS, *DATES)
     out = tmp_path / "forecast.csv"

@@ -131,6 +131,7 @@ def test_train_scores_methods_by_what_none_has_seen(folder, values):
     assert "1 value of 'south' is missing, the first of 2021-12-19" in results["missing"]
 
 
+@pytest.mark.slow
 def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, values, tmp_path, capsys):
     run(
         "series", "forecast", "--model", folder / "model", "--data", folder / "wide.csv", "--out", tmp_path / "f.csv",
@@ -249,6 +250,7 @@ def test_naive_forecasts_take_no_notice_of_covariates(method, values, tmp_path):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
     later = np.concatenate([values, made(140)[0][WEEKS:]])
     write(tmp_path / "later.csv", later)
@@ -280,6 +282,7 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
         assert rows["ridge", k + 1]["coverage"]["0.5"] == pytest.approx(inside.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -484,6 +487,7 @@ def bad_files(folder, values):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("args", "message"), BAD)
 def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad_files, refused_in_one_line, args, message):
     with refused_in_one_line(bad_files, message):

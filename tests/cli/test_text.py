@@ -68,6 +68,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_methods_are_compared_and_the_best_is_kept(folder):
     record = json.loads((folder / "model/results.json").read_text())
     assert [row["method"] for row in record["rows"]] == ["commonest class", "tfidf", "cnn", "sum_of_the_command_line"]

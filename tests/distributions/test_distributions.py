@@ -28,6 +28,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_likelihoods_and_quantiles_agree_with_scipy(name):
     ours, theirs = PAIRS[name]
@@ -112,6 +113,7 @@ SAMPLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLED)
 def test_samples_have_the_moments_and_quantiles_of_the_distribution(name):
     distribution, mean, variance = SAMPLED[name]
@@ -135,6 +137,7 @@ def test_shapes_broadcast():
     assert StudentT(np.full((4, 1), 3.0), np.zeros(5), 1.0).sample(jax.random.key(0), 2).shape == (2, 4, 5)
 
 
+@pytest.mark.slow
 def test_between_levels_quantiles_are_linear_and_beyond_exponential():
     found = Quantiles(np.asarray([[1.0, 2.0, 5.0], [0.0, 0.0, 1.0]]), (0.2, 0.6, 0.7))
     np.testing.assert_array_equal(found.quantiles([0.2, 0.6, 0.7]), found.values)

@@ -17,6 +17,7 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_and_gradients_are_finite_everywhere(name):
     head = make_head(name, LEVELS)
@@ -44,6 +45,7 @@ def test_losses_and_gradients_are_finite_everywhere(name):
             assert abs(gradient).max() > 0
 
 
+@pytest.mark.slow
 def test_parameters_follow_the_formulas():
     raw, scale, shift = jax.random.normal(jax.random.key(0), (4, 3), float), np.asarray([1.0, 2.0, 5.0, 0.1]), 3.0
     normal = make_head("normal")(raw, scale, shift)
@@ -64,6 +66,7 @@ def test_parameters_follow_the_formulas():
     np.testing.assert_allclose(found.components.rate, scale[:, None] * softplus(numbers[:, 2:]))
 
 
+@pytest.mark.slow
 def test_learned_quantiles_never_cross():
     head = QuantileHead(LEVELS)
     raw = 100 * np.random.default_rng(0).normal(size=(500, 4))
@@ -76,6 +79,7 @@ def test_learned_quantiles_never_cross():
     np.testing.assert_allclose(np.diff(found.values), gaps[:, [0, 1, 3]], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_heads_are_hashable_and_known_by_name():
     for name in NAMES:
         head = make_head(name, LEVELS)

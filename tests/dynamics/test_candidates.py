@@ -30,6 +30,7 @@ def in_jax(value, time):
 EXTERNAL = jaxcast.dynamics.ExternalCandidates(in_numpy, num_models=2)
 
 
+@pytest.mark.slow
 def test_an_external_simulator_does_what_the_same_function_in_jax_does(trajectory):
     for run in (
         lambda candidates: jaxcast.dynamics.forecasts_along(candidates, trajectory),
@@ -43,6 +44,7 @@ def test_an_external_simulator_does_what_the_same_function_in_jax_does(trajector
         np.testing.assert_allclose(run(EXTERNAL), run(in_jax), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_pool_trains_over_an_external_simulator(trajectory):
     samples = jaxcast.one_step_samples(trajectory, 2, EXTERNAL)
 
@@ -85,6 +87,7 @@ def test_numpy_on_what_jax_traces_is_refused_with_the_way_out(trajectory):
         jaxcast.forecast(jaxcast.Forecaster(jaxcast.equal_weights(2), in_numpy), trajectory.states, 2)
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_a_candidate_and_has_its_gradient(trajectory):
     networks = Networks(nnx.Rngs(0))
     np.testing.assert_allclose(

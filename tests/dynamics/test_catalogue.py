@@ -120,6 +120,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name):
         parse_system(name.replace(" ", "_"))
 
 
+@pytest.mark.slow
 def test_a_class_of_the_user_goes_before_one_of_the_catalogue():
     # In a process of its own: a name is given for good.
     code = """
@@ -146,6 +147,7 @@ def members():
     )
 
 
+@pytest.mark.slow
 def test_a_member_is_its_system_from_its_first_state(members):
     entry = catalogue_entry("Chen")
     for i in (0, 7):
@@ -189,6 +191,7 @@ def test_numbers_that_do_not_fit_are_refused():
             jaxcast.dynamics.random_members("Chen", **{"num": 2, "key": jax.random.key(0)} | options)
 
 
+@pytest.mark.slow
 def test_errors_of_a_system_of_angles_alone_grow_or_shrink():
     found = jaxcast.dynamics.random_members(
         "ArnoldBeltramiChildress", 8, num_samples=61, num_periods_before=0, key=jax.random.key(0)

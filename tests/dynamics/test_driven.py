@@ -22,6 +22,7 @@ def test_a_driven_system_is_the_equations():
     np.testing.assert_allclose(HIDDEN(0.0, tuple(START)), fast + [0.15 * x for x in slow], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_schedules_within_a_driven_system_are_followed():
     rossler = jaxcast.Rossler(c=jaxcast.Cosine(mean=5.0, amplitude=1.0, period=4.0))
     system = jaxcast.dynamics.DrivenSystem(jaxcast.Lorenz96(dim=4), rossler, parameter="forcing", gain=0.3)
@@ -42,6 +43,7 @@ def test_schedules_within_keep_their_digits_in_float32():
     np.testing.assert_allclose(narrow, jaxcast.simulate(system, START, **options).states[-1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sampled_schedule_is_the_spline_and_moves_like_the_driver():
     dt, scale = 0.02, 0.15
     whole = jaxcast.simulate(HIDDEN, START, num_samples=11, dt=0.1).states

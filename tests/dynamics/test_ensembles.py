@@ -81,6 +81,7 @@ def system(request):
     return SYSTEMS[request.param]
 
 
+@pytest.mark.slow
 def test_each_trajectory_is_what_it_is_alone(system):
     u0 = starts(system)
     times, states = jaxcast.simulate_ensemble(system, u0, tile_size=32, **SIZES)
@@ -92,6 +93,7 @@ def test_each_trajectory_is_what_it_is_alone(system):
     close(states, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ramp", "lorenz96"])
 def test_vmap_of_simulate_is_the_ensemble(name):
     system = SYSTEMS[name]
@@ -100,6 +102,7 @@ def test_vmap_of_simulate_is_the_ensemble(name):
     close(mapped, jaxcast.simulate_ensemble(system, u0, **SIZES).states)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile_size", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 64, 75, 1000))])
 def test_tiles_change_nothing(tile_size):
     system, u0 = SYSTEMS["ramp"], starts(SYSTEMS["ramp"])
@@ -114,6 +117,7 @@ def test_tiles_change_nothing(tile_size):
     )
 
 
+@pytest.mark.slow
 def test_many_tiles_in_a_shard_map_of_the_user_s():
     system, u0 = jaxcast.Lorenz63(), starts(jaxcast.Lorenz63(), 2000)
     mesh = Mesh(np.asarray(jax.devices()[:2]), ("d",))
@@ -135,6 +139,7 @@ def test_starting_times_differ_across_tiles():
         close(many[n], step(u0[n], t0[n]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num", [slow_if(num < 75, num) for num in (1, 2, 75)])
 def test_devices_change_nothing(num):
     system, u0 = SYSTEMS["ramp"], starts(SYSTEMS["ramp"], num)
@@ -149,6 +154,7 @@ def test_devices_change_nothing(num):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["piecewise", "lorenz96"])
 def test_final_states_are_the_last_of_those_recorded(name):
     system = SYSTEMS[name]
@@ -157,6 +163,7 @@ def test_final_states_are_the_last_of_those_recorded(name):
     close(jaxcast.final_states(system, u0, duration=0.3, t0=-0.1), recorded[:, -1])
 
 
+@pytest.mark.slow
 def test_a_stack_gives_each_trajectory_its_own_parameters_and_schedules():
     u0 = starts(SYSTEMS["lorenz63"], 40)
     phases = np.linspace(0.0, 6.0, 40)
@@ -185,6 +192,7 @@ def test_float32_stays_float32_and_close():
     close(single, exact, 1e-5)
 
 
+@pytest.mark.slow
 def test_candidates_are_the_same_one_by_one_batched_and_doubly_batched(candidates):
     u = starts(SYSTEMS["lorenz63"], 60)
     one_by_one = jnp.stack([candidates(x) for x in u])
@@ -197,6 +205,7 @@ def test_candidates_are_the_same_one_by_one_batched_and_doubly_batched(candidate
     close(jax.vmap(moving)(u, times), jnp.stack([moving(x, t) for x, t in zip(u, times, strict=True)]))
 
 
+@pytest.mark.slow
 def test_parameters_steps_and_times_can_be_batched_too():
     u = starts(SYSTEMS["lorenz63"], 12)
     values = jnp.linspace(0.5, 1.5, 12)
@@ -215,6 +224,7 @@ def test_parameters_steps_and_times_can_be_batched_too():
     close(rhos[3, 5], jaxcast.flow_map(jaxcast.Lorenz63(rho=float(values[3])))(u[5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [slow_if(name in MORE, name) for name in ("ramp", "lorenz96", "rolling")])
 def test_derivatives_are_those_of_the_plain_program(name):
     system = SYSTEMS[name]
@@ -234,6 +244,7 @@ def test_derivatives_are_those_of_the_plain_program(name):
     close(jax.jacrev(jax.jit(fast))(1.1), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num", [slow_if(num != 9, num) for num in (5, 6, 9)])
 def test_derivatives_pass_a_mesh(num):
     system, u0 = SYSTEMS["ramp"], starts(SYSTEMS["ramp"], num)

@@ -76,6 +76,7 @@ class Stiff(jaxcast.dynamics.SemilinearSystem):
         return jnp.stack([jnp.cos(t) - u[1] ** 2, 0 * u[0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "start"),
     [

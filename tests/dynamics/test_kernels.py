@@ -78,18 +78,21 @@ def in_kernels(monkeypatch):
     jax.clear_caches()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_states_are_those_of_the_plain_program(name):
     system = SYSTEMS[name]
     close(*both(system, SolvePlan(3, 3, 2), starts(system, 130)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_is_the_same_to_rounding(name):
     system = SYSTEMS[name]
     close(*both(system, SolvePlan(0, None, 5), starts(system, 5, np.float32)), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_on_a_tpu_they_are_the_same_too(name):
     system = SYSTEMS[name]
@@ -118,6 +121,7 @@ def test_systems_of_the_catalogue(name):
     close(*both(system, SolvePlan(0, None, 3), starts(system, 3), h=1e-4))
 
 
+@pytest.mark.slow
 def test_ensembles_have_parameters_batches_and_gradients_of_their_own(in_kernels):
     u0, rhos = starts(SYSTEMS["lorenz63"], 6), jnp.linspace(28.0, 33.0, 6)
 
@@ -177,6 +181,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.slow
 @needs_lowering
 @pytest.mark.parametrize("platform", CALLS)
 @pytest.mark.parametrize(
@@ -194,6 +199,7 @@ def test_other_ensembles_are_one_kernel_too(name, platform):
     assert "stablehlo.while" not in text
 
 
+@pytest.mark.slow
 @needs_lowering
 @pytest.mark.parametrize(("platform", "call"), CALLS.items())
 def test_an_ensemble_is_one_kernel_of_the_platform(platform, call):

@@ -91,6 +91,7 @@ def test_normal_numbers_are_normal():
         assert abs((z > level).mean() - share) < 4 * np.sqrt(share) / scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "dtype"),
     [
@@ -218,6 +219,7 @@ class GivenPath(diffrax.AbstractBrownianPath):
         return diffrax.SpaceTimeLevyArea(dt=jnp.asarray(self.h), W=self.changes[n], H=self.areas[n])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "peer", "noise"),
     [
@@ -299,6 +301,7 @@ def test_a_batch_of_the_command_has_the_same_noise(tmp_path):
     np.testing.assert_allclose(many, one, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_noise_for_the_same_seed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = {"system": "rossler", "num_samples": 4, "transient": 1.0, "noise": "additive(scale=[0.5, 0, 1])"}

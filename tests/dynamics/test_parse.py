@@ -129,6 +129,7 @@ def test_candidates_that_do_not_differ_or_do_not_match_are_refused(text, message
         jaxcast.dynamics.parse_candidates(text)
 
 
+@pytest.mark.slow
 def test_random_texts_are_read_or_refused_in_one_line_that_repeats_little():
     """A seeded part of the fuzz runs; JAXCAST_FUZZ=12000 for all."""
     draw, said, read = random.Random(0), [], 0

@@ -44,6 +44,7 @@ LORENZ = [
 FORCED_RING = jaxcast.Lorenz96(dim=6, forcing=jaxcast.Cosine(8.0, 2.0, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "u0"),
     [
@@ -86,6 +87,7 @@ def test_rk4_agrees_with_an_independent_numpy_one(system, rho):
         assert np.mean(differences <= most) >= share, np.quantile(differences, [0.5, 0.99, 1.0])
 
 
+@pytest.mark.slow
 def test_a_fine_step_agrees_with_diffrax_and_scipy(truth):
     u0, times = [1.0, 2.0, 20.0], np.linspace(0.0, 2.0, 21)
     ours = jaxcast.simulate(truth, u0, num_samples=21, dt=0.1, h=0.0005).states
@@ -115,6 +117,7 @@ def test_the_transient_ends_at_t0(truth):
     assert late.times[0] == 0
 
 
+@pytest.mark.slow
 def test_gradients_by_state_and_by_every_parameter_agree_with_differences():
     def end(system, u0):
         return jaxcast.simulate(system, u0, num_samples=4).states[-1].sum()
@@ -231,6 +234,7 @@ class Jump(jaxcast.dynamics.JumpingSchedule):
         return jnp.where(t < self.at_time, 28.0, 48.0)
 
 
+@pytest.mark.slow
 def test_a_jump_between_steps_costs_no_order_where_it_is_held():
     u0, t0, jump = [-5.0, -7.0, 22.0], 0.7, 0.8
     first = jaxcast.dynamics.reference_solution(jaxcast.Lorenz63(rho=28.0), u0, [0.0, 0.1], rtol=1e-13, atol=1e-13)[-1]
@@ -303,6 +307,7 @@ def test_the_grid_of_jumps_begins_at_t0():
         jaxcast.simulate(system, [1.0, 2.0, 20.0], num_samples=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [jaxcast.SumOfCosines, jaxcast.PiecewiseConstant, jaxcast.LinearRamp])
 def test_stacks_of_scheduled_systems_are_the_single_ones(kind):
     def system(x):

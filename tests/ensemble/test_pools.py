@@ -42,6 +42,7 @@ def verified_at(issue, num_issues, wait=3):
     return np.arange(num_issues)[:, None] + np.arange(3) + wait <= issue
 
 
+@pytest.mark.slow
 def test_simple_pools_are_those_of_numpy(made):
     values, _, _, pooled = made
     with warnings.catch_warnings():
@@ -198,6 +199,7 @@ def test_one_model_alone_is_pooled_and_corrected():
     assert (spread[10:15] > 0).all()
 
 
+@pytest.mark.slow
 def test_attention_sees_what_is_known_alone(made):
     values, truth, found, _ = made
     issue, later, unknown = 20, values.copy(), truth.copy()
@@ -216,6 +218,7 @@ def test_attention_sees_what_is_known_alone(made):
     np.testing.assert_array_equal(np.where(is_case, before.target, 0), np.where(is_case, after.target, 0))
 
 
+@pytest.mark.slow
 def test_an_expert_from_outside_is_weighed_by_its_errors(made):
     _, truth, found, _ = made
     target = truth[np.arange(36)[:, None] + np.arange(3)]

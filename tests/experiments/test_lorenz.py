@@ -128,6 +128,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(finished, tmp_path):
     assert (tmp_path / "results.json").read_bytes() == (out / "results.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_bad_settings_are_one_line_and_exit_code_2(tmp_path):
     process = run("--dt", "0.105", "--h", "0.02", "--out", str(tmp_path / "run"))
     assert process.returncode == 2
@@ -137,6 +138,7 @@ def test_bad_settings_are_one_line_and_exit_code_2(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -278,6 +280,7 @@ def test_another_truth_is_judged_by_its_own_saturation_and_lyapunov_time():
     assert (paper.rules.threshold, paper.rules.num_leads) == (40.0, 128)
 
 
+@pytest.mark.slow
 def test_a_quiet_truth_needs_a_window():
     config = dataclasses.replace(
         lorenz.PRESETS["smoke"], truth="lorenz63(rho=10)", candidates="lorenz63(rho=[9, 11])", num_leads=None

@@ -32,6 +32,7 @@ def test_subjects_are_those_of_their_source():
     assert (subjects.sex == "F").sum() == 157
 
 
+@pytest.mark.slow
 def test_a_run_writes_rows_and_pictures(tmp_path):
     config = dataclasses.replace(SMOKE, parts=("classification",), methods=PLAIN, out=tmp_path / "run")
     neuro.main(config)

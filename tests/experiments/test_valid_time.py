@@ -29,6 +29,7 @@ def arrays(shift, trial_mean, num_windows=40, seed=0):
     }
 
 
+@pytest.mark.slow
 def test_the_default_is_what_its_trials_say_and_may_be_below_on_the_windows():
     case = find_case("paper")
     per_truth = [
@@ -58,6 +59,7 @@ def test_the_default_is_what_its_trials_say_and_may_be_below_on_the_windows():
     assert len(pictures.draw(rows)["cases.png"].axes[0].lines) == len(pictures.SHOWN)
 
 
+@pytest.mark.slow
 def test_what_is_hidden_starts_off_and_what_is_seen_does_not():
     case = dataclasses.replace(find_case("hidden_chaos"), transient=1.0, num_leads=7)
     task = make_task(case, seed=2, num_windows=3, num_train=50)

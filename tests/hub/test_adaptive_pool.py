@@ -46,6 +46,7 @@ def check(hub, pool=POOL):
     return np.asarray(forecast), np.asarray(info["weights"])
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_the_averages_that_are_pooled():
     """With averages of quantiles in place of the other experts, the weights give the forecast."""
     hub = hub_of(*make())
@@ -58,6 +59,7 @@ def test_weights_are_those_of_the_averages_that_are_pooled():
     np.testing.assert_allclose(output.forecast, jaxcast.hub.track_coverage(pooled, hub), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_mean_stands_in_until_scores_are_known():
     quantiles, truth = make()
     releases = np.stack([truth, truth])

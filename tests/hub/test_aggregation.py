@@ -131,6 +131,7 @@ def test_experts_are_aggregated_by_a_loop(hub):
     np.testing.assert_array_equal(np.isnan(forecast[..., 0]), ~present)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lower", [None, 40.0])
 def test_coverage_is_tracked_by_a_loop(hub, lower):
     present, median = np.asarray(hub.is_forecast), 2

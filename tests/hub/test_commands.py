@@ -27,6 +27,7 @@ def run(*args):
     parse(["hub", *map(str, args)]).run()
 
 
+@pytest.mark.slow
 def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     forecasts, truth = tables
     run(
@@ -171,6 +172,7 @@ def test_bad_input_is_one_line(tables, tmp_path, monkeypatch, args, message):
         run(args[0], "--forecasts", tables[0], "--truth", tables[1], *args[1:])
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_exit_code_2_and_no_traceback(tables):
     command = [sys.executable, "-m", "jaxcast.cli.main", "hub", "score", "--forecasts", "nowhere", "--truth", tables[1]]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)

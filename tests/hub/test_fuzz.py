@@ -60,6 +60,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "cell", "message"), CELLS)
 def test_a_cell_that_cannot_be_read_is_reported_or_dropped(tmp_path, truth, column, cell, message):
     path = tmp_path / "tidy.csv"
@@ -181,6 +182,7 @@ def test_a_damaged_file_among_many_is_named(tmp_path):
         jaxcast.load_hub(tmp_path, tmp_path / "truth.csv")
 
 
+@pytest.mark.slow
 def test_a_damaged_parquet_file_says_nothing_but_one_line(tmp_path, truth, capfd):
     """Some damage makes the reader panic, which it reports by a page on standard error."""
     frame = pl.DataFrame(ROWS, schema=list(HEADER), orient="row")
@@ -226,6 +228,7 @@ RELEASE_FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RELEASE_FAULTS)
 def test_faults_of_a_table_of_releases_leave_the_rest_as_it_is(tmp_path, name):
     (tmp_path / "tidy.csv").write_text(text_of())
@@ -361,6 +364,7 @@ def loaded(forecasts, truth, bad):
         return None, str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, 60, 20))
 def test_random_faults_give_one_line_or_what_the_table_says(tmp_path, start):
     for seed in range(start, start + 20):

@@ -77,6 +77,7 @@ def test_horizons_that_forecast_nothing_are_refused_unless_the_hub_counts_from_t
     assert load(hub, horizon=1, first_horizon=1).steps_ahead == 1
 
 
+@pytest.mark.slow
 def test_a_pool_does_not_see_the_week_of_the_reference_date(hub):
     """Its scores at horizon 0 begin with the round before; were they one step newer, the changed
     round would show."""

@@ -53,6 +53,7 @@ def test_score_prints_every_target_and_output_type(hub, tmp_path, capsys):
     assert {row["output_type"] for row in results["output_types"]} == {"sample", "mean", "median"}
 
 
+@pytest.mark.slow
 def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypatch, capsys):
     runs = []
     monkeypatch.setattr(of_folder, "_run", lambda command, name: runs.append(command))
@@ -90,6 +91,7 @@ def test_pool_and_score_run_for_every_target_and_horizon(hub, tmp_path, monkeypa
         parse(["hub", "score", str(hub)]).run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["score", "pool", "importance"])
 def test_what_is_true_of_all_runs_is_the_one_error(command, hub, tmp_path):
     given = ["hub", command, str(hub), "--out", str(tmp_path / "out"), "--horizon" + "s" * (command == "score"), "0"]

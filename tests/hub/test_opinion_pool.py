@@ -10,6 +10,7 @@ from jaxcast import hub
 LEVELS = np.asarray([0.01, 0.025, *np.arange(1, 20) / 20, 0.975, 0.99])
 
 
+@pytest.mark.slow
 def test_mixtures_of_normals_are_exact():
     rng = np.random.default_rng(0)
     mean, spread = rng.normal(0, 5, (6, 4)), rng.uniform(0.2, 4, (6, 4))
@@ -47,6 +48,7 @@ def by_hand(x, q, levels, tails):
     return stats.norm.cdf(x, q[i] - spread * z[i], spread)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tails", ["none", "normal", "lognormal"])
 def test_mixtures_by_the_definition(tails):
     levels = np.asarray([0.1, 0.3, 0.5, 0.7, 0.9])
@@ -63,6 +65,7 @@ def test_mixtures_by_the_definition(tails):
         assert low - 1e-8 <= levels[k] <= high + 1e-8
 
 
+@pytest.mark.slow
 def test_weights_count_models_and_absent_ones_do_not():
     rng = np.random.default_rng(2)
     values = np.sort(rng.normal(10, 3, (2, 6, 3, 23)), -1)

@@ -26,6 +26,7 @@ def hub_forecasts():
     return jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS)
 
 
+@pytest.mark.slow
 def test_scores_of_tasks_are_wis_and_zero_where_there_is_none(hub_forecasts):
     forecast = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), hub_forecasts).forecast)
     wis = jaxcast.scores.weighted_interval_score(forecast, np.asarray(hub_forecasts.truth), LEVELS).wis
@@ -33,6 +34,7 @@ def test_scores_of_tasks_are_wis_and_zero_where_there_is_none(hub_forecasts):
     assert np.isnan(wis[1, 4])
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_rolling_origin_is_its_equation(hub_forecasts):
     """The mean WIS, each location over the root of its own, to that of the mean; and the prior,
     over the number of times."""
@@ -65,6 +67,7 @@ def test_the_mean_that_scores_are_compared_with_leaves_outliers_out(hub_forecast
     assert np.asarray(hub_forecasts.present)[0, 3, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_samples_hold_what_was_known_before_each_task(horizon):
     rng = np.random.default_rng(1)
@@ -117,6 +120,7 @@ def test_the_bootstraps_interval_and_p_value_are_those_of_its_resamples():
     assert found.p_value == pytest.approx(2 * (1 + min((ratios <= 1).sum(), (ratios >= 1).sum())) / 401)
 
 
+@pytest.mark.slow
 def test_a_comparison_is_both_tests_at_the_horizon():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(2, 24))

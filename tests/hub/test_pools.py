@@ -118,6 +118,7 @@ def test_inverse_score_weights_are_safe_from_absurd_forecasts():
     np.testing.assert_allclose(weights[2, 27:], before[2, 27:], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_inverse_score_weights_score_against_the_release_of_the_day():
     """The first model is best by the final release, the last by the one before it."""
     forecasts, truth = make(missing=0)
@@ -130,6 +131,7 @@ def test_inverse_score_weights_score_against_the_release_of_the_day():
     assert (scores[:, 20:, 4] > scores[:, 20:, 0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIXED)
 def test_no_pool_crosses_and_absent_models_weigh_nothing(name, hub_forecasts):
     forecast, info = jaxcast.hub.pool_forecasts(FIXED[name], hub_forecasts)
@@ -182,6 +184,7 @@ def test_where_no_model_forecast_there_is_no_pooled_one_and_no_score(name, missi
         np.testing.assert_array_equal(again, pooled)
 
 
+@pytest.mark.slow
 def test_the_example_of_a_week_without_models():
     forecasts = np.full((1, 2, 2, 3), np.nan)
     forecasts[0, 0] = [[90, 100, 110], [95, 100, 105]]
@@ -194,6 +197,7 @@ def test_the_example_of_a_week_without_models():
     assert (row["wis"], row["num_tasks"]) == (2.5, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["week", "location"])
 def test_trained_forecasts_are_missing_where_nobody_forecast(missing):
     forecasts, truth, gone = without_models(missing)
@@ -214,6 +218,7 @@ def rolled(hub_forecasts):
     )
 
 
+@pytest.mark.slow
 def test_the_rolling_origin_is_a_loop_of_trainings(hub_forecasts, rolled):
     """By hand, a pool for each time, with optax in a Python loop."""
     import optax
@@ -239,6 +244,7 @@ def test_the_rolling_origin_is_a_loop_of_trainings(hub_forecasts, rolled):
         np.testing.assert_allclose(rolled.forecast[:, time], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_trained_shares_find_the_better_model_and_are_saved(hub_forecasts, tmp_path):
     prior = FIXED["average"]
     rolled = jaxcast.hub.rolling_origin(hub_forecasts, pool=prior, num_optimizer_steps=5, prior_weight=0.1)
@@ -290,6 +296,7 @@ def inject(name, forecasts, truth):
     return forecasts, truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -334,6 +341,7 @@ def test_float32_stays_float32(data):
         assert {leaf.dtype for leaf in jax.tree.leaves(output)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, hub_forecasts):
     pool = jaxcast.hub.AdaptivePool(lower=None, clip=3.0, follow_newest=True)
     jaxcast.save_model(tmp_path, pool, attributes={"horizon": 1})

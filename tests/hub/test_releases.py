@@ -166,6 +166,7 @@ def test_no_release_after_a_round_changes_what_the_round_sees(tables, tmp_path):
             np.testing.assert_array_equal(*seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [jaxcast.hub.InverseScoreWeights(window=3), jaxcast.hub.AdaptivePool()], ids=str)
 def test_no_release_after_a_round_changes_its_forecast(tables, tmp_path, pool):
     rows = [f"{row}{9 if AS_OF[r] > ROUNDS[3] else ''}" for r in range(6) for row in release_rows([r])]

@@ -26,6 +26,7 @@ def run(command, tables, *args):
     parse(["hub", command, "--forecasts", *map(str, (tables[0], "--truth", tables[1], *args))]).run()
 
 
+@pytest.mark.slow
 def test_importance_is_written_and_printed(tables, tmp_path, capsys):
     run("importance", tables, "--exclude", "wide", "--baseline", "baseline", "--out", tmp_path / "out")
     printed = capsys.readouterr().out
@@ -172,6 +173,7 @@ def test_tables_refuse_no_forecaster_and_other_shapes():
         jaxcast.hub.compare_forecasters(right, right * np.nan, truth, levels)
 
 
+@pytest.mark.slow
 def test_importance_says_what_pools_knew_only_of_pools_that_learn(tmp_path, capsys):
     folder = write_hub(tmp_path / "hub", num_rounds=4, as_of=True)
     command = ["hub", "importance", str(folder), "--horizon", "-1", "--target", COUNT]

@@ -142,6 +142,7 @@ def test_rounds_on_wednesdays(tmp_path, beyond):
     write_round(path, forecast, overwrite=True)
 
 
+@pytest.mark.slow
 def test_nothing_of_later_rounds_or_releases_enters_a_round_that_is_replayed(hub, tmp_path):
     shutil.copytree(hub, folder := tmp_path / "hub")
     seen = []
@@ -173,6 +174,7 @@ def test_nothing_of_later_rounds_or_releases_enters_a_round_that_is_replayed(hub
         )
 
 
+@pytest.mark.slow
 def test_a_round_that_is_replayed_by_the_adaptive_pool_is_the_same_whatever_comes_later(
     hub, tmp_path, monkeypatch, capsys
 ):

@@ -132,6 +132,7 @@ def make_store(kind, path):
         quietly_to_zarr(dataset, path, zarr_format=zarr_format, consolidated="consolidated" in kind, encoding=encoding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [*OUR_KINDS, "consolidated 2", "plain 3"]

@@ -73,6 +73,7 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -118,6 +119,7 @@ def test_what_is_not_ours_or_is_read_is_refused_before_any_work(made, args, mess
     assert contents(made) == before
 
 
+@pytest.mark.slow
 def test_what_jaxcast_wrote_is_known(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for suffix in (".npz", ".csv"):
@@ -167,6 +169,7 @@ def taken(path, kind):
     return Outputs({}, {"--out": (path, ("",))})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", pytest.param("file", marks=pytest.mark.slow)])
 def test_a_second_command_is_refused_in_one_line_and_a_killed_one_leaves_no_lock(tmp_path, kind):
     path = tmp_path / "x"
@@ -204,6 +207,7 @@ def test_a_pool_is_not_saved_over_foreign_files(tmp_path):
     assert jaxcast.load_model(tmp_path).pool.weights.tolist() == [0.5, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirect", "code", "error"),
     [

@@ -98,6 +98,7 @@ def test_the_noise_level_is_that_of_mirrored_wavelet_coefficients():
         assert neuro.wavelet_noise_level(series)[n] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_residual_has_the_level_of_the_noise(data, found):
     np.testing.assert_allclose(found.residual_level, data.noise_level, rtol=1e-9)
     np.testing.assert_allclose(found.residual_level, (data.series - found.signal).std(0), rtol=0.1)
@@ -127,6 +128,7 @@ def test_the_activity_is_the_signal_through_the_filter_for_spikes(found):
     np.testing.assert_allclose(found.innovations[1:], np.diff(found.activity, axis=0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_voxels_know_nothing_of_each_other_and_of_their_axes(data):
     settings = dict(repetition_time=1.0, max_iterations=200)
     many = jnp.tile(data.series, (1, 30))  # more than one block

@@ -99,6 +99,7 @@ def test_structured_sparsity_is_optimal(atlas, signal):
         np.testing.assert_allclose((np.asarray(dual)[own] * rough).sum(0), radius * sizes, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_both_terms_find_the_least_of_their_sum():
     atlas = np.ones((2, 3), int)
     graph = neuro.grid_graph(atlas)
@@ -133,6 +134,7 @@ def test_both_terms_find_the_least_of_their_sum():
     assert objective(np.asarray(series)) > 1.01 * bound
 
 
+@pytest.mark.slow
 def test_the_spatial_term_helps_to_recover_activity():
     graph = neuro.grid_graph(np.ones((3, 3, 3), int))
     data = neuro.simulate_activity(np.zeros(27, int), num_scans=60, snr=0.0, key=jax.random.key(5))

@@ -38,6 +38,7 @@ def convolution(aggregation="sum"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", ["sum", "mean"])
 def test_convolution_is_that_of_its_equation(aggregation, graph):
     inputs, edges = (np.asarray(each) for each in graph)
@@ -176,6 +177,7 @@ def test_a_saved_network_scores_to_the_bit(trained, tmp_path):
     assert (again.explain(inputs)["communities"] == classifier.explain(inputs)["communities"]).all()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused(trained):
     network = BrainGNN(num_regions=4, hidden_size=2, key=KEY)
     with pytest.raises(jaxcast.InputError, match="features and edges"):

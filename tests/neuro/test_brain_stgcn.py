@@ -16,6 +16,7 @@ def normed(norm, values):
     return (values - values.mean(axes)) * scale + np.asarray(norm.offset[...])
 
 
+@pytest.mark.slow
 def test_the_network_is_that_of_its_equations():
     rng = np.random.default_rng(0)
     graph = rng.uniform(size=(4, 4)).astype(np.float32)
@@ -88,6 +89,7 @@ def classifier(subjects):
     return fit_subject_classifier(subjects, method=method, key=KEY)
 
 
+@pytest.mark.slow
 def test_mean_correlation_is_that_of_numpy(subjects, classifier):
     expected = np.mean([np.corrcoef(one.T) for one in subjects.series], 0)
     np.testing.assert_allclose(mean_correlation(classifier.inputs(subjects)), expected, atol=1e-5)

@@ -43,6 +43,7 @@ def normed(values):
     return centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5)
 
 
+@pytest.mark.slow
 def test_segments_are_those_of_the_equations_and_modules_are_fused_by_gates():
     network, graphs = make_network("gru"), make_graphs(30, 20)
     output = outputs_of(network, graphs)
@@ -67,6 +68,7 @@ def test_segments_are_those_of_the_equations_and_modules_are_fused_by_gates():
     np.testing.assert_allclose(output.region_attention.sum(-1), 1, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_absent_segments_change_nothing(kind):
     network, graphs = make_network(kind), make_graphs(30, 20)
@@ -96,6 +98,7 @@ def test_the_order_of_regions_does_not_matter_but_that_of_segments_does(kind):
     assert (np.abs(outputs_of(network, backwards).logits - output.logits) > 1e-6).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_with_constant_regions_and_dropout():
     graphs = make_graphs(30, 20)
     graphs.scans[:, :2, :, 1] = 0

@@ -81,6 +81,7 @@ def with_norms(network):
     return network
 
 
+@pytest.mark.slow
 @PRECISIONS
 def test_gates_are_those_of_the_equations(dtype, close):
     xs, outputs, context = arrays(4, 5, 3), arrays(4, 5, 3), arrays(4, 1, 2)
@@ -102,6 +103,7 @@ def test_gates_are_those_of_the_equations(dtype, close):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=close)
 
 
+@pytest.mark.slow
 @PRECISIONS
 @pytest.mark.parametrize("chunk", [2**18, 40])
 def test_variables_are_selected_as_by_the_equations(dtype, close, chunk, monkeypatch):
@@ -139,6 +141,7 @@ def test_numbers_and_vectors_have_the_same_gradients(monkeypatch):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_dropout_keeps_the_mean_of_a_selection():
     """In a network whose outputs are linear in what is dropped, the mean over masks is the value."""
     drop = Dropout(0.25, KEY, 4000)

@@ -95,6 +95,7 @@ def assert_close(a, b, rtol):
         np.testing.assert_allclose(x, y, rtol=0, atol=rtol * float(jnp.abs(y).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("batch", "num_steps", "input_size", "hidden_size"), [((), 6, 3, 5), ((2, 3), 7, 6, 4)])
 def test_outputs_and_gradients_are_those_of_the_equations(kind, batch, num_steps, input_size, hidden_size):
@@ -111,6 +112,7 @@ def test_outputs_and_gradients_are_those_of_the_equations(kind, batch, num_steps
     assert_close(gradients, expected_gradients, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_float32_differs_from_float64_by_rounding(kind):
     layer = make(kind)
@@ -120,6 +122,7 @@ def test_float32_differs_from_float64_by_rounding(kind):
     assert_close(rounded(xs, carry), jax.tree.map(lambda a: a.astype(jnp.float32), layer(xs, carry)), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_finite_differences(kind):
     layer = make(kind)
@@ -172,6 +175,7 @@ def test_forward_mode_of_a_whole_sequence_is_refused_by_jax():
         jax.jvp(lambda xs: layer(xs)[1], (xs,), (xs,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_carry_continues_a_sequence(kind):
     layer = make(kind)
@@ -183,6 +187,7 @@ def test_a_carry_continues_a_sequence(kind):
     assert layer(xs[:0])[1].shape == (0, 9, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lstm", "gru_after"])
 def test_vmap_is_the_batch(kind):
     layer = make(kind)
@@ -205,6 +210,7 @@ def test_layers_stacked_by_vmap_are_each_layer():
         assert_close(output, init(key)(xs)[1], 1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lstm", "gru_after", "gru_before"])
 def test_a_batch_spread_over_devices_has_the_same_gradient(kind):
     layer = make(kind)
@@ -231,6 +237,7 @@ def test_other_numbers_compile_nothing(count_compilations):
     assert count_compilations() == 0
 
 
+@pytest.mark.slow
 def test_initial_weights():
     uniform = make("lstm", 3, 16)
     leaves = jnp.concatenate([a.ravel() for a in jax.tree.leaves(uniform)])
@@ -248,6 +255,7 @@ def drawn_state(layer, seed=3):
     return {name: rng.normal(size=array.shape) for name, array in layer.to_torch().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXCHANGED)
 def test_weights_in_the_layout_of_torch(kind):
     """PyTorch's equations as its documentation has them: (gates * hidden, inputs), gates i, f, g, o and r, z, n."""
@@ -349,6 +357,7 @@ def test_trained_layers_forecast_better_than_drawn_ones():
     np.testing.assert_allclose(fit(truth[:500]), drawn.weights[...], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_in_closed_loop_is_refused(without_type_checks):
     truth = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
     gru = jaxcast.nn.GRU(input_size=1, hidden_size=3, key=jax.random.key(0), dtype=truth.dtype)
@@ -363,6 +372,7 @@ def test_what_cannot_be_trained_in_closed_loop_is_refused(without_type_checks):
         jaxcast.forecasters.fit_recurrent_readout(truth, layers=both)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "has_gaps"), [("lstm", True), ("gru_after", False), ("gru_before", True), ("rnn_tanh", False)]
 )

@@ -25,6 +25,7 @@ def component(trajectory, candidates):
     return pool
 
 
+@pytest.mark.slow
 def test_component_attention_is_its_equation(component, samples):
     for n in (0, 31):
         states, errors = (np.asarray(a[n]) for a in samples.memory)
@@ -53,6 +54,7 @@ def test_the_position_is_where_the_truth_lay_between_the_ends():
     assert np.isfinite(pool.inputs(memory._replace(errors=memory.errors * 0))).all()
 
 
+@pytest.mark.slow
 def test_the_regime_is_the_one_that_the_truth_has(candidates, trajectory):
     """With a truth of constant parameter, which the candidates surround, it is told from any one step."""
     rhos = np.arange(28, 50, 2.0)
@@ -80,6 +82,7 @@ def test_reversing_candidates_turns_the_direction_and_changes_no_forecast(interp
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kernel", "polynomial"])
 def test_a_correction_is_ridge_regression(interpolation, samples, kind):
     options = dict(lengths=(0.5,), degrees=(2,), penalties=(1e-3,), stretches=(0.5,))
@@ -127,6 +130,7 @@ def test_the_settings_are_those_that_forecast_the_last_samples_best(interpolatio
     np.testing.assert_allclose(chosen(samples.memory, samples.forecasts).forecast, expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_fewer_centres_than_samples_do_almost_as_well(interpolation, samples):
     options = dict(lengths=(0.6,), penalties=(1e-4,))
     errors = [

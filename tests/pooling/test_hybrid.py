@@ -43,6 +43,7 @@ def test_normal_equations_are_a_ridge_on_features_of_deviation_one():
     np.testing.assert_allclose(features.mean(0) @ weights + bias, targets.mean(0), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_step_is_its_equation(ring, cell):
     truth, candidates = ring
     states = np.asarray(truth.states)
@@ -71,6 +72,7 @@ def as_columns(*parts):
     return np.concatenate([np.asarray(part) for part in parts], -1)
 
 
+@pytest.mark.slow
 def test_features_are_their_equations():
     rng = np.random.default_rng(0)
     seen, targets = rng.normal(size=(40, 6)), rng.normal(size=(40, 1))
@@ -124,6 +126,7 @@ def test_a_network_learns_what_no_line_can():
     assert errors[1] < 0.2 * errors[0]
 
 
+@pytest.mark.slow
 def test_the_residual_finds_a_truth_between_the_candidates(ring, cell):
     truth, candidates = ring
     assert cell.warmup == 1
@@ -142,6 +145,7 @@ def test_all_sites_share_their_weights(ring, cell):
     np.testing.assert_allclose(turned, jnp.roll(plain, 2, 1), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_saved_hybrid_forecasts_the_same(ring, cell, tmp_path):
     truth, _ = ring
     jaxcast.save_model(tmp_path, cell)
@@ -150,6 +154,7 @@ def test_a_saved_hybrid_forecasts_the_same(ring, cell, tmp_path):
     np.testing.assert_array_equal(*(jaxcast.forecast_windows(one, windows).forecast for one in (again, cell)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "regressor",
     [

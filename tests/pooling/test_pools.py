@@ -53,6 +53,7 @@ def numpy_attention(pool, states, errors, forecasts):
     return sum(a * f for a, f in zip(weights, forecasts, strict=True)), weights
 
 
+@pytest.mark.slow
 def test_attention_is_the_published_equation(attention, samples):
     for n in (0, 17, 100):
         memory = jax.tree.map(lambda a, n=n: a[n], samples.memory)
@@ -106,6 +107,7 @@ def test_attention_is_the_same_on_a_gpu(attention, samples, monkeypatch):
     np.testing.assert_allclose(attention.weigh(memory, forecasts), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_scaled_attention_is_the_published_equation(pools, samples):
     pool, memory = pools["scaled"], jax.tree.map(lambda a: a[7], samples.memory)
     states, errors = map(np.asarray, memory)
@@ -117,6 +119,7 @@ def test_scaled_attention_is_the_published_equation(pools, samples):
     np.testing.assert_allclose(output.forecast, weights / weights.sum() @ samples.forecasts[7], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multi_additive", "multi_scaled"])
 def test_multi_head_attention_is_a_linear_map_of_its_heads(pools, samples, kind):
     pool = nnx.clone(pools[kind])
@@ -157,6 +160,7 @@ def test_multi_head_attention_trains(samples):
         assert (before != after).any(axis=tuple(range(1, after.ndim))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*FROM_MEMORY, "fixed", "linear", "ridge"])
 def test_a_batch_is_its_samples(pools, samples, kind):
     few = jax.tree.map(lambda a: a[:12].reshape(3, 4, *a.shape[1:]), samples)
@@ -168,6 +172,7 @@ def test_a_batch_is_its_samples(pools, samples, kind):
         np.testing.assert_allclose(weights, one_by_one.info[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*FROM_MEMORY, "fixed", "linear", "ridge"])
 def test_gathered_is_rolled(pools, candidates, trajectory, samples, kind):
     rolled = jaxcast.open_loop(jaxcast.Forecaster(pools[kind], candidates), trajectory.states[:60])

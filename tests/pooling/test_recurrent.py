@@ -35,6 +35,7 @@ def pool(request, scales):
     return make(scales, cell=cell, per_component=per_component)
 
 
+@pytest.mark.slow
 def test_a_chunk_is_the_rolled_cell(pool, trajectory, candidates):
     chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=20, stride=7)
     outputs = pool.along(chunks.values, chunks.errors, chunks.forecasts)
@@ -50,6 +51,7 @@ def test_a_chunk_is_the_rolled_cell(pool, trajectory, candidates):
         np.testing.assert_array_equal(chunks.targets[n, :-1], chunks.values[n, 1:])
 
 
+@pytest.mark.slow
 def test_samples_hold_the_rolled_memory(pool, trajectory, candidates):
     short = jax.tree.map(lambda a: a[:30], trajectory)
     samples = jaxcast.pooling.rolled_samples(pool, short, candidates)

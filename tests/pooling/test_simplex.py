@@ -30,6 +30,7 @@ def test_simplex_weights_are_those_of_scipy(scale):
         np.testing.assert_allclose(simplex_weights(scale * errors), expected / expected.sum(), atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(11, 3), (11, 15), (40, 3), (1, 3), (100, 30)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 6e-5)])
 def test_simplex_weights_are_optimal_whatever_the_rank(shape, dtype, tolerance):
@@ -50,6 +51,7 @@ def test_simplex_weights_are_equal_where_all_do_equally_well(dtype):
         np.testing.assert_allclose(simplex_weights(errors.astype(dtype)), 1 / len(errors), rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_simplex_weights_find_a_perfect_candidate(truth, trajectory, candidates):
     def with_truth(value, time):
         own = jaxcast.flow_map(jaxcast.stack_systems([truth]))(value, time)

@@ -153,6 +153,7 @@ def test_fitted_numbers_are_a_maximum_of_the_likelihood():
         assert likelihood(float(pool.share), scale * [1, factor]) < best
 
 
+@pytest.mark.slow
 def test_a_perfect_candidate_is_found_and_kept(candidates):
     truth = jaxcast.simulate(jaxcast.Lorenz63(rho=34.0), [1.0, 2.0, 20.0], num_samples=200, transient=20.0)
     samples = jaxcast.one_step_samples(truth, 1, candidates)

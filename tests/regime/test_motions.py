@@ -140,6 +140,7 @@ def test_a_profile_and_its_period_are_found_to_rounding():
     np.testing.assert_allclose(starts.mean[:, 0], DT * np.arange(5))
 
 
+@pytest.mark.slow
 def test_weights_of_beliefs_are_the_densities_of_what_was_seen():
     emulator, motion = linear(), ProfileMotion(*map(jnp.asarray, (0.2, [[1.0], [-1.0]], [[0.0], [0.0]], DT, 0.0)))
     starts = Beliefs(jnp.asarray([[0.0], [0.1]]), jnp.full((2, 1, 1), 1e-9), jnp.log(jnp.asarray([0.3, 0.7])))

@@ -57,6 +57,7 @@ def made():
     return {name: make() for name, make in MAKERS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_is_loaded_is_what_was_saved(name, made, tmp_path):
     jaxcast.save_model(tmp_path, made[name], attributes={"why": "a test"})
@@ -80,6 +81,7 @@ def test_what_is_loaded_rolls_alike(name, made, tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nvar", "reservoir", "delay_kernel_ridge", "recurrent stack", "language_model"])
 def test_arrays_of_other_sizes_are_refused(name, made, tmp_path, without_type_checks):
     jaxcast.save_model(tmp_path, made[name])

@@ -90,11 +90,13 @@ def candidates():
     return jaxcast.flow_map(jaxcast.stack_systems(systems), dt=0.1, h=0.02)
 
 
+@pytest.mark.slow
 def test_every_kind_can_be_saved():
     own = {name for name, cls in names_of(jaxcast.Pool).items() if cls.__module__.startswith("jaxcast.")}
     assert own | {"regime"} == {name for name in pools() if " " not in name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in pools() if "seeds" not in name])
 def test_outputs_keep_the_precision_of_pool_and_values(name):
     """With float64 switched on; without compiling anything."""
@@ -119,6 +121,7 @@ def sizes_of(name):
     return many.get(name, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", pools())
 def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
     pool, own = pools()[name], candidates
@@ -253,6 +256,7 @@ def test_a_regime_brings_its_candidates(candidates, tmp_path):
     assert not (tmp_path / "pool").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_seeds", [False, True])
 def test_a_cell_is_kept_with_its_candidates(of_seeds, candidates, trajectory, tmp_path):
     init = lambda key: jaxcast.AdditiveAttention(**SIZES, key=key)  # noqa: E731

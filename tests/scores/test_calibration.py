@@ -39,6 +39,7 @@ def test_bias_becomes_one_minus_twice_the_distribution_function():
     np.testing.assert_allclose(bias, 1 - 2 * stats.norm.cdf(truth), atol=2 / 2000)
 
 
+@pytest.mark.slow
 def test_pit_is_uniform_under_a_calibrated_forecast_and_not_under_narrow_ones():
     rng = np.random.default_rng(1)
     mean, spread = rng.normal(size=4000), rng.uniform(0.5, 2, 4000)

@@ -62,6 +62,7 @@ def test_the_spectrum_sees_frequencies_and_no_amplitudes_or_phases():
     assert float(scores.spectrum_distance(both, wave)[0]) == pytest.approx(np.sqrt(1 - np.sqrt(0.5)), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_forecast_that_diverges_is_as_far_as_can_be():
     forecast = TRUTH.at[20:].set(jnp.nan)
     found = scores.climate_scores(forecast, TRUTH, key=KEY)

@@ -29,6 +29,7 @@ def test_the_signed_rank_test_is_scipys(seed, shift):
     assert ours.num_ties == (whole == 0).sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
 def test_the_sign_flip_test_is_scipys(shift):
     first, second = valid_times(5, shift)
@@ -49,6 +50,7 @@ def test_few_pairs_have_the_exact_sign_flip_probability():
     assert test.permutation == pytest.approx(2 / 8, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_interval_is_scipys():
     first, second = valid_times(1, 0.5)
     ours = jaxcast.scores.paired_test(first, second, key=KEY)

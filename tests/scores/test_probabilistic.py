@@ -18,6 +18,7 @@ TRUTH = np.asarray([-3.0, 0.0, 0.4, np.nan, 7.5])
 COUNTS = np.asarray([0.0, 1.0, np.nan, 4.0, 40.0])
 
 
+@pytest.mark.slow
 def test_closed_forms_agree_with_scoringrules():
     np.testing.assert_allclose(
         scores.crps_normal(0.5, 2.0, TRUTH), scoringrules.crps_normal(TRUTH, 0.5, 2.0), rtol=1e-12
@@ -33,6 +34,7 @@ def test_closed_forms_agree_with_scoringrules():
     np.testing.assert_allclose(scores.crps_normal_mixture(*each, TRUTH), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "dispersion"), [(4.0, 0.5), (0.2, 3.0), (300.0, 0.01), (20.0, 1e-8)])
 def test_the_score_of_a_negative_binomial_is_the_sum_of_squares(rate, dispersion):
     size = 1 / dispersion

@@ -124,6 +124,7 @@ def test_saturation_is_the_error_between_states_far_apart(truth):
     assert jaxcast.saturation_error(states) == pytest.approx(228, rel=0.03)  # as measured for the specification
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rho", "published"),
     [

@@ -25,6 +25,7 @@ def trajectory_of(rho, num_samples=300):
     )
 
 
+@pytest.mark.slow
 def test_a_candidate_that_is_the_truth_is_chosen_and_what_follows_is_not_tried():
     choice = jaxcast.fit_pool(trajectory_of(28.0), CANDIDATES, methods=CHEAP, **SIZES)
     assert choice.method == "best_single"
@@ -39,6 +40,7 @@ def test_a_candidate_that_is_the_truth_is_chosen_and_what_follows_is_not_tried()
     assert all(name in text for name in CHEAP)
 
 
+@pytest.mark.slow
 def test_the_best_of_a_trial_is_refitted_to_everything():
     truth = trajectory_of(30.5)
     choice = jaxcast.fit_pool(truth, CANDIDATES, methods=("equal_weights", "ridge"), **SIZES)

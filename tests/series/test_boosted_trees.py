@@ -55,6 +55,7 @@ def test_forecasts_are_those_of_scikit_learn_from_the_same_features(samples, inp
         np.testing.assert_allclose(forecast[:, lead], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_it_is_saved_without_scikit_learn(samples, model, tmp_path, monkeypatch):
     jaxcast.save_model(tmp_path / "model", model)
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)

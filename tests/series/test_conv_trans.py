@@ -51,6 +51,7 @@ def test_the_log_sparse_mask_is_that_by_hand():
     assert log_sparse_mask(9)[8].nonzero()[0].tolist() == [0, 4, 6, 7, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-12), ("float32", 3e-6)])
 def test_a_layer_is_that_of_the_equations(dtype, close):
     rng = np.random.default_rng(0)
@@ -118,6 +119,7 @@ def test_paths_are_drawn_from_the_distributions_of_training():
             np.testing.assert_allclose(path[:, lead], own.loc + own.scale * noise, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_loss_counts_known_values_and_without_a_key_the_leads_alone():
     weights = np.ones((NUM, LEADS))
     weights[0, 1:] = 0

@@ -68,6 +68,7 @@ def forecast(network, samples):
     return output_of(network, samples).forecast
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_covariates", "flags"),
     [
@@ -178,6 +179,7 @@ def test_saves_and_loads_the_same_bits(network, values, tmp_path):
     assert (forecast(loaded, windows(values)) == forecast(network, windows(values))).all()
 
 
+@pytest.mark.slow
 def test_isolated_nodes_and_missing_values_are_no_obstacle(values):
     gaps = windows(np.where(np.arange(len(values))[:, None] % 5 == np.arange(NODES), np.nan, values))
     graph = np.zeros((NODES, NODES))

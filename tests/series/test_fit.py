@@ -44,6 +44,7 @@ class Line(jaxcast.series.TrainableForecaster, name="line_in_time"):
         return jaxcast.Output(history[..., -1:, :] + ahead, {})
 
 
+@pytest.mark.slow
 def test_the_method_with_the_smallest_validation_error_is_chosen_and_all_are_scored():
     straight = np.arange(LENGTH)[:, None] * [1.0, 5.0] + np.random.default_rng(1).normal(size=(LENGTH, 2))
     said = []
@@ -65,6 +66,7 @@ def test_the_test_part_is_as_large_as_its_share():
     assert fitted.scores[0].test.num_values == 2 * (12 + 12)
 
 
+@pytest.mark.slow
 def test_a_model_forecasts_saved_and_loaded_alike_and_series_in_any_order(tmp_path):
     own = table()
     model = fit(own, leads=(1, 4), methods=("ridge",)).model
@@ -77,6 +79,7 @@ def test_a_model_forecasts_saved_and_loaded_alike_and_series_in_any_order(tmp_pa
     np.testing.assert_array_equal(loaded.forecast(swapped).quantiles, forecast.quantiles)
 
 
+@pytest.mark.slow
 def test_a_forecast_from_an_earlier_date_sees_nothing_later():
     own = table()
     model = fit(own, horizon=2, methods=("ridge",)).model

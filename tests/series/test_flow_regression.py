@@ -71,6 +71,7 @@ def features_by_hand(model, history, lead, origin, destination, first):
     return np.asarray([*found, season[origin, destination], *(multiple[k](season) for k in ("origin", "destination"))])
 
 
+@pytest.mark.slow
 def test_a_flow_regression_adds_what_the_pair_its_zones_and_the_way_back_have_seen(model):
     history = SAMPLES.history[40]
     forecast, base = model(history, lags=SAMPLES.lags), model.base
@@ -112,6 +113,7 @@ def test_the_correction_is_the_minimum_over_forecasts_of_other_blocks(model):
     np.testing.assert_allclose(slope, 0, atol=1e-6 * abs(x.T @ y).max())
 
 
+@pytest.mark.slow
 def test_permuted_zones_have_permuted_forecasts(model):
     order = np.asarray([2, 0, 1])
     pairs = (order[:, None] * ZONES + order).ravel()

@@ -55,6 +55,7 @@ def test_missing_values_are_the_last_known():
     np.testing.assert_array_equal(filled(history, jnp.asarray([9.0, 8.0])), [[9, 1], [2, 1], [2, 1], [4, 5]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_on_lags_is_weighted_least_squares(values, samples, each_region):
     inputs = jaxcast.series.lag_inputs(
@@ -281,6 +282,7 @@ def test_a_network_reads_what_is_given(values, network, each):
         np.testing.assert_allclose(forecast[..., r], expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_network_may_see_each_window_in_units_of_its_own_mean(samples):
     model = make(jaxcast.series.GlobalNetwork, samples, level="window")
     history = samples.history.at[0, :, 1].set(0.0)
@@ -293,6 +295,7 @@ def test_a_network_may_see_each_window_in_units_of_its_own_mean(samples):
     assert model.config["level"] == "window"
 
 
+@pytest.mark.slow
 def test_independent_networks_are_one_for_each_region(samples):
     model = make(jaxcast.series.IndependentNetwork, samples)
     forecast = model(samples.history).forecast

@@ -58,6 +58,7 @@ def lstm(layer, xs):
     return h
 
 
+@pytest.mark.slow
 def test_geml_is_the_equations(trips):
     samples = samples_of(trips)
     network = network_of(samples)

@@ -46,6 +46,7 @@ def convolved(layer, xs, mode="same"):
     return np.stack([[of_map(x, k) for k in range(kernel.shape[3])] for x in xs]).transpose(0, 2, 3, 1) + bias
 
 
+@pytest.mark.slow
 def test_a_convolution_is_scipys_and_its_forms_have_the_same_gradients():
     layer = GridConvolution(
         input_size=2, output_size=3, rows=ROWS, columns=COLUMNS, kernel_size=5, key=KEY, dtype=np.float64
@@ -62,6 +63,7 @@ def test_a_convolution_is_scipys_and_its_forms_have_the_same_gradients():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), one, other)
 
 
+@pytest.mark.slow
 def test_a_shifted_pattern_has_shifted_outputs():
     layer = GridConvolution(input_size=1, output_size=2, rows=7, columns=7, key=KEY, dtype=np.float64)
     pattern = np.zeros((7, 7, 1))
@@ -73,6 +75,7 @@ def test_a_shifted_pattern_has_shifted_outputs():
     assert np.std(one) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["maps", "scalars"])
 def test_st_resnet_is_its_equations(fusion):
     known = np.stack([np.arange(30.0) % 28, RNG.normal(size=30)], -1)
@@ -150,6 +153,7 @@ def test_similar_demand_is_close_by_dynamic_time_warping():
     np.testing.assert_allclose(graph, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @NAMES
 def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
     """Several features and targets, gaps, covariates, a calendar and quantile levels."""

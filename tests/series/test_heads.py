@@ -26,6 +26,7 @@ def make(head, levels=LEVELS, samples=None, **options):
     return jaxcast.series.GlobalNetwork(samples, head=head, levels=levels, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 def test_quantiles_and_the_loss_are_those_of_the_distribution(head, tmp_path):
     network, samples = make(head), samples_of()
@@ -59,6 +60,7 @@ def test_parameters_are_relative_to_the_newest_value():
     np.testing.assert_allclose(network(samples.history).forecast, std * np.log1p(np.exp(newest / std)), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_distribution_is_learned():
     # Noise of standard deviation 2 around 5: forecasts can know no more than that.
     values = 5 + 2 * RNG.normal(size=(400, 1))

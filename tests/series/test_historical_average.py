@@ -24,6 +24,7 @@ def by_hand(values, newest, lead, num_recent, num_days, num_weeks):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", [(2, 0, 2), (3, 2, 1), (0, 1, 0), (0, 7, 1), (1, 0, 0)])
 def test_the_average_is_that_of_recent_values_days_and_weeks(setting):
     rng = np.random.default_rng(0)

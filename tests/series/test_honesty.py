@@ -42,6 +42,7 @@ def network(samples, levels):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [(), LEVELS])
 def test_the_loss_is_the_mean_over_what_has_a_weight(samples, levels):
     """And its gradient does not see what has none."""
@@ -125,6 +126,7 @@ def test_what_comes_after_a_part_changes_nothing_learned_from_it(values, method,
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_what_comes_last_changes_no_choice_and_no_score_before(values):
     """The validation part chooses; the test part scores, by quantiles of the validation part."""
     rng = np.random.default_rng(1)

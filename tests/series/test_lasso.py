@@ -39,6 +39,7 @@ def standardised(samples, inputs, lead, region=None):
     return (x - mean) / std, (y - level) / size, w, std / size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", [1, pytest.param(None, marks=pytest.mark.slow)])
 def test_weights_meet_the_conditions_of_the_minimum(samples, inputs, region):
     """The correlation with the residual is lambda where a weight is not 0, and at most that where it is."""
@@ -100,6 +101,7 @@ def test_a_target_that_never_changes_has_no_weights(samples, inputs):
     np.testing.assert_allclose(path.forecasts(still)[..., 2], 21, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_neighbours_can_have_lags_of_their_own_and_all_series_one_scale(samples, tmp_path):
     """The features are columns of those with all lags; a model with them is saved and loaded."""
     everyone = jaxcast.series.neighbour_weights(3, everyone=True)

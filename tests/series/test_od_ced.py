@@ -172,6 +172,7 @@ def encoded(n, ratios, season, calendar):
     return z + gate * semantic + (1 - gate) * geographic
 
 
+@pytest.mark.slow
 def test_od_ced_is_the_equations(samples):
     network = network_of(samples)
     n, size, heads = arrays_of(network), 4, CLUSTERS
@@ -241,6 +242,7 @@ def test_permuting_super_zones_changes_nothing(samples):
     np.testing.assert_allclose(*outputs, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_od_ced_is_saved_and_read_to_the_bit(samples, tmp_path):
     network = network_of(samples, levels=(0.1, 0.5, 0.7, 0.9), leads=(1, 3))
     jaxcast.save_model(tmp_path / "model", network)
@@ -251,6 +253,7 @@ def test_od_ced_is_saved_and_read_to_the_bit(samples, tmp_path):
     assert (quantiles >= 0).all()
 
 
+@pytest.mark.slow
 def test_empty_zones_and_gaps_give_numbers_and_gradients(trips):
     trips = trips.copy()
     matrices = trips.reshape(-1, N, N)

@@ -74,6 +74,7 @@ def found(model, xs):
     return output[..., 0], info
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zones", [{"rows": 2}, {"adjacency": ADJACENCY}])
 def test_cstn_is_its_equations(zones):
     model = MAKE["cstn"](SAMPLES, dtype=np.float64, **zones)
@@ -92,6 +93,7 @@ def test_cstn_is_its_equations(zones):
     np.testing.assert_allclose(output, np.moveaxis(expected, 2, 0).reshape(2, PAIRS), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_mrstn_is_its_equations():
     model = MAKE["mrstn"](SAMPLES, dtype=np.float64)
     xs = RNG.normal(size=(STEPS, PAIRS, 2))
@@ -118,6 +120,7 @@ def test_wavelets_keep_the_squares_and_an_odd_zone_has_its_own_quarter():
     assert spread[3:, 3:].tolist() == [[4, 5], [7, 8]]
 
 
+@pytest.mark.slow
 @NAMES
 def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
     """Gaps, covariates, a calendar and quantile levels."""

@@ -67,6 +67,7 @@ def test_random_cosines_are_a_gaussian_kernel_and_a_line():
     np.testing.assert_allclose(jaxcast.series.PolynomialFeatures(2)(jnp.asarray([2.0, 3.0])), [2, 3, 4, 6, 9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["series", "window"])
 def test_lags_of_groups_are_scaled_averaged_transformed_and_standardised(values, level):
     """In this order; with a level of its own a window is divided by its mean first, whose logarithm is one feature more."""
@@ -126,6 +127,7 @@ def test_distances_between_levels_are_softplus_of_their_own_numbers():
     np.testing.assert_allclose(rising_quantiles(jnp.asarray(steps), 2), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [jaxcast.series.HierarchicalNetwork, jaxcast.series.GlobalNetwork])
 def test_a_key_drops_between_layers_and_none_does_not(samples, network):
     model, whole = (small(network, samples, num_layers=2, dropout=dropout) for dropout in (0.5, 0.0))

@@ -79,6 +79,7 @@ def fitted():
     return fit(random_panel(), **OPTIONS)
 
 
+@pytest.mark.slow
 def test_every_seed_is_trained_and_the_best_is_taken(fitted):
     assert len(fitted.models) == 2
     assert fitted.losses.shape == fitted.validation_losses.shape == (2, 4)

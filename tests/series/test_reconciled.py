@@ -80,6 +80,7 @@ def test_paths_are_those_of_the_models_quantiles_reconciled_by_its_errors(model,
     np.testing.assert_array_equal(found.quantiles[..., 1], found.forecast)
 
 
+@pytest.mark.slow
 def test_later_values_change_no_reconciled_forecast(model, table):
     at = table.date(70)
     later = table.values.copy()

@@ -52,6 +52,7 @@ def student_t(raw, scale):
     return scipy.stats.t(2 + plain.softplus(raw[:, 2]), scale * raw[:, 0], scale * plain.softplus(raw[:, 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "precision", "skip_inputs"),
     [(jnp.float64, 1e-12, False), (jnp.float64, 1e-12, True), (jnp.float32, 1e-6, False)],
@@ -71,6 +72,7 @@ def test_likelihoods_of_deepar_are_those_of_equations_step_by_step(dtype, precis
     assert abs(float(loss(network, WINDOWS)) - of_leads / num_leads) < precision * abs(of_leads / num_leads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "precision"), [(jnp.float64, 1e-12), (jnp.float32, 1e-6)])
 def test_quantiles_of_seq2seq_and_mqrnn_are_those_of_equations_step_by_step(dtype, precision):
     direct, forking = make(Seq2Seq, dtype=dtype), without_dropout(MQRNN, dtype=dtype)

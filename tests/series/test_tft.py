@@ -58,6 +58,7 @@ def test_weights_sum_to_one_and_have_names():
     assert not info["attention"][:, 0, HISTORY + 1 :].any()
 
 
+@pytest.mark.slow
 def test_it_sees_neither_targets_nor_later_covariates():
     unseen = windows(targets=np.full((NUM, LEADS), 1e6), weights=np.zeros((NUM, LEADS)))
     np.testing.assert_array_equal(forward(NETWORK, unseen).info["quantiles"], OUTPUT.info["quantiles"])
@@ -69,6 +70,7 @@ def test_it_sees_neither_targets_nor_later_covariates():
         assert changed[lead:].all()
 
 
+@pytest.mark.slow
 def test_steps_before_a_series_begins_do_not_count():
     """A history that begins with gaps is that of a network of a shorter history, with the same weights."""
     first, short = 2, HISTORY - 2
@@ -113,6 +115,7 @@ def test_it_learns_with_dropout():
     assert float(fit.losses[0, -1]) < 0.7 * float(fit.losses[0, 0])
 
 
+@pytest.mark.slow
 def test_without_covariates_the_lead_is_known():
     plain = PanelWindows.plain(windows().history, windows().targets)
     network = TFT(plain.sizes(), hidden_size=4, num_heads=1, head="normal", key=KEY)
@@ -128,6 +131,7 @@ def test_windows_have_any_batch_axes():
     assert found.info["attention"].shape == (2, 2, LEADS, HISTORY + LEADS)
 
 
+@pytest.mark.slow
 def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
     path = tmp_path / "network"
     jaxcast.save_model(path, NETWORK)
@@ -136,6 +140,7 @@ def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
     np.testing.assert_array_equal(forward(loaded, windows()).info["quantiles"], OUTPUT.info["quantiles"])
 
 
+@pytest.mark.slow
 def test_bad_settings_and_windows_are_refused():
     sizes = windows().sizes((3, 2))
     for message, call in (
@@ -149,6 +154,7 @@ def test_bad_settings_and_windows_are_refused():
             call()
 
 
+@pytest.mark.slow
 def test_importance_is_data_and_a_picture():
     found = jaxcast.series.variable_importance(NETWORK, windows())
     np.testing.assert_allclose(found.past.mean, np.asarray(OUTPUT.info["past_weights"]).mean((0, 1)), rtol=1e-6)

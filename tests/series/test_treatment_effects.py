@@ -86,6 +86,7 @@ def is_stationary(values):
     return float(kpss_statistic(jnp.asarray(values), usual_lags(len(values)))) < KPSS_QUANTILE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["all", "significant"])
 def test_the_pairs_are_those_of_loops(keep):
     treatment, others = RNG.integers(0, 3, 40), RNG.integers(0, 2, (40, 2))
@@ -109,6 +110,7 @@ def test_without_stretches_that_differ_effects_are_means_of_levels():
     np.testing.assert_allclose(found.effects[:, 0] - found.effects[0, 0], means - means[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_keeping_significant_pairs_overstates_effects_and_keeping_all_does_not():
     """Of 200 series with an effect of 0.3 standard deviations, half are kept, those whose noise adds to it."""
     treatment = RNG.integers(0, 2, 120)

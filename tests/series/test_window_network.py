@@ -109,6 +109,7 @@ def test_a_stored_network_forecasts_the_same(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

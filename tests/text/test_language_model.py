@@ -42,6 +42,7 @@ def loop_loss(model, carry, seen, followed):
     return sum(losses) / len(losses), carry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pytest.param("lstm", marks=pytest.mark.slow), "gru"])
 def test_loss_and_gradient_are_those_of_a_loop_over_tokens(kind, tokens):
     model = make_model(kind=kind)

@@ -36,6 +36,7 @@ def bag():
     return fit_text_classifier(TEXTS, LABELS, method="tfidf")
 
 
+@pytest.mark.slow
 def test_a_network_learns_and_its_folder_predicts_the_same_bits(tuned, tmp_path):
     texts = [*GOOD, *BAD, "superb", "nothing known here"]
     found = tuned.predict_probabilities(texts)
@@ -83,6 +84,7 @@ def test_the_vocabulary_is_that_of_the_training_part_and_of_given_vectors():
     assert "unseen" not in given.numbers
 
 
+@pytest.mark.slow
 def test_fixed_vectors_stay_and_tuned_ones_move(tuned):
     at = tuned.model.words.index("good") + 2
     moved = np.asarray(tuned.model.networks.vectors.trained[...])[0]

@@ -42,6 +42,7 @@ def made(request):
     return request.param, network, outputs_of(network, TOKENS)
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(made):
     name, network, output = made
     longer = np.pad(TOKENS, ((0, 0), (0, 4)))

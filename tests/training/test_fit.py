@@ -26,6 +26,7 @@ def keys(num_seeds):
     return jax.random.split(jax.random.key(7), num_seeds)
 
 
+@pytest.mark.slow
 def test_fit_is_a_plain_loop_of_minibatches(samples):
     fit = jaxcast.fit(
         samples,
@@ -54,6 +55,7 @@ def test_fit_is_a_plain_loop_of_minibatches(samples):
         np.testing.assert_allclose(ours[0], theirs, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_model_whatever_trains_beside_it(samples):
     run = partial(jaxcast.fit, samples, init=init, loss=MSE, optimizer=ADAM, num_epochs=3, batch_size=50)
     three = run(keys=keys(3))
@@ -66,6 +68,7 @@ def test_the_same_key_gives_the_same_model_whatever_trains_beside_it(samples):
     assert three.losses.shape == (3, 3)
 
 
+@pytest.mark.slow
 def test_reporting_progress_changes_nothing(samples):
     run = partial(jaxcast.fit, samples, init=init, loss=MSE, keys=keys(3), optimizer=ADAM, num_epochs=5, batch_size=50)
     reports = []
@@ -77,6 +80,7 @@ def test_reporting_progress_changes_nothing(samples):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_second_fit_compiles_nothing(samples, count_compilations):
     def run(seed):
         seeds = jax.random.split(jax.random.key(seed), 2)
@@ -150,6 +154,7 @@ def kill_after(num_epochs):
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, tmp_path, num_seeds):
     optimizer = jaxcast.training.make_optimizer(
@@ -180,6 +185,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, t
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_path):
     file = tmp_path / "checkpoint"
     run = partial(jaxcast.fit, init=init, loss=MSE, optimizer=ADAM, checkpoint=file)
@@ -319,6 +325,7 @@ def flat(number, batch):
     return jnp.where(batch[0] > 5, 1.0 + 0 * number.value[...], off_by(number, batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", [1, 2])
 def test_of_equal_epochs_the_first_is_the_best_and_patience_counts_from_it(patience):
     options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=6, batch_size=2)

@@ -114,6 +114,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_bad_streams_are_refused_in_one_line(case):
     changed, message = BAD[case]
