@@ -18,8 +18,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from jaxcast.errors import InputError, shown
 from jaxcast.backends.one_by_one import one_by_one
+from jaxcast.errors import InputError, shown
 from jaxcast.tracing import is_traced
 
 _GRACE_S = 3.0
@@ -141,7 +141,9 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
 
     # Padding would move parts between devices: each takes its own from the whole instead.
     run, spec = (on_part, same) if length % mesh.size else (function, own)
-    return jax.shard_map(_beside_others(run, mesh), mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(split, shared)
+    return jax.shard_map(_beside_others(run, mesh), mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(
+        split, shared
+    )
 
 
 def with_repeated(split: PyTree, mesh: Mesh) -> PyTree:
