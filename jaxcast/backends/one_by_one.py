@@ -72,7 +72,8 @@ def _equation(equation: JaxprEqn) -> JaxprEqn:
     if equation.primitive not in _DECOMPOSITIONS:
         params = {name: _replaced(value) for name, value in equation.params.items()}
         return equation if _same(params.values(), equation.params.values()) else equation.replace(params=params)
-    batch: tuple[int, ...] = equation.invars[0].aval.shape[:-2]
+    operands: list[Any] = [operand.aval for operand in equation.invars]
+    batch = operands[0].shape[:-2]
     if not batch:
         return equation
 
@@ -81,6 +82,5 @@ def _equation(equation: JaxprEqn) -> JaxprEqn:
         found = jax.lax.map(lambda one: equation.primitive.bind(*one, **equation.params), flat)
         return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), found)
 
-    operands = [jax.ShapeDtypeStruct(of.aval.shape, of.aval.dtype) for of in equation.invars]
     (call,) = jax.make_jaxpr(jax.jit(in_turn))(*operands).eqns
     return equation.replace(primitive=call.primitive, params=call.params)
