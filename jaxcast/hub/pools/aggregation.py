@@ -123,10 +123,11 @@ def track_coverage(
     fewer than ten locations tell of it by a tenth for each: otherwise that limit would cut off most
     of a single location's misses, and narrow calibrated intervals. The sum stays where the factor
     is within e and 1 / e, so that a surge is forgotten after it. A target at the very end of an
-    interval, such as zero where zero is forecast, counts as missed as often as it should be. Increments between quantiles within the inner interval are multiplied by the inner
-    factor of their side, those outside by the outer factor, so quantiles never cross. Times of the
-    last year of steps are judged, anew at each time, against the release of the target data that a
-    forecast may use; the newest one is left out, as it is revised most.
+    interval, such as zero where zero is forecast, counts as missed as often as it should be.
+    Increments between quantiles within the inner interval are multiplied by the inner factor of
+    their side, those outside by the outer factor, so quantiles never cross. Times of the last year
+    of steps are judged, anew at each time, against the release of the target data that a forecast
+    may use; the newest one is left out, as it is revised most.
 
     Args:
         pooled: Forecasts of any pool, in the unit of the target.
