@@ -94,6 +94,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CLOSED_FORMS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_closed_forms_ask_for_the_highest_precision(name):
     found = products(*(CLOSED_FORMS | SLOW)[name]())

@@ -67,6 +67,7 @@ def test_the_named_forms_are_mask_patterns_of_roll(cell, trajectory):
     np.testing.assert_allclose(open_loop.forecast[5:], all_known.forecast[5:], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_interrupted_roll_goes_on_where_it_was(cell, trajectory):
     values, known = trajectory.states[:20], jnp.arange(20) % 3 != 2
     _, whole = jaxcast.roll(cell, jaxcast.Input(values, known))
@@ -101,6 +102,7 @@ def test_gathered_states_are_the_rolled_ones_without_candidates(network, traject
     np.testing.assert_allclose(open_loop[3:-1], network.pool(samples.memory, None).forecast, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_closed_loop_errors_are_measured_against_the_forecast(cell, candidates, trajectory):
     state = jaxcast.spin_up(cell, trajectory.states[:8])
     lead_1 = state.output.forecast

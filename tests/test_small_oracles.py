@@ -15,6 +15,7 @@ def hub_forecasts(forecasts, truth, levels, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trim", "expected"), [(0.0, 21.0), (0.25, 3.5), (0.4, 3.5), (0.1, 14 / 4)])
 def test_a_trimmed_mean_leaves_out_the_nearest_whole_number_of_models(trim, expected):
     """Of six: round(0.25 * 6) = 2 at either end, not 1; round(0.1 * 6) = 1."""

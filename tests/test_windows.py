@@ -66,6 +66,7 @@ def test_forecasting_all_windows_is_forecasting_each(trajectory, candidates):
         np.testing.assert_allclose(together.info["weights"][i], alone.info["weights"])
 
 
+@pytest.mark.slow
 def test_one_step_forecasts_are_the_pools_whatever_the_batch(trajectory, candidates, attention):
     samples = jaxcast.one_step_samples(trajectory, 5, candidates)
     whole = attention(samples.memory, samples.forecasts)

@@ -123,9 +123,9 @@ def fit_series(
         num_epochs: the most passes of networks over their windows; they stop by the validation
             part.
         seed: of the initial parameters and the shuffling of networks, and of kernel ridge.
-        head: what the probabilistic networks make: "quantiles", or the parameters of a distribution,
-            such as "negative_binomial" for counts; see `jaxcast.distributions.make_head`. By
-            default each network's own.
+        head: what the probabilistic networks make: "quantiles", or the parameters of a
+            distribution, such as "negative_binomial" for counts; see
+            `jaxcast.distributions.make_head`. By default each network's own.
         progress: is called with a line of text before each method; by default it goes to the
             command line's progress.
 

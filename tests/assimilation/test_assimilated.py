@@ -26,6 +26,7 @@ def forecaster():
     return jaxcast.Forecaster(weights, candidates)
 
 
+@pytest.mark.slow
 def test_the_pool_sees_analyses_and_then_its_own_forecasts():
     values = jnp.asarray(record(8))
     cell = AssimilatedCell(FILTER, forecaster())

@@ -149,6 +149,7 @@ def test_a_particle_filter_of_a_linear_model_is_the_kalman_filter(share):
     assert (sizes[~np.isnan(VALUES).all(1)] > 100).all()
 
 
+@pytest.mark.slow
 def test_resampling_keeps_the_mean_and_widens_by_the_jitter():
     rng = np.random.default_rng(0)
     points, number = rng.normal(size=(20_000, 2)) * [1.0, 3.0], 20_000

@@ -228,6 +228,7 @@ class Broken:
         return np.full(len(x), np.nan)
 
 
+@pytest.mark.slow
 def test_learners_that_do_not_predict_are_refused(without_type_checks):
     with pytest.raises(jaxcast.InputError, match="one finite prediction of the nuisance"):
         partially(nuisance=Broken())

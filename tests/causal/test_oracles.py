@@ -103,6 +103,7 @@ def test_logistic_regression_has_no_slope_of_its_objective_left_and_aic_chooses(
         np.testing.assert_allclose(together[out], at(min(fits, key=lambda fit: fit[1])[0]), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_double_sums_of_scores_by_hand():
     random = np.random.default_rng(0)
     v, times = random.normal(size=(40, 2)), np.sort(random.integers(0, 12, 40))

@@ -100,6 +100,7 @@ def pinball(forecast, truth, levels):
     return np.maximum(np.asarray(levels) * off, (np.asarray(levels) - 1) * off)
 
 
+@pytest.mark.slow
 def test_the_last_windows_of_every_series_judge(folder):
     """wQL, ND, MASE and coverage by hand, of a regression that has not seen these windows."""
     results = json.loads((folder / "model/results.json").read_text())
@@ -343,6 +344,7 @@ def test_steps_without_dates_and_parquet_from_disk(folder, tmp_path):
     assert origins == {"a": "59", "b": "59", "c": "16", "d": "59", "e": "3", "f": "59"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PANEL_NETWORKS)
 def test_every_network_gets_the_options(folder, method):
     """What `--method`, `--hidden-size`, `--levels` and `--head` make; nothing is trained."""

@@ -91,6 +91,7 @@ def test_a_start_is_where_the_transient_begins(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_train_is_the_library(folder):
     stored = jaxcast.load_model(folder / "pool")
     results = json.loads((folder / "pool/results.json").read_text())

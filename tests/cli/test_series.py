@@ -167,6 +167,7 @@ def test_nothing_after_the_newest_date_is_seen(folder, values, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.csv")[0], read(tmp_path / "b.csv")[0])
 
 
+@pytest.mark.slow
 def test_standardisation_is_of_the_training_part_and_kept(folder, values, tmp_path):
     """What comes last changes what is learned last, but not what chooses; and a file in another unit is not rescaled."""
     model = jaxcast.load_model(folder / "model").pool.forecaster

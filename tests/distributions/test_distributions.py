@@ -93,6 +93,7 @@ def test_a_mixture_is_the_weighted_sum_of_its_components():
     np.testing.assert_allclose(found[1], found[0] + 1, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_quantiles_of_a_mixture_of_counts_are_the_smallest_counts():
     mixture = Mixture(Poisson(np.asarray([1.0, 80.0])), np.asarray([0.0, 0.5]))
     support = np.arange(200.0)

@@ -24,6 +24,7 @@ class VanDerPol(jaxcast.System):
         return u[1], self.damping * (1 - u[0] ** 2) * u[1] - u[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["dopri5", pytest.param("tsit5", marks=pytest.mark.slow)])
 def test_an_adaptive_solver_is_the_fine_solution_also_across_a_jump(solver):
     times, states = jaxcast.simulate(

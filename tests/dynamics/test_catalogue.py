@@ -24,6 +24,7 @@ def slopes(system, t, u):
     return np.asarray([float(v) for v in system(t, tuple(u))])
 
 
+@pytest.mark.slow
 def test_every_system_has_numbers_of_its_dimension():
     assert len(NAMES) == len(set(NAMES)) == 129
     for name in NAMES:

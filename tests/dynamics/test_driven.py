@@ -58,6 +58,7 @@ def test_a_sampled_schedule_is_the_spline_and_moves_like_the_driver():
     np.testing.assert_allclose(states, whole[:, :3], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_sampled_schedule_keeps_its_digits_far_from_zero():
     times = 100_000.0 + 0.01 * np.arange(400)
     rho = jaxcast.dynamics.sampled_schedule(times, 38 + np.sin(7 * times))
@@ -69,6 +70,7 @@ def test_a_sampled_schedule_keeps_its_digits_far_from_zero():
     np.testing.assert_allclose(found, jaxcast.simulate(near, start, **options).states, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_sampled_schedules_are_stacked():
     times = 0.1 * np.arange(30)
     systems = [

@@ -184,6 +184,7 @@ def test_a_stack_gives_each_trajectory_its_own_parameters_and_schedules():
     )
 
 
+@pytest.mark.slow
 def test_float32_stays_float32_and_close():
     system = SYSTEMS["ramp"]
     exact = jaxcast.final_states(system, starts(system), duration=0.1)
@@ -257,6 +258,7 @@ def test_derivatives_pass_a_mesh(num):
     close(jax.jit(jax.grad(total), static_argnums=2)(1.1, u0, two), jax.grad(total)(1.1, u0, None))
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_parameters_of_each_trajectory():
     u0 = starts(SYSTEMS["lorenz63"], 6)
     rhos = jnp.linspace(28.0, 33.0, 6)

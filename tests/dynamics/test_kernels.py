@@ -285,6 +285,7 @@ def test_sums_with_products_are_fused_on_a_gpu_and_mean_the_same():
     assert len(seen) == 5
 
 
+@pytest.mark.slow
 def test_a_stack_starts_each_model_from_each_state():
     betas = jnp.asarray([2.0, 8 / 3, 3.0])
     stack = jaxcast.Lorenz63(rho=COSINE, beta=betas)

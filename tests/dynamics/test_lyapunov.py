@@ -32,6 +32,7 @@ def along_lorenz():
     )
 
 
+@pytest.mark.slow
 def test_a_linear_system_has_its_eigenvalues():
     found = lyapunov_spectrum(Linear(), START, duration=20.0, transient=30.0, key=jax.random.key(0))
     np.testing.assert_allclose(found, np.diag(MATRIX), atol=1e-7)
@@ -64,6 +65,7 @@ def test_one_covariant_vector_of_a_flow_is_its_velocity(along_lorenz):
     np.testing.assert_allclose(np.abs((velocity * along_lorenz.vectors[:, :, 1]).sum(1)), 1, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_lorenz_has_the_published_spectrum():
     starts = jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 12, key=jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), 12)

@@ -58,6 +58,7 @@ def test_any_parameter_takes_any_schedule(schedule, expected):
             np.testing.assert_allclose(getattr(system.at(t), name), expected(t), rtol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "system",
     [

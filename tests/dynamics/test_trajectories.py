@@ -252,6 +252,7 @@ def test_a_jump_between_steps_costs_no_order_where_it_is_held():
     assert slope(lambda t: jnp.where(t < jump, 28.0, 48.0)) < 1.5  # what holding is for
 
 
+@pytest.mark.slow
 def test_the_reference_compiles_once_for_all_numbers(count_compilations):
     def run(rho, end):
         return jaxcast.dynamics.reference_solution(
@@ -277,6 +278,7 @@ def test_what_is_no_system_is_refused():
         jaxcast.dynamics.reference_solution(jaxcast.stack_systems([jaxcast.Lorenz63()]), [1.0, 2.0, 3.0], [0.0, 0.1])
 
 
+@pytest.mark.slow
 def test_jumps_off_the_steps_are_refused_and_looked_up_naively_they_cost_three_orders():
     u0, steps = [1.0, 2.0, 20.0], np.array([40, 80, 160, 320])
     exact = jaxcast.dynamics.reference_solution(LORENZ[-1], u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
@@ -326,6 +328,7 @@ def test_stacks_of_scheduled_systems_are_the_single_ones(kind):
     assert not np.allclose(together[0], together[1])
 
 
+@pytest.mark.slow
 def test_a_stack_of_rings_is_the_single_ones_and_differentiable():
     rings = [jaxcast.Lorenz96(dim=9, forcing=forcing) for forcing in (7.0, 8.0, 9.5)]
     u0 = jnp.arange(9.0)

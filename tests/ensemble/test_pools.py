@@ -107,6 +107,7 @@ def test_another_unit_and_order_give_the_same_pool(made):
     np.testing.assert_allclose(np.delete(moved, 5, 0), np.delete(pooled, 5, 0), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_missing_issues_and_models_are_masked(made):
     *_, found, pooled = made
     assert np.isnan(pooled[:-1, 15]).all()

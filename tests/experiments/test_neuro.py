@@ -73,6 +73,7 @@ def archive(tmp_path):
     return tmp_path / "own.npz"
 
 
+@pytest.mark.slow
 def test_data_of_ones_own_are_classified(archive, tmp_path):
     config = dataclasses.replace(
         SMOKE,

@@ -79,6 +79,7 @@ def test_plain_rows_of_generated_trips_are_those_by_hand():
     np.testing.assert_allclose(mean, by_hand, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_least_squares_is_one_regression_of_all_pairs_on_their_deviations():
     setup = Setup.of(SMOKE, made_trips(0))
     trips, lags = made_trips(0).values.astype(float), (0, 1, 2, 3, 7, 55, 111, 167)

@@ -106,6 +106,7 @@ def injected(name):
     return hub_of(quantiles, truth, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -69,6 +69,7 @@ def weights_of(usual, rate):
     ]
 
 
+@pytest.mark.slow
 def test_relative_scores_by_a_loop(hub):
     quantiles, present = np.asarray(hub.quantiles), np.asarray(hub.present)
     rates = (0.8, 0.97)

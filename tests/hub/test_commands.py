@@ -255,6 +255,7 @@ def test_the_experiment_refuses_bad_input(tmp_path, change, message):
         experiment.main(config)
 
 
+@pytest.mark.slow
 def test_rounds_on_wednesdays_keep_their_day_when_tables_are_read(tmp_path, monkeypatch):
     """As in RespiCast: the weeks end on Sundays, and horizon 1 is that of the round's own week."""
     monkeypatch.chdir(tmp_path)

@@ -100,6 +100,7 @@ STRUCTURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["forecasts", "truth"])
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_a_damaged_file_is_refused_with_its_row(tmp_path, truth, name, of):

@@ -144,6 +144,7 @@ def test_days_on_which_rounds_are_due():
     assert due_days_of(HubDescription(".", "a hub", (5, 0, 0), (season,))) is None
 
 
+@pytest.mark.slow
 def test_windows_as_dates_and_groups_that_differ_choose_the_releases(hub, tmp_path):
     """Releases are of three days before each round."""
     shutil.copytree(hub, folder := tmp_path / "hub")
@@ -258,6 +259,7 @@ def test_addresses_that_cannot_be_read_are_refused(address, tmp_path):
         copy_hub("nosuch://x", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_dropped_named_and_counted(hub, tmp_path, capsys):
     shutil.copytree(hub, folder := tmp_path / "hub")
     bad = folder / f"model-output/{MODELS[2]}/2026-01-10-{MODELS[2]}.csv"

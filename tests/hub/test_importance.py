@@ -163,6 +163,7 @@ def test_importance_refuses_what_it_cannot_share_out():
         hub.model_importance(forecasts, max_exact=25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_models", [1, 5, 31, 40])
 def test_ranks_of_the_models_present(num_models):
     rng = np.random.default_rng(num_models)

@@ -84,6 +84,7 @@ def test_weights_count_models_and_absent_ones_do_not():
         hub.pool_forecasts(weighted, twice)
 
 
+@pytest.mark.slow
 def test_a_single_level_and_a_single_model_stay_as_they_are():
     np.testing.assert_allclose(hub.mixture_quantiles([[3.0], [5.0], [9.0]], [1.0, 1.0, 1.0], [0.5]), [5.0])
     values = np.sort(np.random.default_rng(3).normal(size=(4, 1, 23)), -1)

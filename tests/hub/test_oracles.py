@@ -96,6 +96,7 @@ def test_samples_hold_what_was_known_before_each_task(horizon):
     np.testing.assert_allclose(samples.scale, np.broadcast_to(scale[:, None], (2, 8)))
 
 
+@pytest.mark.slow
 def test_blocks_go_round_a_circle_and_every_resample_has_all_weeks():
     sums = np.random.default_rng(0).uniform(1, 2, size=(2, 7))
     for block_size, is_whole in ((7, True), (3, False)):
@@ -105,6 +106,7 @@ def test_blocks_go_round_a_circle_and_every_resample_has_all_weeks():
         assert np.allclose(found, sums.sum(1, keepdims=True)) == is_whole
 
 
+@pytest.mark.slow
 def test_the_bootstraps_interval_and_p_value_are_those_of_its_resamples():
     rng = np.random.default_rng(0)
     second = rng.uniform(1, 2, size=(12, 3))

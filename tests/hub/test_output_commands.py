@@ -119,6 +119,7 @@ def test_bad_choices_are_refused(hub, tmp_path, args, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_quantiles_are_scored_where_other_types_cannot_be(hub, tmp_path, monkeypatch):
     for slow in ("write_calibration", "draw_submissions"):  # pictures
         monkeypatch.setattr(f"jaxcast.cli.hub.score.{slow}", lambda *_: None)

@@ -25,6 +25,7 @@ def row_of(scores, method="a", **wanted):
     return rows[0]
 
 
+@pytest.mark.slow
 def test_each_output_type_has_the_scores_that_are_proper_for_it():
     levels = {"0.25": 1.0, "0.5": 2.0, "0.75": 4.0}
     rows = pl.concat(

@@ -97,6 +97,7 @@ def test_the_adaptive_pool_is_hardly_ever_worse_than_mean_and_median(kind):
     assert max(ratios) <= MOST[kind], ratios
 
 
+@pytest.mark.slow
 def test_places_of_zeros_narrow_no_other_place():
     hub = make_calibrated("zeros in half of the places", 0)
     forecast = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool(), hub).forecast)

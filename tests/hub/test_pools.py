@@ -47,6 +47,7 @@ def hub_forecasts(data):
     return hub_forecasts_of(*data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mean", "median", "trimmed"])
 def test_equal_weight_pools_by_numpy(name, data, hub_forecasts):
     forecasts, _ = data
@@ -61,6 +62,7 @@ def test_equal_weight_pools_by_numpy(name, data, hub_forecasts):
         np.testing.assert_allclose(ours[place, time], expected)
 
 
+@pytest.mark.slow
 def test_the_opinion_pool_averages_probabilities():
     quantiles = np.asarray([NORMAL, 5 + 2 * NORMAL, np.full(7, np.nan)])
     hub_forecasts = hub_forecasts_of(quantiles[None, None], np.zeros((1, 1)))

@@ -53,6 +53,7 @@ def test_importance_is_written_and_printed(tables, tmp_path, capsys):
     assert (tmp_path / "out/importance.png").exists()
 
 
+@pytest.mark.slow
 def test_a_baseline_is_written_for_the_newest_an_older_and_the_next_round(tables, tmp_path, capsys):
     hub = jaxcast.load_hub(*tables, num_lags=200)
     last = hub.dates[-1] - hub.step

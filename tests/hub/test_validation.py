@@ -210,6 +210,7 @@ BROKEN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_copies_fail_with_the_right_line(name, copy):
     change, check, line = BROKEN[name]

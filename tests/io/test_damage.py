@@ -74,6 +74,7 @@ def test_stores_without_a_trajectory(tmp_path):
             load_trajectory(tmp_path / f"{k}.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])
 def test_a_file_cut_at_any_byte_is_an_input_error(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"

@@ -61,6 +61,7 @@ def test_convolution_is_that_of_its_equation(aggregation, graph):
     np.testing.assert_allclose(some, expected[:, order], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pooling_keeps_the_best_nodes_and_joins_neighbours_of_neighbours(graph):
     states, edges = (np.asarray(each) for each in graph)
     pool = TopKPool(size=4, ratio=0.5, standardize=True, key=KEY, dtype=jnp.float32)
@@ -98,6 +99,7 @@ def pairs(scores, labels):
     return total
 
 
+@pytest.mark.slow
 def test_the_clean_loss_scores_all_regions_in_their_order(pooled):
     scores, labels = sigmoid(np.asarray(pooled.logits)), np.asarray([0, 1, 1, 0, 1])
     ranked = np.sort(scores, 1)

@@ -159,6 +159,7 @@ def test_dropout_keeps_the_mean_of_a_selection():
     assert float(passes[0].std(0).max()) > 1e-3  # every sample has a mask of its own
 
 
+@pytest.mark.slow
 @PRECISIONS
 def test_attention_is_that_of_the_equations(dtype, close):
     queries, steps = arrays(2, 3, 6), arrays(2, 5, 6)

@@ -161,6 +161,7 @@ def test_a_graph_without_edges_gives_zeros():
     np.testing.assert_array_equal(sparse @ jnp.ones((3, 2)), np.zeros((3, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "sizes"), [(ChebyshevConvolution, (2, 3)), (DiffusionConvolution, (3, 2))])
 def test_convolutions_take_sparse_operators(kind, sizes):
     layer, operators = make(kind, sizes, 3, 2)

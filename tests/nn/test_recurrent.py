@@ -199,6 +199,7 @@ def test_vmap_is_the_batch(kind):
     assert_close(of_mapped(layer), of_batch(layer), 1e-12)
 
 
+@pytest.mark.slow
 def test_layers_stacked_by_vmap_are_each_layer():
     def init(key):
         return LSTM(input_size=3, hidden_size=5, key=key, dtype=jnp.float64)

@@ -73,6 +73,7 @@ def check(in_kernels, platform, layer, *arguments):
     assert_close(results_and_gradients(layer, *arguments), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("platform", "kind", "has_gaps"), [("cuda", "lstm", True), ("tpu", "gru_after", False)])
 def test_outputs_are_those_of_the_plain_program(platform, kind, has_gaps, in_kernels):
     layer = make(kind)

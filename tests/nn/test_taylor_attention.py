@@ -24,6 +24,7 @@ def quadratic(queries, keys, values, mask=None):
     return weights @ values / weights.sum(-1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_is_its_quadratic_form():
     queries, keys, values = of_unit_norm(3, 50, 8), of_unit_norm(3, 70, 8), RNG.normal(size=(3, 70, 5))
     expected = quadratic(queries, keys, values)
@@ -42,6 +43,7 @@ def test_what_is_masked_changes_nothing():
     np.testing.assert_allclose(found, expected, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_weights_that_cancel_give_zeros_and_finite_gradients():
     queries, keys, values = jnp.asarray([[1.0, 0]]), jnp.asarray([[-1.0, 0]] * 3), jnp.ones((3, 2))
     run = jax.value_and_grad(lambda keys: jaxcast.nn.linear_attention(queries, keys, values).sum())
@@ -68,6 +70,7 @@ def test_refuses_vectors_that_are_not_of_unit_norm(scale):
         jaxcast.nn.linear_attention(vectors, vectors, vectors[:3])
 
 
+@pytest.mark.slow
 def test_scaled_vectors_have_unit_norm_even_where_they_were_zero():
     xs = jnp.asarray(RNG.normal(size=(5, 4))).at[0].set(0)
     np.testing.assert_allclose(jnp.linalg.norm(unit_norm(xs), axis=-1), 1, atol=1e-12)

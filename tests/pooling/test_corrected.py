@@ -44,6 +44,7 @@ def test_component_attention_is_its_equation(component, samples):
         np.testing.assert_allclose(output.forecast, [weights[d] @ forecasts[:, d] for d in range(3)], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_position_is_where_the_truth_lay_between_the_ends():
     pool = jaxcast.pooling.ComponentAttention(
         dim=2, num_models=3, num_delays=1, key=jax.random.key(0), dtype=jnp.float64

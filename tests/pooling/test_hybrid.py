@@ -138,6 +138,7 @@ def test_the_residual_finds_a_truth_between_the_candidates(ring, cell):
     assert errors[0] < 0.02 * errors[1]
 
 
+@pytest.mark.slow
 def test_all_sites_share_their_weights(ring, cell):
     truth, _ = ring
     plain = jaxcast.forecast(cell, truth.states[:6], 5, truth.times[:10]).forecast

@@ -78,6 +78,7 @@ def test_scales_are_those_of_states_and_of_one_step_errors():
     np.testing.assert_allclose(scales.std, [np.std([0, 1, 4, 9]), 1])
 
 
+@pytest.mark.slow
 def test_an_interpolation_weighs_by_the_newest_step_in_units_of_each_component():
     """By least squares of the errors over their scales; all steps are told, newest first."""
     pool = jaxcast.pooling.RegimeInterpolation(
@@ -123,6 +124,7 @@ def made_samples(num, seed=0):
     return jaxcast.pooling.OneStepSamples(memory, forecasts, jnp.asarray(states + missing))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kernel", "polynomial"])
 def test_the_setting_of_a_correction_is_chosen_by_samples_that_it_was_not_fitted_to(kind):
     """In deviations of each component; and then fitted again to all."""
@@ -259,6 +261,7 @@ def pieces_of(z, num_steps, num_discarded):
     )
 
 
+@pytest.mark.slow
 def test_layers_are_trained_by_adam_along_a_cosine_on_pieces_and_read_out_from_all():
     series, options = wave(45), dict(penalty=0.01, num_discarded=4)
     layers = jaxcast.nn.RNN(input_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)

@@ -100,6 +100,7 @@ def test_attention_of_other_sizes_is_the_same_where_it_is_differentiated(change)
         pool(jaxcast.pooling.Memory(states[None], errors), forecasts)
 
 
+@pytest.mark.slow
 def test_attention_is_the_same_on_a_gpu(attention, samples, monkeypatch):
     memory, forecasts = jax.tree.map(lambda a: a[:3], (samples.memory, samples.forecasts))
     expected = attention.weigh(memory, forecasts)
@@ -193,6 +194,7 @@ def test_permuting_candidates_permutes_weights_and_changes_no_forecast(pools, sa
     assert np.ptp(np.asarray(plain.info["weights"]), axis=1).max() > 0.1  # else the test would say nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*FROM_MEMORY, "fixed"])
 def test_candidates_that_agree_are_the_forecast(pools, samples, kind):
     pool, few = pools[kind], jax.tree.map(lambda a: a[:9], samples)

@@ -66,6 +66,7 @@ def test_for_delays_they_are_the_gathered_ones(attention, trajectory, candidates
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), rolled, gathered)
 
 
+@pytest.mark.slow
 def test_permuting_candidates_permutes_weights_and_changes_no_forecast(pool, trajectory, candidates):
     order = np.random.default_rng(0).permutation(11)
     chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=8, stride=50)

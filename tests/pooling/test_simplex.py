@@ -45,6 +45,7 @@ def test_simplex_weights_are_optimal_whatever_the_rank(shape, dtype, tolerance):
         assert shortfall(errors, np.asarray(weights, np.float64)) < tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_simplex_weights_are_equal_where_all_do_equally_well(dtype):
     for errors in (np.zeros((60, 3)), np.ones((60, 3)), np.asarray([[3.0], [-1.0], [-2.0]])):

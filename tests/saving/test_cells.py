@@ -70,6 +70,7 @@ def test_what_is_loaded_is_what_was_saved(name, made, tmp_path):
     assert (stored.forecast_map, stored.attributes) == (None, {"why": "a test"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reservoir", "recurrent lstm", "language_model"])
 def test_what_is_loaded_rolls_alike(name, made, tmp_path):
     jaxcast.save_model(tmp_path, made[name])

@@ -169,6 +169,7 @@ def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -275,6 +276,7 @@ def test_a_cell_is_kept_with_its_candidates(of_seeds, candidates, trajectory, tm
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_regime_of_other_sizes_is_refused(candidates, tmp_path, without_type_checks):
     jaxcast.save_model(tmp_path, regime(candidates))
     config, arrays = contents(tmp_path)

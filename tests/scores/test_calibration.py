@@ -86,6 +86,7 @@ def test_histogram_is_that_of_scoringutils_where_nothing_is_tied():
     np.testing.assert_allclose(np.sum(histogram.density * np.diff(histogram.edges)), 1)
 
 
+@pytest.mark.slow
 def test_coverage_by_hand_with_gaps_and_ties():
     forecast = np.asarray(
         [[[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [np.nan] * 3], [[0.0, 0.0, 4.0], [1.0, 2.0, 3.0], [5.0, 6.0, 7.0]]]
@@ -116,6 +117,7 @@ def test_uncertainty_of_a_coverage_curve():
     assert (alike.share <= alike.high).all()
 
 
+@pytest.mark.slow
 def test_the_band_of_many_tasks_is_exact_in_single_precision():
     forecast = np.broadcast_to(stats.norm.ppf(LEVELS), (100, 1000, len(LEVELS)))
     with jax.enable_x64(False):

@@ -26,6 +26,7 @@ def test_the_sliced_distance_of_a_shift_is_its_mean_projection():
     assert float(found) == pytest.approx(5.0 / 2, rel=0.03)  # E|cos| over the sphere is 1 / 2
 
 
+@pytest.mark.slow
 def test_histograms_have_the_hellinger_distance_of_their_shares():
     found = scores.histogram_distance(FORECAST, TRUTH, num_bins=7)
     for i in range(3):
@@ -36,6 +37,7 @@ def test_histograms_have_the_hellinger_distance_of_their_shares():
     np.testing.assert_allclose(scores.histogram_distance(TRUTH + 100, TRUTH), 1)
 
 
+@pytest.mark.slow
 def test_the_divergence_of_two_mixtures_is_that_of_a_quadrature():
     forecast, truth = jnp.asarray([[0.0], [1.0]]), jnp.asarray([[-1.0], [2.0], [2.5]])
     x = np.linspace(-12, 12, 20001)
@@ -71,6 +73,7 @@ def test_a_forecast_that_diverges_is_as_far_as_can_be():
     assert np.isinf([float(found.divergence), float(found.wasserstein)]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [3.0, jnp.nan])
 def test_a_truth_that_is_constant_or_not_finite_has_no_climate(value):
     truth = TRUTH.at[:, 1].set(value)

@@ -17,6 +17,7 @@ def valid_times(seed, shift=0.0, num_pairs=200):
     return (np.round(np.clip(window + rng.normal(size=num_pairs) + extra, 0, 6), 1) for extra in (shift, 0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_signed_rank_test_is_scipys(seed, shift):
@@ -112,6 +113,7 @@ def test_lead_errors_are_root_mean_squares_and_count_failures():
     assert errors.num_failed.tolist() == [0, 0, 0, 0, 0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_members", [2, 5, 40])
 def test_an_honest_ensemble_spreads_as_far_as_it_errs(num_members):
     rng = np.random.default_rng(num_members)
@@ -149,6 +151,7 @@ def test_either_of_a_pair_may_be_the_lower_bound_that_leaves_it_open():
         assert (test.num_undecided, test.num_ties, test.num_censored) == (1, 1, 2)
 
 
+@pytest.mark.slow
 def test_the_observed_difference_is_one_of_the_flips_and_the_interval_is_as_sure_as_was_asked():
     second = np.random.default_rng(0).exponential(size=40)
     sure = jaxcast.scores.paired_test(second + 1, second, key=KEY, num_resamples=99)

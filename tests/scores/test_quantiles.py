@@ -16,6 +16,7 @@ def tasks(levels, seed=0, shape=(40, 7)):
     return forecast, rng.normal(50, 40, shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [LEVELS, PAPER, LEVELS[LEVELS != 0.5], np.asarray([0.5]), np.asarray([0.1, 0.9])])
 def test_wis_is_twice_the_mean_pinball_loss_and_the_sum_of_its_parts(levels):
     forecast, truth = tasks(levels)

@@ -145,6 +145,7 @@ def test_lyapunov_exponents(rho, published):
     assert float(exponents.mean()) == pytest.approx(published, abs=0.02)
 
 
+@pytest.mark.slow
 def test_one_step_errors_are_those_of_the_pool(trajectory, candidates):
     samples = jaxcast.one_step_samples(trajectory, 1, candidates)
     errors = jaxcast.pooling.one_step_errors(jaxcast.equal_weights(11), samples, batch_size=37)

@@ -12,6 +12,7 @@ from jaxcast.selection.noise import estimate_noise
 MODEL = parameter_map(jaxcast.Lorenz63(), ["rho"], h=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "step"), [(0.0, 0.05), (0.1, 0.0), (0.05, 0.03)])
 def test_noise_is_found_as_it_was_made(value, step):
     """Steps of random parameters, each disturbed once; values are disturbed when they are seen."""
@@ -36,6 +37,7 @@ def test_noise_needs_values_in_a_row():
         estimate_noise(states[:, :1], MODEL, np.ones(2), jnp.ones(1))
 
 
+@pytest.mark.slow
 def test_samples_whose_forecasts_the_parameter_does_not_move_are_left_out():
     """x = 0 hides rho; such a sample counts as little as one that is not known."""
     states = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=60, transient=5.0).states

@@ -114,6 +114,7 @@ def test_a_planted_dependence_is_found(values):
     assert (abs(effect).argmax(1) == [3, 0, 1, 2]).all()
 
 
+@pytest.mark.slow
 def test_a_space_time_autoregression_is_least_squares_on_neighbour_means(values, samples, tmp_path):
     """Also with gaps in the targets; permuted nodes give permuted forecasts."""
     graph = np.asarray([[0, 2.0, 0, 0], [2.0, 0, 1.0, 0], [0, 1.0, 0, 1.0], [0, 0, 1.0, 0]])
@@ -170,6 +171,7 @@ def test_a_series_that_never_changes_is_forecast_by_its_value(values):
     assert np.isfinite(fit_lasso(windows, inputs=inputs, penalty=0.1, each_region=True)(moved).forecast).all()
 
 
+@pytest.mark.slow
 def test_the_penalty_with_the_smallest_held_out_error_is_taken_and_all_is_learned(values, samples):
     early, validation = (
         series_windows(values, history_size=2, leads=LEADS, start=start, stop=stop)

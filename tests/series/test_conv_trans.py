@@ -103,6 +103,7 @@ def test_a_step_sees_no_later_value_nor_covariate():
     assert changed[HISTORY]
 
 
+@pytest.mark.slow
 def test_paths_are_drawn_from_the_distributions_of_training():
     """A path taken as the true values has the distributions that it was drawn from; targets are not seen."""
     history = windows().history.copy()

@@ -99,6 +99,7 @@ def test_is_the_equations(values, graph, num_covariates, flags):
         np.testing.assert_allclose(output.info["gates"][3], [gate[-1] for gate in found["gates"]], **same)
 
 
+@pytest.mark.slow
 def test_every_layer_takes_two_steps_off():
     samples = windows(np.random.default_rng(0).normal(size=(40, NODES)), history_size=12, num_leads=12)
     options = SMALL | {"num_layers": 5, "gap": 3}

@@ -30,6 +30,7 @@ def model():
     return fit_flow_regression(SAMPLES, **SETTINGS, num_groups=2, num_blocks=3)
 
 
+@pytest.mark.slow
 def test_a_factor_regression_is_ridge_of_principal_components_on_their_lags(model):
     """Rows 13 .. 88 are the newest steps; the last lacks its second lead."""
     first, base = VALUES[14:], model.base
@@ -87,6 +88,7 @@ def test_a_flow_regression_adds_what_the_pair_its_zones_and_the_way_back_have_se
             np.testing.assert_allclose(forecast.forecast[k, pair], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_correction_is_the_minimum_over_forecasts_of_other_blocks(model):
     """No other weights have a smaller penalised error on samples that the factor models have not seen."""
     blocks, rows = np.array_split(np.arange(76), 3), np.asarray(SAMPLES.rows)

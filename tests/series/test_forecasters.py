@@ -216,6 +216,7 @@ def of_given(values, each):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", [False, True])
 def test_what_is_given_is_that_of_the_newest_step_and_of_the_targets(values, each):
     samples, covariates, ahead = of_given(values, each)
@@ -234,6 +235,7 @@ def test_what_is_given_is_that_of_the_newest_step_and_of_the_targets(values, eac
     assert np.isfinite(samples.covariates).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_uses_what_is_given(values, each, each_region):
@@ -335,6 +337,7 @@ def test_a_network_learns_what_is_to_be_learned(samples):
     assert (jaxcast.series.errors_by_lead(model(samples.history).forecast, samples).rmse < 0.7 * last.rmse).all()
 
 
+@pytest.mark.slow
 def test_kernel_ridge_over_delays_is_its_equation():
     rng = np.random.default_rng(0)
     series = np.cumsum(rng.normal(size=(60, 2)), 0)

@@ -114,6 +114,7 @@ def test_flow_loss_adds_the_margins_that_are_known(trips):
     assert loss == pytest.approx(plain + 0.5 * np.mean(errors), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_geml_is_saved_and_read_to_the_bit_with_every_option(trips, tmp_path):
     for number, options in enumerate(
         ({"levels": (0.1, 0.5, 0.9), "pair_means": False}, {"scaling": "series", "start": "newest", "level": "window"})

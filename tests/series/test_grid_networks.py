@@ -102,6 +102,7 @@ def test_st_resnet_is_its_equations(fusion):
     np.testing.assert_allclose(found[..., 0], np.moveaxis(fused, 2, 1), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_dmvst_net_forecasts_a_cell_from_its_patch():
     """Convolutions of a cell's patch alone, an LSTM in NumPy and eigenvectors give the cell's forecast."""
     values = RNG.normal(size=(12, 25))

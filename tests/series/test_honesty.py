@@ -97,6 +97,7 @@ def problem_of(values, extra):
     return series_problem(table, leads=(1, 2), history_size=3, season=5, levels=LEVELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [FIRST, SECOND])
 @pytest.mark.parametrize(
     "method", ["ridge", "seasonal_last_value", pytest.param("kernel_ridge", marks=pytest.mark.slow)]
@@ -198,6 +199,7 @@ def test_a_draw_lies_between_its_own_two_quantiles(lower):
     assert (normal > scores[-1]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_series_unknown_in_the_whole_window_is_its_mean(samples, centred):
     inputs = jaxcast.series.lag_inputs(

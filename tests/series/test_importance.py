@@ -47,6 +47,7 @@ def windows():
     )
 
 
+@pytest.mark.slow
 def test_only_inputs_that_the_forecast_reads_matter(windows):
     targets = Known()(windows.history, windows.covariates).forecast
     perfect = windows._replace(targets=targets * windows.weights)

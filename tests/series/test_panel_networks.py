@@ -155,6 +155,7 @@ def test_forecasts_have_the_dates_that_follow_the_newest_value_of_each_series():
         model.forecast(panel, newest=[2.5, 3.0])
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_bits(fitted, tmp_path):
     class Interrupted(Exception):
         pass

@@ -121,6 +121,7 @@ def test_paths_have_the_moments_of_the_first_lead():
         assert abs(paths[:, n, 0].std() / std - 1) < 0.05
 
 
+@pytest.mark.slow
 def test_quantiles_of_deepar_are_those_of_its_paths(networks):
     network = networks[DeepAR]
     paths = network.paths(WINDOWS, 7, jax.random.key(0))

@@ -122,6 +122,7 @@ def test_regressions_are_fitted_anew_on_their_graph(tmp_path):
     assert refit.new.mae < 1.2 * refit.old.mae
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_in_one_line(network):
     other = jaxcast.series.series_table(values(), DATES, names=("north", "east"))
     weekly = jaxcast.series.series_table(

@@ -125,6 +125,7 @@ def test_without_covariates_the_lead_is_known():
     assert found.info["future_weights"].shape == (NUM, LEADS, 1)
 
 
+@pytest.mark.slow
 def test_windows_have_any_batch_axes():
     found = forward(NETWORK, jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), windows()))
     np.testing.assert_allclose(found.forecast.reshape(NUM, LEADS), OUTPUT.forecast, rtol=1e-12)

@@ -147,6 +147,7 @@ def test_bad_input_is_refused(change, message):
         estimate_treatment_effects(RNG.normal(size=(40, 1)), options.pop("treatment"), **options)
 
 
+@pytest.mark.slow
 def test_effects_follow_the_axes_of_the_values():
     values = RNG.normal(size=(60, 2, 3))
     treatment = np.arange(60) % 2

@@ -39,6 +39,7 @@ def listening(samples, **options):
     return Listening(samples, graphs=np.ones((3, 3)) - np.eye(3), key=jax.random.key(0), **options)
 
 
+@pytest.mark.slow
 def test_windows_of_lags_are_steps_of_consecutive_ones():
     lagged, full = windows(), windows(lags=(), history_size=8)
     np.testing.assert_array_equal(lagged.history, full.history[:, [0, 6, 7]])
@@ -62,6 +63,7 @@ def test_consecutive_steps_are_never_taken_for_those_of_lags():
         network(jnp.asarray(VALUES[:8]), lags=lagged.lags)
 
 
+@pytest.mark.slow
 def test_a_closed_loop_of_lags_needs_all_steps_between_them():
     """Rows at lags alone would be taken for the next step's rows too, one step off."""
     lagged = windows(leads=(1,))
@@ -75,6 +77,7 @@ def test_a_closed_loop_of_lags_needs_all_steps_between_them():
         jaxcast.series.RecursiveForecaster(network, (1, 3))(jnp.asarray(VALUES[[0, 6, 7]]))
 
 
+@pytest.mark.slow
 def test_one_scale_for_all_and_no_newest_value():
     samples = windows()
     network = listening(samples, start="mean", levels=(0.1, 0.5, 0.9))
@@ -98,6 +101,7 @@ def test_slots_of_a_week_go_back_by_the_lags():
     np.testing.assert_array_equal(found, (rows[:, None] - [7, 1, 0]) % 28)
 
 
+@pytest.mark.slow
 def test_a_stored_network_forecasts_the_same(tmp_path):
     samples = windows(newest_covariates=np.zeros((40, 2)))
     network = listening(samples, slots_per_day=4, levels=(0.2, 0.8))

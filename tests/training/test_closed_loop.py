@@ -155,6 +155,7 @@ def test_the_gradient_program_of_twenty_steps_is_small(trained, trajectory):
     assert size(20) < 1.02 * size(4)
 
 
+@pytest.mark.slow
 def test_bad_settings_are_refused(trained, trajectory):
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(jaxcast.InputError, match="num_leads, num_epochs and stride of at least 1"):

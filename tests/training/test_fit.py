@@ -100,6 +100,7 @@ def test_a_second_fit_compiles_nothing(samples, count_compilations):
     assert count_compilations() == 0
 
 
+@pytest.mark.slow
 def test_any_optimizer_and_any_loss(samples):
     def absolute_error(model, batch):
         return jnp.abs(model(batch.memory, batch.forecasts).forecast - batch.targets).mean()
@@ -287,6 +288,7 @@ def heads_over_time(number, carry, chunk, key=None):
     return heads(number, key=key), carry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over_time", [False, True])
 def test_the_key_of_a_loss_is_another_at_every_step_and_in_every_epoch(over_time):
     """Tossed once an epoch, all steps would be heads or all tails."""

@@ -32,6 +32,7 @@ OPTIMIZER = jaxcast.training.make_optimizer(1e-1)
 OPTIONS = {"init": init, "loss": loss, "keys": KEYS, "optimizer": OPTIMIZER, "batch_size": 8, "with_key": True}
 
 
+@pytest.mark.slow
 def test_the_same_data_in_every_epoch_are_trained_on_as_by_fit():
     validation = jax.tree.map(jnp.asarray, draw(99))
     streamed = fit_stream(lambda epoch: draw(0), **OPTIONS, num_epochs=6, validation=validation, patience=2)
@@ -63,6 +64,7 @@ def test_one_program_serves_all_epochs_and_new_data_are_learned_from():
     np.testing.assert_allclose(fit.models.slope[...], [[0, 1, 2]] * 2, atol=0.02)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path):
     class Interrupted(Exception):
         pass
