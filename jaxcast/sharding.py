@@ -141,9 +141,8 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
 
     # Padding would move parts between devices: each takes its own from the whole instead.
     run, spec = (on_part, same) if length % mesh.size else (function, own)
-    return jax.shard_map(_beside_others(run, mesh), mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(
-        split, shared
-    )
+    run = _beside_others(run, mesh)
+    return jax.shard_map(run, mesh=mesh, in_specs=(spec, same), out_specs=own, check_vma=False)(split, shared)
 
 
 def with_repeated(split: PyTree, mesh: Mesh) -> PyTree:

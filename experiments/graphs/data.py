@@ -246,7 +246,8 @@ def next_steps(
         raise InputError("expected counts that change in the training part, got none")
     if not np.isfinite(counts[stop:][:, kept]).any():
         raise InputError(
-            f"expected known counts in the test part, the last {len(counts) - stop} steps, got none; change --train-share"
+            f"expected known counts in the test part, the last {len(counts) - stop} steps, got none; change "
+            "--train-share"
         )
     has_places = {"latitude", "longitude"} <= arrays.keys()
     graphs = {key.removeprefix("graph_"): arrays[key][np.ix_(kept, kept)] for key in arrays if key.startswith("graph_")}

@@ -41,7 +41,7 @@ def batch_size(config: Any, subjects: SubjectSeries) -> int:
         config: settings of the experiment.
         subjects: the subjects.
     """
-    return min(int(config.batch_size), max(8, len(subjects.series) // 16))
+    return min(int(config.batch_size), max(8, len(subjects.series) // 8))
 
 
 def brain_gnn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.probabilistic.data import Task
-from jaxcast.cli.panel.judging import row_quantiles
+from jaxcast.numerics.levels import row_quantiles
 from jaxcast.series.panel_models.aligned import filled_steps
 from jaxcast.series.panel_models.held_out import LARGEST_SHARE, LEAST_OF_EACH, LEAST_WINDOWS
 from jaxcast.series.panel_models.recalibration import recalibrated, spread_shifts

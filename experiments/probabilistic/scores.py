@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from experiments.probabilistic.data import Task
+from experiments.rows import finite_or_none
 from jaxcast.scores import (
     interval_coverage,
     mean_weighted_quantile_loss,
@@ -44,7 +45,7 @@ def scored(task: Task, quantiles: Float[np.ndarray, "origin series lead level"])
     for nominal in (0.5, 0.8, 0.95):
         covered = np.asarray(interval_coverage(quantiles, truth, levels, nominal=nominal))
         found[f"coverage{100 * nominal:.0f}"] = np.nanmean(covered)
-    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
+    return {name: finite_or_none(value) for name, value in found.items()}
 
 
 def _mase(task: Task, middle: Float[np.ndarray, "origin series lead"], truth: np.ndarray) -> float:

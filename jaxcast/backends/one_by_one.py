@@ -37,6 +37,13 @@ def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Returns:
         The function, with the same results.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxcast.backends.one_by_one import one_by_one
+        >>> matrices = jnp.stack([jnp.eye(2), 4 * jnp.eye(2)])
+        >>> jax.jit(one_by_one(jnp.linalg.cholesky))(matrices)[1].tolist()
+        [[2.0, 0.0], [0.0, 2.0]]
     """
 
     def calling(*args: Any) -> Any:

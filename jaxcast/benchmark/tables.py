@@ -47,7 +47,7 @@ def forecasts_in_table(path: Path) -> np.ndarray:
         raise InputError(
             f"{shown(path)} must have one row for each window and lead, for {shape[0]} truths, {shape[1]} windows "
             f"(counted from 0) and {shape[2]} leads (from 1), got {num_rows} rows; add what is missing, as NaN where "
-            "there is no forecast, and leave out what is double"
+            "there is no forecast, and remove duplicates"
         )
     forecasts = np.empty((*shape, len(components)))
     forecasts[tuple(places)] = np.stack([_numbers(columns, name) for name in components], -1)

@@ -73,7 +73,7 @@ class Archive(NamedTuple):
         if len(found) != 1:
             raise InputError(
                 f"{shown(self.path)}: expected one array of {axes} axes called {', '.join(usual)}, found "
-                f"{shown(self.listing)}; call it {usual[0]}, or name it with key="
+                f"{shown(self.listing)}; call it {usual[0]}, or name it with key= in Python"
             )
         if self.named(found[0]).ndim not in num_axes:
             raise InputError(

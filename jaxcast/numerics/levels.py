@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
@@ -69,3 +70,19 @@ def rising_quantiles(raw: Float[Array, "*batch level"], middle: int) -> Float[Ar
     below = jnp.flip(jnp.cumsum(jnp.flip(gaps[..., :middle], -1), -1), -1)
     above = jnp.cumsum(gaps[..., middle + 1 :], -1)
     return jnp.concatenate([centre - below, centre, centre + above], -1)
+
+
+def row_quantiles(values: Float[np.ndarray, "row value"], levels: Sequence[float]) -> Float[np.ndarray, "row level"]:
+    """Returns the quantiles of the known values of each row; 0 where there is none.
+
+    Args:
+        values: NaN where one is missing.
+        levels: of the quantiles.
+
+    Returns:
+        The quantiles, between two values as by `numpy.quantile`.
+    """
+    ordered = np.sort(values, 1)  # NaN last
+    places = np.asarray(levels) * np.maximum(np.isfinite(values).sum(1) - 1, 0)[:, None]
+    below, above = (np.take_along_axis(ordered, part(places).astype(int), 1) for part in (np.floor, np.ceil))
+    return np.nan_to_num(below + (places - np.floor(places)) * (above - below))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.errors import InputError
+from jaxcast.series.files.sensors import RegionKind
 from jaxcast.series.grid_networks.dmvst_net import DMVSTNet
 from jaxcast.series.grid_networks.st_resnet import STResNet
 from jaxcast.series.network_methods import NetworkMethod, TrainedNetwork, correlation_graph, fitted, float32, seen_by
@@ -17,7 +18,7 @@ from jaxcast.series.od.mrstn import MRSTN
 from jaxcast.series.od.od_ced import ODCED
 from jaxcast.series.problem import SeriesProblem, TrainingPart, with_targets
 from jaxcast.series.samples import SeriesWindows
-from jaxcast.series.whole_regions import Kind, PartOfRegions, WholeRegions
+from jaxcast.series.whole_regions import PartOfRegions, WholeRegions
 
 Options = dict[str, Any]
 
@@ -30,11 +31,11 @@ class RegionMethod(NamedTuple):
         network: how it is made, and what it sees.
     """
 
-    kind: Kind
+    kind: RegionKind
     network: NetworkMethod
 
 
-def _method(kind: Kind, network: Any, options: Callable[[SeriesProblem, SeriesWindows], Options]) -> RegionMethod:
+def _method(kind: RegionKind, network: Any, options: Callable[[SeriesProblem, SeriesWindows], Options]) -> RegionMethod:
     def make(windows: SeriesWindows, problem: SeriesProblem, key: Any) -> Any:
         usual: Options = {"levels": problem.levels, "slots_per_day": problem.table.calendar.slots_per_day}
         return network(windows, hidden_size=problem.hidden_size, key=key, **usual, **options(problem, windows))

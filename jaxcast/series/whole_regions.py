@@ -1,6 +1,6 @@
 """All cells of a grid or all pairs of zones, of which a table may hold those that change alone."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +10,9 @@ from jaxcast.checks import Checked, check_floats, check_model
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
+from jaxcast.series.files.sensors import RegionKind
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
-
-Kind = Literal["grid", "trips"]
 
 
 class WholeRegions(NamedTuple):
@@ -27,7 +26,7 @@ class WholeRegions(NamedTuple):
         adjacency: which zones touch, or None.
     """
 
-    kind: Kind
+    kind: RegionKind
     rows: int
     fill: Float[np.ndarray, " whole"]
     kept: tuple[int, ...]

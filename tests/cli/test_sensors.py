@@ -10,7 +10,7 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.cli.series.data import SensorLayout, read_data, read_graph
+from jaxcast.cli.series.data import SensorOptions, read_data, read_graph
 from jaxcast.series import SensorData
 
 LINE = np.eye(3, k=1)
@@ -120,15 +120,15 @@ def test_dead_sensors_are_left_out_with_their_rows_of_the_graph(sensors, tmp_pat
 
 def test_a_csv_without_dates_is_read_with_a_first_date_and_one_with_dates_as_it_is(sensors, tmp_path):
     (tmp_path / "speeds.csv").write_text("71,72\n1,2\n3,4\n5,6\n")
-    layout = SensorLayout("2012-03-01", 5, missing=4)
-    table, found = read_data(tmp_path / "speeds.csv", COLUMNS, {}, layout)
+    options = SensorOptions("2012-03-01", 5, missing=4)
+    table, found = read_data(tmp_path / "speeds.csv", COLUMNS, {}, options)
     assert (table.names, table.date(2)) == (("71", "72"), "2012-03-01T00:10:00")
     assert np.isnan(found.values[1, 1])
     (tmp_path / "dated.csv").write_text("date,71\n2024-01-01,1\n2024-01-02,2\n2024-01-03,4\n")
-    table, found = read_data(tmp_path / "dated.csv", COLUMNS, {}, layout)
+    table, found = read_data(tmp_path / "dated.csv", COLUMNS, {}, options)
     assert (table.names, found) == (("71",), None)
     with pytest.raises(jaxcast.InputError, match=r"--first-date is for files of sensors, and .*dated.csv is a table"):
-        layout.refuse(tmp_path / "dated.csv")
+        options.refuse(tmp_path / "dated.csv")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from jaxcast.errors import InputError
-from jaxcast.numerics.levels import middle_of
+from jaxcast.numerics.levels import middle_of, row_quantiles
 from jaxcast.scores.quantiles import interval_coverage
 from jaxcast.scores.risk import mean_weighted_quantile_loss, normalized_deviation
 from jaxcast.series.panel_models.held_out import held_out_windows
@@ -160,19 +160,6 @@ def table_of(rows: Sequence[Mapping[str, Any]], kept: str, num_windows: int) -> 
         numbers = [_text(row["wql"], ".4f"), _text(row["nd"], ".4f"), _text(row["mase"], ".3f")]
         table.add_row(row["method"], *numbers, *(_text(row["coverage"][name], ".1%") for name in covered))
     return table
-
-
-def row_quantiles(values: Float[np.ndarray, "row value"], levels: tuple[float, ...]) -> Float[np.ndarray, "row level"]:
-    """Returns the quantiles of the known values of each row; 0 where there is none.
-
-    Args:
-        values: NaN where one is missing.
-        levels: of the quantiles.
-    """
-    ordered = np.sort(values, 1)  # NaN last
-    places = np.asarray(levels) * np.maximum(np.isfinite(values).sum(1) - 1, 0)[:, None]
-    below, above = (np.take_along_axis(ordered, part(places).astype(int), 1) for part in (np.floor, np.ceil))
-    return np.nan_to_num(below + (places - np.floor(places)) * (above - below))
 
 
 def _text(number: float | None, form: str) -> str:

@@ -25,7 +25,7 @@ COLUMNS = ("time", "series", "value")
 COVARIATES = ("past_covariates", "future_covariates", "static_covariates")
 
 
-class SensorLayout(NamedTuple):
+class SensorOptions(NamedTuple):
     """How to read a file of sensors as a table.
 
     Args:
@@ -81,7 +81,7 @@ def read_data(
     path: Path,
     columns: dict[str, Any],
     covariates: dict[str, Any],
-    layout: SensorLayout,
+    options: SensorOptions,
 ) -> tuple[SeriesTable, SensorData | None]:
     """Reads the series of a command: of a table, or of a file of sensors, of a grid or of trips.
 
@@ -89,7 +89,7 @@ def read_data(
         path: .csv or .parquet for a table, else values of sensors; a .csv with a first date, too.
         columns: time, series, value and business_days, as `read_series` takes them.
         covariates: names of columns, by their kind.
-        layout: how to read a file of sensors.
+        options: how to read a file of sensors.
 
     Returns:
         The table, and what a file of sensors has besides.
@@ -97,7 +97,7 @@ def read_data(
     Raises:
         InputError: for files that cannot be read so.
     """
-    if path.suffix not in SENSOR_FILES and (layout.first_date is None or _has_dates(path, columns["time"])):
+    if path.suffix not in SENSOR_FILES and (options.first_date is None or _has_dates(path, columns["time"])):
         return read_series(path, **columns, **covariates), None
     named = [name for name in COLUMNS if columns[name]]
     named += [name for name in COVARIATES[1:] if covariates.get(name)]
@@ -105,16 +105,16 @@ def read_data(
         raise InputError(
             f"--{named[0].replace('_', '-')} names a column, and {shown(path)} has none; give a table, .csv or .parquet"
         )
-    sensors = read_regions(path, names=layout.names, missing=layout.missing)
+    sensors = read_regions(path, names=options.names, missing=options.missing)
     values = sensors.values
     if values.ndim == 3:
-        if layout.feature >= values.shape[2]:
-            raise InputError(f"--feature must be below the {values.shape[2]} of {shown(path)}, got {layout.feature}")
-        values = values[..., layout.feature]
+        if options.feature >= values.shape[2]:
+            raise InputError(f"--feature must be below the {values.shape[2]} of {shown(path)}, got {options.feature}")
+        values = values[..., options.feature]
     kept, weather = _weather(path, sensors, covariates.get("past_covariates", ()))
     table = series_table(
         values,
-        _dates(path, sensors, layout),
+        _dates(path, sensors, options),
         names=sensors.names,
         past_covariates=weather,
         business_days=columns["business_days"],
@@ -153,15 +153,15 @@ def _weather(
     return names, np.broadcast_to(values[:, None], (len(values), len(sensors.names), len(names)))
 
 
-def _dates(path: Path, sensors: SensorData, layout: SensorLayout) -> np.ndarray:
+def _dates(path: Path, sensors: SensorData, options: SensorOptions) -> np.ndarray:
     if sensors.dates is not None:
         return np.asarray(sensors.dates, "datetime64[s]")
-    if layout.first_date is None or layout.minutes is None:
+    if options.first_date is None or options.minutes is None:
         raise InputError(
             f"{shown(path)} has no dates; give --first-date, such as 2016-07-01, and --minutes between two rows"
         )
-    first: Any = parse_date(layout.first_date, "--first-date")
-    steps = np.round(60 * float(layout.minutes) * np.arange(len(sensors.values))).astype(int)
+    first: Any = parse_date(options.first_date, "--first-date")
+    steps = np.round(60 * float(options.minutes) * np.arange(len(sensors.values))).astype(int)
     return np.asarray(first.astype("datetime64[s]") + steps.astype("timedelta64[s]"))
 
 

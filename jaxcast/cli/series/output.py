@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcast.checks import check_flag, check_texts
-from jaxcast.cli.series.data import COVARIATES, SensorLayout, read_data
+from jaxcast.cli.series.data import COVARIATES, SensorOptions, read_data
 from jaxcast.errors import InputError, shown
 from jaxcast.hierarchy.structure import Hierarchy
 from jaxcast.saving.models import load_model
@@ -55,8 +55,8 @@ def load(folder: Path, data: Path) -> Loaded:
         raise InputError(
             f"{shown(folder)} holds no forecaster of series; a pool of candidate models is for jaxcast pool"
         )
-    columns, layout = _columns_of(stored.attributes, folder), _layout_of(stored.attributes, folder)
-    table, sensors = read_data(data, columns, {kind: getattr(model, kind) for kind in COVARIATES}, layout)
+    columns, options = _columns_of(stored.attributes, folder), _options_of(stored.attributes, folder)
+    table, sensors = read_data(data, columns, {kind: getattr(model, kind) for kind in COVARIATES}, options)
     if sensors is not None and {*model.names} < {*table.names}:  # those that training left out
         table = table.of_series([table.names.index(name) for name in model.names])
     hierarchy = _hierarchy_of(stored.attributes, folder)
@@ -116,20 +116,20 @@ def _columns_of(attributes: dict[str, Any], folder: Path) -> dict[str, Any]:
     return columns
 
 
-def _layout_of(attributes: dict[str, Any], folder: Path) -> SensorLayout:
+def _options_of(attributes: dict[str, Any], folder: Path) -> SensorOptions:
     """How the file of sensors that was trained on was read."""
     try:
-        layout = SensorLayout(**attributes.get("sensors", {}))
-        check_texts("first_date", [layout.first_date] if layout.first_date is not None else [], least=0)
-        if layout.names is not None:
-            check_texts("names", layout.names)
-            layout = layout._replace(names=tuple(layout.names))
-        layout.check()
+        options = SensorOptions(**attributes.get("sensors", {}))
+        check_texts("first_date", [options.first_date] if options.first_date is not None else [], least=0)
+        if options.names is not None:
+            check_texts("names", options.names)
+            options = options._replace(names=tuple(options.names))
+        options.check()
     except (InputError, TypeError) as error:
         raise InputError(
             f"{shown(folder / 'pool.json')}, attributes: sensors: {shown(error)}; train and save it again"
         ) from None
-    return layout
+    return options
 
 
 def describe(table: SeriesTable, path: Path) -> list[str]:

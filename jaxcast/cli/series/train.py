@@ -11,7 +11,7 @@ from rich.table import Table
 from jaxcast.checks import check_leads, check_whole
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers, make_console
-from jaxcast.cli.series.data import COVARIATES, Learnable, SensorLayout, SeriesGraph, learnable, read_data, read_graph
+from jaxcast.cli.series.data import COVARIATES, Learnable, SensorOptions, SeriesGraph, learnable, read_data, read_graph
 from jaxcast.cli.series.output import as_attribute, describe
 from jaxcast.cli.series.refit import check_options, refit_folder
 from jaxcast.distributions.heads import HeadName
@@ -159,15 +159,15 @@ class TrainSeries:
         console = make_console()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
         names = None if self.names is None else read_names(self.names)
-        layout = SensorLayout(self.first_date, self.minutes, self.feature, self.missing, names)
-        layout.check()
+        options = SensorOptions(self.first_date, self.minutes, self.feature, self.missing, names)
+        options.check()
         covariates = {kind: getattr(self, kind) for kind in COVARIATES}
-        table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, layout)
+        table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, options)
         hierarchy = None if self.hierarchy is None else read_hierarchy(self.hierarchy)
         if hierarchy is not None:
             table = table_with_sums(table, hierarchy)
         if sensors is None:
-            layout.refuse(self.data)
+            options.refuse(self.data)
         table, graph, whole = self.learnable(table, sensors)
         check_methods(self.method or None, len(table.names))
         check_head(self.head, self.method)
@@ -189,7 +189,7 @@ class TrainSeries:
         if hierarchy is not None:
             attributes["hierarchy"] = as_attribute(hierarchy)
         if sensors is not None:
-            attributes["sensors"] = layout._asdict()
+            attributes["sensors"] = options._asdict()
         save_model(folder.path, fitted.model, attributes=attributes)
         folder.write_json("results.json", results_of(fitted, table))
         folder.remove_checkpoints()

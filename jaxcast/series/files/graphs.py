@@ -180,7 +180,7 @@ def read_coordinates(
     called = next((name for name in others if {*names} <= {*cells[name]}), others[0])
     rows = {name: k for k, name in enumerate(cells[called])}
     if len(rows) < len(cells[called]):
-        raise InputError(f"{shown(path)}: expected each sensor once in the column {shown(called)}; remove doubles")
+        raise InputError(f"{shown(path)}: expected each sensor once in the column {shown(called)}; remove duplicates")
     if missing := [name for name in names if name not in rows]:
         raise InputError(
             f"{shown(path)} lacks {counted(len(missing), 'sensor')}, the first {shown(repr(missing[0]))}; add a row "

@@ -27,6 +27,9 @@ NAME_KEYS = ("names", "ids")
 GRAPH = "graph_"
 
 
+RegionKind = Literal["grid", "trips"]
+
+
 class RegionLayout(NamedTuple):
     """How the series of a file lie: the cells of a grid, or the pairs of zones.
 
@@ -36,7 +39,7 @@ class RegionLayout(NamedTuple):
         zones: names of the zones; () for a grid.
     """
 
-    kind: Literal["grid", "trips"]
+    kind: RegionKind
     rows: int
     zones: tuple[str, ...] = ()
 
