@@ -56,12 +56,12 @@ def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _replaced(value: Any) -> Any:
     """Replaces the batches in a program, or in a parameter of an operation, which may hold programs."""
+    if isinstance(value, Jaxpr):  # from JAX 0.12 on, a ClosedJaxpr is a Jaxpr too
+        equations = [_equation(equation) for equation in value.eqns]
+        return value if _same(equations, value.eqns) else value.replace(eqns=equations)
     if isinstance(value, ClosedJaxpr):
         program = _replaced(value.jaxpr)
         return value if program is value.jaxpr else value.replace(jaxpr=program)
-    if isinstance(value, Jaxpr):
-        equations = [_equation(equation) for equation in value.eqns]
-        return value if _same(equations, value.eqns) else value.replace(eqns=equations)
     if isinstance(value, Programs):
         return value.on_cpu(one_by_one)
     if isinstance(value, tuple):

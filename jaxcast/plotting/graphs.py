@@ -242,6 +242,10 @@ def _as_map(ax: "Axes", places: Shaped[np.ndarray, "node 2"]) -> "Axes":
     stretch = math.cos(math.radians(float(places[:, 1].mean())))
     ax.set_aspect(1 / max(stretch, 0.01))
     low, high = places.min(0), places.max(0)
+    # Places along a road leave no room for the bar and the notes.
+    sides = (high - low) * [stretch, 1]
+    missing = np.maximum(0.5 * sides.max() - sides, 0) / [max(stretch, 0.01), 1] / 2
+    low, high = low - missing, high + missing
     margin = np.maximum(0.05 * (high - low), 1e-3 + 0.02 * (high - low).max())
     ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - 2 * margin[1], high[1] + margin[1]))
     ax.set(xticks=[], yticks=[])

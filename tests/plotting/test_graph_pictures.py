@@ -110,3 +110,10 @@ def test_wrong_sizes_are_refused(without_type_checks):
         plotting.plot_graph(axes(), np.ones((3, 2)))
     with pytest.raises(jaxcast.InputError, match="a name for each of 3 groups, got 2"):
         plotting.plot_node_values(axes(), **PLACES, values=[0, 1, 2, 0], groups=["a", "b"])
+
+
+def test_a_map_of_places_along_a_road_has_room_beside_them():
+    latitude, longitude = np.linspace(39, 40, 6), np.full(6, 116.0)
+    ax = jaxcast.plotting.plot_graph(axes(), np.eye(6, k=1), latitude=latitude, longitude=longitude)
+    east, north = np.ptp(ax.get_xlim()) * np.cos(np.radians(39.5)), np.ptp(ax.get_ylim())
+    assert 0.4 < east / north < 0.6
