@@ -100,6 +100,7 @@ def test_what_comes_after_the_part_changes_nothing_learned_chosen_or_scored(name
     assert_same_bits(*(FITS[name](trajectory(later)) for later in (1, 40)))
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_by_fits_that_saw_nothing_of_the_validation_part():
     """And what of that part comes after a window changes neither the forecast of the window nor its score."""
     found = []

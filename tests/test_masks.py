@@ -16,6 +16,7 @@ def gappy(trajectory):
     return whole, whole._replace(states=jnp.where(KNOWN, whole.states, jnp.nan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_candidates", [True, False])
 def test_samples_with_an_unknown_value_are_left_out(trajectory, candidates, with_candidates):
     whole, gaps = gappy(trajectory)
@@ -29,6 +30,7 @@ def test_samples_with_an_unknown_value_are_left_out(trajectory, candidates, with
         np.testing.assert_allclose(found, np.asarray(expected)[kept], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_chunks_and_training_windows_with_an_unknown_value_are_left_out(trajectory, candidates):
     whole, gaps = gappy(trajectory)
     rows = KNOWN.all(1)

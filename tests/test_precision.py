@@ -127,6 +127,7 @@ def test_networks_leave_the_precision_to_the_user(name):
         assert set(products(*network)) == {"HIGHEST"}
 
 
+@pytest.mark.slow
 def test_a_network_in_a_filter_keeps_its_precision():
     network = jaxcast.nn.SelfAttention(size=2, key=KEY)
 

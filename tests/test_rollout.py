@@ -207,6 +207,7 @@ def test_other_numbers_compile_nothing(candidates, trajectory, count_compilation
     assert not np.allclose(first, second)
 
 
+@pytest.mark.slow
 def test_scheduled_candidates_are_given_the_time(truth, trajectory):
     cell = jaxcast.Forecaster(jaxcast.equal_weights(1), jaxcast.flow_map(jaxcast.stack_systems([truth])))
     forecast = jaxcast.forecast(cell, trajectory.states[:3], 10, trajectory.times[:12]).forecast

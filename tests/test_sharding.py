@@ -64,6 +64,7 @@ def test_matrices_are_decomposed_one_by_one_wherever_a_program_does_so():
     jax.tree.map(np.testing.assert_array_equal, jax.jit(decompose)(x), jax.jit(one_by_one(decompose))(x))
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_decompositions_one_by_one():
     def loss(x):
         return jnp.sum(jnp.sin(jnp.linalg.solve(x, x**2))) + jnp.sum(jnp.cos(jnp.linalg.qr(x, mode="r")))

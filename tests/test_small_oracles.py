@@ -35,6 +35,7 @@ def test_a_linear_regression_reports_the_mean_of_what_each_candidate_counts_for(
     np.testing.assert_allclose(output.forecast, [15 + 1, 51 - 1])
 
 
+@pytest.mark.slow
 def test_another_origin_moves_a_regressions_bias_alone():
     rng = np.random.default_rng(0)
     forecasts, targets = rng.normal(size=(40, 2, 1)), rng.normal(size=(40, 1))
@@ -57,6 +58,7 @@ def test_a_ridge_is_that_of_the_normal_equations():
     np.testing.assert_allclose(found.weights[0, :, 0], expected[:, 0], rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("miss", "position"), [(0.5, -0.5), (1.15, -1.15), (5.0, -1.2), (-5.0, 1.2)])
 def test_an_interpolation_reaches_a_fifth_beyond_its_candidates(miss, position):
     pool = jaxcast.pooling.RegimeInterpolation(jnp.asarray([[-1.0], [1.0]]), jnp.ones(1), num_delays=1)
@@ -93,6 +95,7 @@ def switching(known):
     return np.exp(np.asarray(memory.log_weights))
 
 
+@pytest.mark.slow
 def test_a_forecast_is_verified_only_where_it_began_and_ended_at_the_truth():
     """By hand: odds e^(-9/2) of the first, then mixed by the share of 0.2."""
     first = np.exp(-4.5) / (1 + np.exp(-4.5))

@@ -98,6 +98,7 @@ def test_windows_whose_history_has_nan_are_named(trajectory, candidates):
         jaxcast.forecast_windows(cell, with_gaps(many, *((n, 0, 0) for n in range(90))))
 
 
+@pytest.mark.slow
 def test_gaps_that_a_cell_does_without_are_no_fault(trajectory, candidates):
     """Those older than its memory, those it fills, and any where there are no numbers to look at."""
     windows = jaxcast.cut_windows(trajectory, num_windows=4, num_leads=3, history_size=4)

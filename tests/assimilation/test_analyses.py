@@ -41,6 +41,7 @@ def test_a_local_analysis_that_reaches_everywhere_is_the_global_one(num_members,
     np.testing.assert_allclose(ours, EnsembleTransform(**settings).analyse(prior, observed, values, KEY), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_local_analysis_sees_near_observations_alone():
     """A site beyond the reach of all observations stays; at the site of one, it is the analysis with the taper 1."""
     prior = problem(6, dim=5)[0]
@@ -55,6 +56,7 @@ def test_a_local_analysis_sees_near_observations_alone():
         np.testing.assert_allclose(ours[:, column], alone[:, 0], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_perturbed_observations_are_the_kalman_filter_in_a_large_ensemble():
     prior, observed, values = problem(50_000)
     posterior = np.asarray(PerturbedObservations().analyse(prior, observed, values, KEY))
@@ -65,6 +67,7 @@ def test_perturbed_observations_are_the_kalman_filter_in_a_large_ensemble():
     np.testing.assert_allclose(np.cov(posterior.T), cov - gain @ cov[:3], atol=0.04)
 
 
+@pytest.mark.slow
 def test_tapers_of_covariances_act_by_components():
     prior, observed, values = problem(9, dim=3)
     tapers = Localisation(np.eye(3), np.eye(3))

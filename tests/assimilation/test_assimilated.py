@@ -75,6 +75,7 @@ def test_attention_after_assimilation_forecasts_from_x_alone():
     assert np.sqrt(((forecast[:5] - truth[50:55]) ** 2).mean()) < 1.0
 
 
+@pytest.mark.slow
 def test_devices_change_no_forecast_of_a_filter():
     assert len(jax.devices()) > 1
     times = jnp.tile(0.1 * jnp.arange(6), (3, 1))
@@ -86,6 +87,7 @@ def test_devices_change_no_forecast_of_a_filter():
         np.testing.assert_allclose(found, alone, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_direct_insertion_takes_forecasts_for_gaps():
     values = jnp.asarray([[np.nan, 4.0], [2.0, np.nan], [np.nan, np.nan], [1.0, 1.0]])
     cell = DirectInsertion(forecaster(), jnp.asarray([3.0, 3.0]))

@@ -28,6 +28,7 @@ CELLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_what_follows_is_that_of_a_new_filter(name):
     cell, values = CELLS[name], 10 + 0.5 * np.random.default_rng(1).normal(size=(14, 2))
@@ -40,6 +41,7 @@ def test_what_follows_is_that_of_a_new_filter(name):
     np.testing.assert_allclose(forecast[first:], anew[: 14 - first], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_an_observation_too_far_from_every_particle_says_nothing():
     members = jnp.asarray([[1.0], [2.0], [3.0]])
     absurd = jnp.asarray([1e200])  # whose square is infinite

@@ -73,6 +73,7 @@ def test_the_spread_of_a_forecast_grows_as_its_errors_at_all_leads_and_its_mean_
         mean, cov = STEP @ mean, STEP @ cov @ STEP.T + np.diag(MODEL_NOISE**2)
 
 
+@pytest.mark.slow
 def test_a_reanalysis_with_model_noise_is_the_kalman_smoother_across_gaps():
     values, number = sparse(), 5000
     cell = noisy(EnsembleKalmanFilter, number)
@@ -83,6 +84,7 @@ def test_a_reanalysis_with_model_noise_is_the_kalman_smoother_across_gaps():
     np.testing.assert_allclose(found.spread, deviations(covariances), rtol=0.08)
 
 
+@pytest.mark.slow
 def test_a_random_walk_goes_on_in_gaps_and_rests_in_closed_loop():
     """Its variance grows by one step's at every step of a history without observations."""
     cell = EnsembleKalmanFilter(

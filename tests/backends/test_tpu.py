@@ -44,6 +44,7 @@ def test_float64_is_refused_in_one_line(function):
     lowered(function, "tpu", np.float32), lowered(function, "cuda", np.float64)
 
 
+@pytest.mark.slow
 def test_float64_parameters_are_refused():
     def init(key):
         return jaxcast.pooling.FeedForward(dim=2, num_delays=1, hidden_size=3, key=key, dtype=dtype)

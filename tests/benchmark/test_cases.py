@@ -93,6 +93,7 @@ def test_the_median_is_over_windows_and_then_over_truths():
     assert score.share_censored == 0
 
 
+@pytest.mark.slow
 def test_noise_falls_on_what_is_seen_and_never_on_the_truth_that_scores():
     noisy = small("noise_10")
     clean = make_task(dataclasses.replace(noisy, observation_noise=0.0), seed=2, **SIZES)
@@ -142,6 +143,7 @@ def test_windows_outside_of_training_have_the_other_schedule():
     assert jaxcast.dynamics.describe_system(other.truth(0)) != jaxcast.dynamics.describe_system(other.windows_truth(0))
 
 
+@pytest.mark.slow
 def test_the_files_say_everything_but_the_truth(tmp_path):
     case = PAPER
     arrays = case_arrays(case, seed=4, num_truths=2, **SIZES)

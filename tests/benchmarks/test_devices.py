@@ -156,6 +156,7 @@ def test_a_device_gets_its_part_alone_of_any_length(length):
     np.testing.assert_array_equal(without_repeated(run(evenly), length), 2 * values)
 
 
+@pytest.mark.slow
 def test_ensembles_and_windows_of_odd_numbers_are_spread_evenly(monkeypatch):
     from jaxcast import windows
     from jaxcast.dynamics import ensembles
@@ -179,6 +180,7 @@ def test_ensembles_and_windows_of_odd_numbers_are_spread_evenly(monkeypatch):
     assert spread == [8, 4]
 
 
+@pytest.mark.slow
 def test_an_odd_number_costs_a_program_of_the_users_no_further_message():
     """Arrays that a program closes over are not traced, but what is made of them in it is."""
     mesh, starts = mesh_of_all(), jnp.ones((3, 3))
@@ -199,6 +201,7 @@ def test_an_odd_number_costs_a_program_of_the_users_no_further_message():
     assert messages(run.lower(cell)) == ["all-gather"]
 
 
+@pytest.mark.slow
 def test_an_odd_number_traces_the_vector_field_once():
     seen = []
 

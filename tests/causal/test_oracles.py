@@ -54,6 +54,7 @@ def test_ridge_is_that_of_every_fold_by_hand_with_the_penalty_of_the_smallest_gc
             np.testing.assert_allclose(found[repeat, out, 0], z[out] @ slopes + level, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_natural_splines_are_those_of_the_book_and_linear_outside():
     x = np.random.default_rng(0).normal(size=(200, 1))
     basis = jaxcast.causal.SplineBasis(num_knots=5)

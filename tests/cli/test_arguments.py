@@ -286,6 +286,7 @@ def test_progress_is_reported_now_and_then_without_a_terminal(monkeypatch):
     assert len(said.getvalue().splitlines()) == 7
 
 
+@pytest.mark.slow
 def test_a_part_that_takes_no_count_is_reported_by_the_clock(monkeypatch, capsys):
     monkeypatch.setattr(progress, "EVERY_S", 0.5)
     with progress.reporting("normal"), progress.phase("finding the regime"):

@@ -7,6 +7,7 @@ from jaxcast.cli.simulation.steps import with_steps
 from jaxcast.dynamics import catalogue_entry, catalogue_names
 
 
+@pytest.mark.slow
 def test_the_list_has_a_line_for_each_system(capsys):
     parse(["simulate", "--list"]).run()
     head, *lines = capsys.readouterr().out.splitlines()
@@ -71,6 +72,7 @@ def test_other_commands_stay_as_they_are(args):
     assert with_steps(args) == args
 
 
+@pytest.mark.slow
 def test_a_system_of_the_catalogue_is_integrated(tmp_path):
     out = tmp_path / "rucklidge.npz"
     parse(["simulate", "--system", "Rucklidge", "--num-samples", "20", "--transient", "0", "--out", str(out)]).run()

@@ -170,6 +170,7 @@ def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, tmp_path, capsy
     assert "6 series, 3 leads, 7 quantiles, by regression" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nothing_after_at_is_seen(folder, tmp_path):
     later = [np.concatenate([own, [1e6, 0.0, 77]]) for own in series()]
     write(tmp_path / "later.csv", values=later)
@@ -402,6 +403,7 @@ def test_series_train_takes_deepar(tmp_path):
     assert (np.diff(found) >= 0).all()
 
 
+@pytest.mark.slow
 def test_importance_is_that_of_the_last_windows(network, folder, tmp_path, capsys):
     out = ["--out", tmp_path / "importance.csv", "--num-repeats", 2]
     run("panel", "importance", "--model", network, "--data", folder / "sales.csv", *out)

@@ -140,6 +140,7 @@ def test_notes_beside_a_pool_that_train_does_not_write_are_refused(folder, tmp_p
         assert not out.exists()
 
 
+@pytest.mark.slow
 def test_candidates_of_another_number_than_the_pool_was_trained_over_are_refused(folder, tmp_path):
     config, _ = contents(folder / "pool")
     (tmp_path / "pool").mkdir()
@@ -550,6 +551,7 @@ def test_pools_learn_from_what_is_known_of_a_trajectory_with_gaps(gappy, tmp_pat
         run("pool", "train", *to_x, *given[2:], *SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["auto", "feed_forward"])
 def test_gaps_that_nothing_can_fill_are_refused_before_anything_is_written(gappy, tmp_path, refused_in_one_line, pool):
     times, states = jaxcast.load_trajectory(gappy, with_gaps=True).trajectory
@@ -563,6 +565,7 @@ def test_gaps_that_nothing_can_fill_are_refused_before_anything_is_written(gappy
         run("pool", "train", *to_x)
 
 
+@pytest.mark.slow
 def test_too_short_a_trajectory_with_gaps_is_not_blamed_on_them(gappy, tmp_path, refused_in_one_line):
     given = ["--trajectory", gappy, "--candidates", CANDIDATES, "--pool", "corrected_interpolation"]
     with refused_in_one_line(tmp_path, "^400 delays need a trajectory of at least 402 samples, got 300; give a longer"):

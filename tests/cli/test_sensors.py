@@ -96,6 +96,7 @@ def test_nearest_neighbours_are_joined_both_ways(sensors, tmp_path):
 COLUMNS = dict.fromkeys(("time", "series", "value", "business_days"))
 
 
+@pytest.mark.slow
 def test_dead_sensors_are_left_out_with_their_rows_of_the_graph(sensors, tmp_path, capsys):
     values = np.c_[sensors[:, :1], np.zeros(40), sensors[:, 1:]]
     graph = np.arange(16.0).reshape(4, 4)

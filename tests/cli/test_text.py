@@ -90,6 +90,7 @@ def test_training_again_reads_what_is_there(folder, capsys):
     assert "2 of 42 texts" in capsys.readouterr().err  # have no word
 
 
+@pytest.mark.slow
 def test_the_kept_method_is_chosen_by_the_validation_texts_alone(tmp_path):
     right, wrong = LabelledTexts(GOOD + BAD, ["pos"] * 5 + ["neg"] * 5), LabelledTexts(GOOD + BAD, ["neg"] * 10)
     data = write(tmp_path / "data.csv", [("good", "pos"), ("bad", "neg")])

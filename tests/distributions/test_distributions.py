@@ -78,6 +78,7 @@ def test_quantiles_in_float32_are_near_those_in_float64():
         np.testing.assert_allclose(short, make(*numbers).quantiles(levels), rtol=3e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_the_weighted_sum_of_its_components():
     locs, scales, logits = np.asarray([-4.0, 0.0, 9.0]), np.asarray([1.0, 0.2, 3.0]), np.asarray([0.3, -1.0, 1.0])
     mixture = Mixture(Normal(np.stack([locs, locs + 1]), scales), np.stack([logits, logits]))
@@ -129,6 +130,7 @@ def test_samples_have_the_moments_and_quantiles_of_the_distribution(name):
             assert abs((draws <= quantile).mean() - level) < 0.012
 
 
+@pytest.mark.slow
 def test_shapes_broadcast():
     normal = Normal(np.zeros((4, 1)), np.ones(5))
     assert normal.mean.shape == (4, 5)

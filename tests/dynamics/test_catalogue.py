@@ -160,6 +160,7 @@ def test_a_member_is_its_system_from_its_first_state(members):
     assert 0.1 < factors.std() < 0.2
 
 
+@pytest.mark.slow
 def test_chaotic_members_are_told_from_others(members):
     found = [
         jaxcast.dynamics.lyapunov_exponent(
@@ -244,6 +245,7 @@ def test_exponents_are_within_five_percent_of_those_of_the_literature():
     assert f"`SprottP` {above['SprottP']:.0%}".replace("%", " %") in PAGE
 
 
+@pytest.mark.slow
 def test_the_page_says_how_many_estimates_of_dysts_are_met():
     is_met, is_unsure, others = list[bool](), 0, list[str]()
     for name in NAMES:
@@ -263,6 +265,7 @@ def test_the_page_says_how_many_estimates_of_dysts_are_met():
     assert f"In {len(others)} they agree with each other and not with ours: {', '.join(others[:-1])} and" in PAGE
 
 
+@pytest.mark.slow
 def test_the_page_has_every_remark():
     remarks = {entry.remark for entry in map(catalogue_entry, NAMES) if entry.remark}
     for remark in remarks:

@@ -129,6 +129,7 @@ def test_many_tiles_in_a_shard_map_of_the_user_s():
         close(jax.jit(spread)(u0), run(u0))
 
 
+@pytest.mark.slow
 def test_starting_times_differ_across_tiles():
     system = SYSTEMS["ramp"]
     u0 = starts(system, 1000)
@@ -271,6 +272,7 @@ def test_gradients_reach_the_parameters_of_each_trajectory():
     close(gradient[2], (total(rhos.at[2].add(step)) - total(rhos.at[2].add(-step))) / (2 * step), 1e-7)
 
 
+@pytest.mark.slow
 def test_other_numbers_compile_nothing(count_compilations):
     u0 = starts(SYSTEMS["ramp"])
     others = u0 + 1.0

@@ -28,6 +28,7 @@ def two_scale(u: np.ndarray, forcing: float, h: float, c: float, b: float, num_s
     return np.concatenate([dx, dy + h * c / b * np.repeat(x, len(y) // num_slow)])
 
 
+@pytest.mark.slow
 def test_the_fields_are_their_equations():
     system = jaxcast.KuramotoSivashinsky(viscosity=0.7)
     np.testing.assert_allclose(system(0.0, jnp.asarray(START)), kuramoto_sivashinsky(START, 0.7), atol=1e-10)

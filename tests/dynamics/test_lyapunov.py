@@ -40,6 +40,7 @@ def test_a_linear_system_has_its_eigenvalues():
     np.testing.assert_allclose(first, [0.6], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_vectors_of_a_linear_system_are_its_eigenvectors():
     found = covariant_lyapunov_vectors(Linear(), START, num_samples=3, transient=30.0, key=jax.random.key(0))
     values, vectors = np.linalg.eig(MATRIX)

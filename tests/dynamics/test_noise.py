@@ -70,6 +70,7 @@ def from_path(monkeypatch):
     monkeypatch.setattr(noisy_steps, "increments", lambda given, u, variance: (given[1:], (given[0],)))
 
 
+@pytest.mark.slow
 def test_normal_numbers_are_normal():
     words = jax.random.bits(KEY, (2,), jnp.uint32)
 
@@ -147,6 +148,7 @@ def test_all_models_of_a_stack_have_the_same_path():
         np.testing.assert_allclose(together[:, i], alone, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [

@@ -110,6 +110,7 @@ def test_a_trajectory_is_the_flow_map_over_and_over(truth):
     np.testing.assert_allclose(trajectory.times, 0.7 + 0.1 * np.arange(8), rtol=1e-15)
 
 
+@pytest.mark.slow
 def test_the_transient_ends_at_t0(truth):
     long = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=40, t0=-2.0)
     late = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=20, t0=0.0, transient=2.0)
@@ -134,6 +135,7 @@ def test_gradients_by_state_and_by_every_parameter_agree_with_differences():
     np.testing.assert_allclose(gradient, differences, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_many_trajectories_by_vmap_and_a_stack_are_the_single_ones():
     starts = np.random.default_rng(0).normal(size=(3, 3)) + np.array([0, 0, 25])
     rhos = (28.0, 35.0, 48.0)
@@ -146,6 +148,7 @@ def test_many_trajectories_by_vmap_and_a_stack_are_the_single_ones():
             np.testing.assert_allclose(together[i, :, m], alone, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_float32_stays_float32(truth):
     trajectory = jaxcast.simulate(truth, np.array([1, 2, 20], np.float32), num_samples=5)
     assert trajectory.states.dtype == jnp.float32
@@ -211,6 +214,7 @@ class DriverFirst(jaxcast.System):
         return -x, self.a * (x - y)
 
 
+@pytest.mark.slow
 def test_a_stack_may_differ_in_later_components_only():
     rates, u0 = (1.0, 2.0), [1.0, 0.0]
     together = jaxcast.simulate(jaxcast.stack_systems([DriverFirst(a=a) for a in rates]), u0, num_samples=4)

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.stats import norm
 
 import jaxcast
@@ -8,6 +9,7 @@ from jaxcast.ensemble import categories_of, category_probabilities, error_spread
 from tests.ensemble.made import arrays, forecasts
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_numpy():
     values, truth = arrays()
     found = forecasts(values, truth)
@@ -37,6 +39,7 @@ def test_scores_are_those_of_numpy():
     assert (near["coverage50"], near["coverage90"]) == (0.0, 1.0)  # |z| is 0.71
 
 
+@pytest.mark.slow
 def test_categories_take_their_bounds():
     values = jnp.asarray([-0.6, -0.5, -0.499, 0.499, 0.5, jnp.nan])
     np.testing.assert_array_equal(categories_of(values, (-0.5, 0.5)), [0, 0, 1, 1, 2, np.nan])

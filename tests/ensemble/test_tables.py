@@ -246,6 +246,7 @@ def test_commands_score_pool_and_forecast(tmp_path, capsys):
     assert (tmp_path / "truth.csv").read_text().startswith("date,value")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["equal_mean", "equal_median"])
 def test_a_model_named_like_a_reference_is_not_scored_in_its_place(tmp_path, name):
     rows = "".join(f"2024-0{month},{model},0,{month}\n" for month in (1, 2, 3) for model in ("a", name))

@@ -40,6 +40,7 @@ def test_tables_that_are_none_are_refused(tmp_path):
         read_tables(tmp_path, 0)
 
 
+@pytest.mark.slow
 def test_both_surfaces_have_the_stated_effect_on_the_treated():
     x = jax.random.normal(jax.random.key(0), (4000, 5)) / 2
     treatment = jnp.arange(4000) % 2

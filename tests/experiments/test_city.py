@@ -15,6 +15,7 @@ def city():
     return read_city(None, 0)
 
 
+@pytest.mark.slow
 def test_windows_hold_the_roots_of_trips_and_the_holidays_of_leads(city):
     test = at(windows(city, city.stop, None), city.newest)
     np.testing.assert_allclose(np.asarray(test.targets) ** 2, city.truth(city.newest), rtol=1e-5, atol=1e-5)
@@ -44,6 +45,7 @@ def test_quantiles_of_errors_keep_the_point_and_do_not_cross(city):
     np.testing.assert_allclose(exact, np.repeat(city.truth(city.newest)[..., None], 3, -1))
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_numpy_and_tell_days_apart(city):
     truth, rng = city.truth(city.newest), np.random.default_rng(0)
     quantiles = np.sort(truth[..., None] + rng.normal(size=(*truth.shape, 3)), -1)

@@ -51,6 +51,7 @@ def test_future_values_change_no_plain_forecast(problem):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_rows_are_pooled_up_to_a_lead_and_masked_beside_plain(problem):
     forecast = last_value(problem, 0, None)["forecast"]
     truth = problem.truth(problem.newest)
@@ -124,6 +125,7 @@ def test_negative_counts_are_missing_and_graphs_are_described(tmp_path, problem)
     )
 
 
+@pytest.mark.slow
 def test_boosted_trees_see_the_newest_weather():
     rng = np.random.default_rng(0)
     weather = rng.normal(size=(240, 1))
@@ -154,6 +156,7 @@ def test_nothing_that_changes_before_the_validation_part_stays_as_it_is(problem)
     np.testing.assert_array_equal(forecast, last_value(still, 0, None)["forecast"])
 
 
+@pytest.mark.slow
 def test_few_windows_are_scored_and_not_compared(problem):
     few = dataclasses.replace(problem, newest=problem.newest[:3], published=())
     truth = few.truth(few.newest)
@@ -210,6 +213,7 @@ def test_settings_out_of_range_are_refused(tmp_path, wrong):
         read_counts(tmp_path, **settings)
 
 
+@pytest.mark.slow
 def test_forecasts_of_other_counts_are_not_taken_for_these(tmp_path):
     folder = tmp_path / "metro"
     folder.mkdir()

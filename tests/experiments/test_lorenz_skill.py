@@ -55,6 +55,7 @@ def test_windows_without_a_switch_are_those_whose_parameter_stays():
     np.testing.assert_array_equal(found, stays)
 
 
+@pytest.mark.slow
 def test_every_data_seed_has_a_switching_truth_of_its_own_and_cases_share_training_only_where_it_is_the_same():
     case = CASES["switching"]
     assert jaxcast.dynamics.describe_system(case.truth(1)) != jaxcast.dynamics.describe_system(case.truth(2))
@@ -65,6 +66,7 @@ def test_every_data_seed_has_a_switching_truth_of_its_own_and_cases_share_traini
         assert len(case.candidates) >= 9
 
 
+@pytest.mark.slow
 def test_a_sawtooth_is_integrated_as_smooth_pieces():
     """RK4 with a step that the jumps lie on keeps its order: pieces between jumps, each with a linear ramp, agree."""
     whole = jaxcast.Lorenz63(rho=Sawtooth(low=28.0, high=48.0, period=1.6))
@@ -108,6 +110,7 @@ def test_spread_and_error_are_root_mean_squares_without_diverged_windows():
     np.testing.assert_allclose(found["spread"] / found["spread_error"], 1.0, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_one_decomposition_for_all_penalties_is_the_fit_of_each():
     truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=200, dt=0.05, transient=5.0)
     penalties = np.logspace(-6, 2, 3)
@@ -137,6 +140,7 @@ def test_a_search_tells_all_that_it_tried_and_what_lies_on_an_edge(monkeypatch):
     assert skill_rivals.at_edge({"a": 1, "b": 4}, tied) == ["b"]  # two is as good as one, and not on the edge
 
 
+@pytest.mark.slow
 def test_a_median_over_seeds_is_censored_where_its_upper_middle_is():
     times, censored = np.asarray([[2.0] * 20, [4.0] * 20]), np.asarray([[False] * 20, [True] * 20])
     longer = {"valid_time": times, "censored": censored}
@@ -148,6 +152,7 @@ def test_a_median_over_seeds_is_censored_where_its_upper_middle_is():
     assert skill_results.against([longer], [{"valid_time": times + 1, "censored": ~censored}])["num_undecided"] == 20
 
 
+@pytest.mark.slow
 def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
     rng = np.random.default_rng(0)
 

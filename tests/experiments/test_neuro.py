@@ -130,6 +130,7 @@ def own(archive, tmp_path, **settings):
     return json.loads((tmp_path / "run/results.json").read_text())
 
 
+@pytest.mark.slow
 def test_an_archive_needs_no_part_and_what_cannot_use_it_is_left_out(archive, tmp_path, capsys):
     methods = ("ridge, Fisher z", "dynamic graphs, GRU, segments of activity")
     with np.load(archive) as arrays:

@@ -69,6 +69,7 @@ def test_another_folder_is_tested_whole_but_for_its_first_week_and_keeps_the_slo
         Setup.of(SMOKE, made(protocol, 40), train)
 
 
+@pytest.mark.slow
 def test_plain_rows_of_generated_trips_are_those_by_hand():
     setup = Setup.of(SMOKE, made_trips(0))
     trips, test = made_trips(0).values, np.arange(269, 336)
@@ -99,6 +100,7 @@ def test_least_squares_is_one_regression_of_all_pairs_on_their_deviations():
     np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_features_of_zones_are_the_usual_trips_and_the_latest_of_both_zones():
     history = np.random.default_rng(0).poisson(4.0, (3, 4)).astype(np.float32)
     inputs = PairInputs(jax.numpy.ones(4), (0, 1), True)

@@ -138,6 +138,7 @@ def test_plain_methods_forecast_short_constant_and_huge_series(tmp_path, method,
     assert method(task._replace(lower=0.5), LEVELS).min() == 0.5
 
 
+@pytest.mark.slow
 def test_recalibrated_intervals_of_short_series_cover_what_they_promise():
     noise = np.random.default_rng(0).normal(5, 1, (150, 46))
     task = rolling("noise", series_panel(list(noise)), 6, (4,), first=40, lower=None)
@@ -149,6 +150,7 @@ def test_recalibrated_intervals_of_short_series_cover_what_they_promise():
     assert moved["wql"] < plain["wql"]
 
 
+@pytest.mark.slow
 def test_scores_without_a_value_are_none(tmp_path):
     task = read_task(archive(tmp_path, [np.ones(9), np.arange(3.0)], np.zeros((2, 2))), 8, None)
     row = make_row("seasonal_naive", task, [scored(task, seasonal_naive(task, LEVELS))])
@@ -157,6 +159,7 @@ def test_scores_without_a_value_are_none(tmp_path):
     json.dumps(row, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_a_method_that_cannot_forecast_is_left_out(monkeypatch):
     def fails(*_):
         raise InputError("too short")

@@ -179,6 +179,7 @@ def rows_of(sentences, **settings):
     return Run(Folder(), sentences, made_set(0)[1], config, Console(quiet=True)).rows()[0]
 
 
+@pytest.mark.slow
 def test_few_sentences_empty_and_long_ones_are_classified_and_published_rows_are_of_the_sets_alone(tmp_path):
     file = tmp_path / "mr.txt"
     lines = [f"{('pos good', 'neg bad')[k % 2]} w{k}" for k in range(24)]

@@ -140,6 +140,7 @@ def test_it_copes_with_what_hubs_hold(name):
         np.testing.assert_allclose(forecast, clip_outliers(hub, 2.0)[0].mean(2), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_locations_models_and_units_may_come_in_any_order():
     quantiles, truth = make()
     forecast = check(hub_of(quantiles, truth))[0]

@@ -209,6 +209,7 @@ def mixture_by_bisection(quantiles, shares):
     return found
 
 
+@pytest.mark.slow
 def test_mixtures_by_bisection_with_ties_zeros_and_absent_models():
     rng = np.random.default_rng(0)
     quantiles = np.sort(rng.normal(0, 3, (7, 4, 5)), -1)
@@ -240,6 +241,7 @@ def test_equal_forecasts_are_their_own_mixture():
     np.testing.assert_allclose(found[0, 0], one, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_expert_without_a_forecast_leaves_its_weight_to_the_others():
     rng = np.random.default_rng(3)
     levels = np.asarray([0.25, 0.5, 0.75])

@@ -243,6 +243,7 @@ def test_a_copy_is_whole_or_not_there_and_replaces_nothing(address, tmp_path, mo
     assert (copy_hub(address, tmp_path / "empty") / "hub-config/tasks.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_hub_can_be_given_by_its_address(hub, address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parse(["hub", "forecast", address, "--model", "ours-pool", "--method", "equal_median"]).run()

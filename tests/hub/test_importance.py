@@ -52,6 +52,7 @@ def by_hand(values, truth, combine, empty):
     return left, shapley
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("empty", ["mean_model", "left_out"])
 @pytest.mark.parametrize(
     ("pool", "combine"),

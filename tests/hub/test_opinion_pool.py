@@ -105,6 +105,7 @@ def test_the_opinion_pool_is_saved_with_its_weights(tmp_path):
             np.testing.assert_array_equal(loaded.weights, pool.weights)
 
 
+@pytest.mark.slow
 def test_bad_mixtures_are_refused():
     with pytest.raises(jaxcast.InputError, match="tails"):
         hub.LinearOpinionPool("cauchy")

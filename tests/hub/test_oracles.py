@@ -59,6 +59,7 @@ def test_the_loss_of_a_rolling_origin_is_its_equation(hub_forecasts):
     np.testing.assert_allclose(loss, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_mean_that_scores_are_compared_with_leaves_outliers_out(hub_forecasts):
     wild = hub_forecasts.quantiles.at[0, 3, 0].set(1e9)
     there = np.asarray(hub_forecasts.present)[0, 3, 1:]

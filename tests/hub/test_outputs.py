@@ -221,6 +221,7 @@ def test_a_sample_too_many_falls_to_each_model_equally_often():
     assert _quota(np.asarray([5, 5]), np.asarray([1.0, 1e-9]), 8, rng).tolist() == [5, 3]
 
 
+@pytest.mark.slow
 def test_each_trajectory_is_drawn_equally_often_and_the_draw_is_near_to_all():
     rng = np.random.default_rng(0)
     paths = pl.DataFrame({"model": ["a"] * 7 + ["b"] * 3, "weight": [1.0] * 10})

@@ -32,6 +32,7 @@ def made():
     return jaxcast.hub.HubForecasts.of(values, np.ones((2, 2)), np.asarray([0.25, 0.5, 0.75]))
 
 
+@pytest.mark.slow
 def test_a_pool_of_ones_own_looks_at_no_absent_model(monkeypatch):
     """Whose quantiles are zero, or any other number."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "docs/how_to/examples"))

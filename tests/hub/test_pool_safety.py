@@ -106,6 +106,7 @@ def test_places_of_zeros_narrow_no_other_place():
         assert abs(float(covered.mean()) - nominal) < 0.03
 
 
+@pytest.mark.slow
 def test_a_single_location_keeps_calibrated_intervals():
     """A nation alone: its rare misses weigh up the times without any."""
     truth = np.random.default_rng(0).normal(size=(1, 400))

@@ -79,6 +79,7 @@ def test_the_opinion_pool_averages_probabilities():
     np.testing.assert_allclose(jaxcast.hub.pool_forecasts(FIXED["opinion"], alone).forecast[0, 0], NORMAL, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_inverse_score_weights_by_a_loop(data, horizon):
     forecasts, truth = data
@@ -144,6 +145,7 @@ def test_no_pool_crosses_and_absent_models_weigh_nothing(name, hub_forecasts):
         np.testing.assert_allclose(info["weights"].sum(-1), hub_forecasts.is_forecast, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIXED)
 def test_the_order_and_the_unit_of_the_data_do_not_matter(name, data, hub_forecasts):
     forecasts, truth = data

@@ -271,6 +271,7 @@ def test_releases_by_a_plain_reading(tmp_path, seed):
         assert value == wanted or (np.isnan(value) and wanted is None)
 
 
+@pytest.mark.slow
 def test_releases_have_the_shape_of_the_truth():
     truth = np.ones((2, 5))
     make = jaxcast.hub.HubForecasts.of

@@ -68,6 +68,7 @@ def test_every_target_horizon_and_output_type_is_pooled(rows):
     assert (len(samples), samples["value"].to_list()) == (4, [round(each) for each in samples["value"]])
 
 
+@pytest.mark.slow
 def test_the_file_of_a_round_is_accepted(hub, tmp_path):
     shutil.copytree(hub, folder := tmp_path / "hub")
     description = jaxcast.hub.describe_hub(folder)
@@ -90,6 +91,7 @@ def test_the_file_of_a_round_is_accepted(hub, tmp_path):
         path.unlink()
 
 
+@pytest.mark.slow
 def test_files_of_other_teams_are_not_replaced(hub, tmp_path):
     """Whatever the name of the model: their columns are those that jaxcast writes."""
     shutil.copytree(hub, folder := tmp_path / "hub")
@@ -128,6 +130,7 @@ def test_metadata_have_the_fields_of_the_hub(hub, tmp_path):
     ] == ["metadata_exists"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beyond", [-10, -3])
 def test_rounds_on_wednesdays(tmp_path, beyond):
     hub = write_hub(tmp_path / "hub", column="origin_date", first="2025-10-01", beyond=beyond, num_rounds=3)
@@ -268,6 +271,7 @@ def test_tasks_without_a_required_output_type_are_left_out(hub, tmp_path):
     assert not len(forecast.table.frame.filter(horizon="-1", location="01", target=COUNT))
 
 
+@pytest.mark.slow
 def test_the_command_finds_all_by_itself(hub, tmp_path, capsys):
     shutil.copytree(hub, folder := tmp_path / "hub")
     parse(["hub", "forecast", str(folder), "--model", OURS, "--method", "equal_median"]).run()
@@ -305,6 +309,7 @@ def test_real_hubs_are_forecast_in_all_their_rounds(folder, tmp_path):
         assert len(tasks) == (6 if folder == "hub_all_types" else 2 + ("sample" in tasks["output_type"]))
 
 
+@pytest.mark.slow
 def test_models_that_give_samples_alone_are_pooled_by_their_quantiles(hub, tmp_path):
     shutil.copytree(hub, folder := tmp_path / "hub")
     for model in MODELS:
@@ -331,6 +336,7 @@ def test_models_that_give_samples_alone_are_pooled_by_their_quantiles(hub, tmp_p
     assert found[0] == pytest.approx(found[1])
 
 
+@pytest.mark.slow
 def test_targets_without_a_horizon_are_pooled(tmp_path):
     hub = write_hub(tmp_path / "hub", with_peak=True)
     assert validate_submission(f"{MODELS[0]}/2026-01-17-{MODELS[0]}.csv", hub).failures == ()

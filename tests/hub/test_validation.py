@@ -66,6 +66,7 @@ def moved(folder, name, model=MODEL):
     return path.rename(folder / "model-output" / model / name)
 
 
+@pytest.mark.slow
 def test_submissions_of_the_hub_pass(hub):
     for model in MODELS:
         found = validate_submission(hub / f"model-output/{model}/{ROUND}-{model}.csv", hub)

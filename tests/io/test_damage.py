@@ -86,6 +86,7 @@ def test_a_file_cut_at_any_byte_is_an_input_error(tmp_path, suffix):
             load_trajectory(path)
 
 
+@pytest.mark.slow
 def test_an_archive_with_wrong_bytes_is_an_input_error_or_loads_the_same(tmp_path):
     path, rng = tmp_path / "a.npz", np.random.default_rng(0)
     save_trajectory(path, Trajectory(TIMES, STATES), attributes=SETTINGS)

@@ -104,6 +104,7 @@ def test_the_residual_has_the_level_of_the_noise(data, found):
     np.testing.assert_allclose(found.residual_level, (data.series - found.signal).std(0), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_no_other_signal_costs_less(data, found):
     matrix = neuro.haemodynamic_filter(repetition_time=1.0).matrix(NUM_SCANS)
 
@@ -122,6 +123,7 @@ def test_no_other_signal_costs_less(data, found):
     assert found.gap.max() <= 1e-9
 
 
+@pytest.mark.slow
 def test_the_activity_is_the_signal_through_the_filter_for_spikes(found):
     spikes = neuro.haemodynamic_filter(repetition_time=1.0, activity="spike").matrix(NUM_SCANS)
     np.testing.assert_allclose(found.activity, spikes @ found.signal, atol=1e-12)
@@ -140,6 +142,7 @@ def test_voxels_know_nothing_of_each_other_and_of_their_axes(data):
     assert alone.penalty.shape == ()
 
 
+@pytest.mark.slow
 def test_a_penalty_of_ones_own_stays(data):
     fixed = neuro.total_activation(data.series, repetition_time=1.0, penalty=0.3, max_iterations=50)
     np.testing.assert_allclose(fixed.penalty, 0.3)
@@ -162,6 +165,7 @@ def test_wiener_leaves_over_the_noise(data):
     np.testing.assert_allclose(slopes / activity, np.broadcast_to((slopes / activity)[0], slopes.shape), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_simulated_signals_have_their_ratio_to_the_noise():
     data = neuro.simulate_activity(np.arange(4), num_scans=300, snr=6.0, key=jax.random.key(0))
     ratio = 20 * np.log10(np.asarray(data.signal).std(0) / np.asarray(data.series - data.signal).std(0))
@@ -219,6 +223,7 @@ def test_other_poles_and_zeros_are_refused(poles, zeros):
         neuro.haemodynamic_filter(model, repetition_time=1.0)
 
 
+@pytest.mark.slow
 def test_single_precision_stays_and_agrees(data):
     settings = dict(repetition_time=1.0, max_iterations=200)
     single = neuro.total_activation(data.series.astype(jnp.float32), **settings)

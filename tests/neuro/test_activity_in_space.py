@@ -40,6 +40,7 @@ def laplacian_of(atlas, *, periodic, across_regions):
     return matrix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("periodic", [False, True])
 @pytest.mark.parametrize("across_regions", [False, True])
 def test_the_laplacian_is_that_of_the_grid(atlas, signal, periodic, across_regions):
@@ -62,6 +63,7 @@ def test_a_whole_periodic_volume_is_that_of_the_fourier_transform():
     assert float(graph.bound) ** 2 == 144  # the largest squared gain of the original
 
 
+@pytest.mark.slow
 def test_a_graph_of_regions_has_its_laplacian(signal):
     random = np.random.default_rng(1)
     weights = np.triu(random.random((6, 6)) * (random.random((6, 6)) < 0.5), 1)
@@ -73,6 +75,7 @@ def test_a_graph_of_regions_has_its_laplacian(signal):
     np.testing.assert_allclose(graph.sums_by_region(signal[:6]), sums, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_tikhonov_solves_its_system(atlas, signal):
     term = neuro.Tikhonov(neuro.grid_graph(atlas), penalty=3.0)
     matrix = laplacian_of(atlas, periodic=False, across_regions=False)
@@ -81,6 +84,7 @@ def test_tikhonov_solves_its_system(atlas, signal):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_structured_sparsity_is_optimal(atlas, signal):
     term = neuro.StructuredSparsity(neuro.grid_graph(atlas), penalty=0.3, num_iterations=3000)
     level = np.linspace(0.5, 1.5, len(signal))
@@ -152,6 +156,7 @@ def test_the_spatial_term_helps_to_recover_activity():
     assert errors[1] < 0.85 * errors[0]
 
 
+@pytest.mark.slow
 def test_space_alone_needs_no_time(signal, atlas):
     term = neuro.Tikhonov(neuro.grid_graph(atlas), penalty=3.0)
     series = np.random.default_rng(0).normal(size=(20, len(signal)))

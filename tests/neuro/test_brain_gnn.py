@@ -110,6 +110,7 @@ def test_the_clean_loss_scores_all_regions_in_their_order(pooled):
     assert float(found) == pytest.approx(pairs(scores, labels), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_slips_of_the_published_code_are_options(pooled):
     labels = np.asarray([0, 1, 1, 0, 1])
     once = sigmoid(np.sort(np.asarray(pooled.logits), 1)[:, 3:][:, ::-1])

@@ -102,6 +102,7 @@ def test_a_trained_network_tells_classes_of_unseen_subjects_apart(unseen, classi
     assert (probabilities.argmax(1) == unseen.labels).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_edges_are_the_graph_times_the_importance(subjects, classifier):
     found = classifier.explain(classifier.inputs(subjects))
     graph = np.abs(np.mean([np.corrcoef(one.T) for one in subjects.series], 0))
@@ -141,6 +142,7 @@ def test_training_raises_the_planted_edge():
     assert np.sum(is_first) >= 2
 
 
+@pytest.mark.slow
 def test_longer_recordings_of_others_change_nothing(subjects, classifier):
     """Series are filled up to the longest; what is filled in must not be looked at."""
     short = subjects.subset([0, 1])
@@ -148,12 +150,14 @@ def test_longer_recordings_of_others_change_nothing(subjects, classifier):
     np.testing.assert_allclose(classifier.scores(longer)[0], classifier.scores(short)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_saved_network_scores_to_the_bit(subjects, classifier, tmp_path):
     jaxcast.save_model(tmp_path / "model", classifier)
     again = jaxcast.load_model(tmp_path / "model").pool
     assert (again.scores(subjects) == classifier.scores(subjects)).all()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused(subjects, classifier):
     other = simulate_subjects(4, num_regions=6, num_scans=50, key=KEY).subjects
     cases = [

@@ -12,6 +12,7 @@ from jaxcast.neuro.dynamic_graphs.loss import random_stretch
 SMALL = {"segment_size": 10, "segment_step": 10, "num_modules": 3, "hidden_size": 4, "num_heads": 1, "num_epochs": 2}
 
 
+@pytest.mark.slow
 def test_a_stretch_is_consecutive_and_within_what_a_subject_has():
     numbers = np.arange(6.0)
     present = np.stack([numbers < 6, numbers < 4, numbers < 2] * 40)

@@ -84,6 +84,7 @@ def test_absent_segments_change_nothing(kind):
     assert not output.segment_weights[1, :, 3:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_order_of_regions_does_not_matter_but_that_of_segments_does(kind):
     graphs, order = make_graphs(30, 30), np.asarray([3, 0, 4, 1, 2])

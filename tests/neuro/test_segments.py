@@ -132,6 +132,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(refused, message):
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.slow
 def test_segments_change_where_the_activity_of_a_module_does():
     rng = np.random.default_rng(0)
     activity = np.zeros((120, 6))

@@ -9,6 +9,7 @@ import jaxcast
 from jaxcast.nn import AttentionReadOut
 
 
+@pytest.mark.slow
 def test_the_mean_is_that_of_numpy_and_ignores_what_is_masked(without_type_checks):
     read_out = AttentionReadOut(size=4, key=jax.random.key(0), dtype=jnp.float64)
     states = np.random.default_rng(0).normal(size=(3, 5, 4))

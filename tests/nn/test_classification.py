@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxcast.nn import class_cross_entropy
 
 
+@pytest.mark.slow
 def test_the_loss_is_its_definition_and_padding_has_no_gradient():
     rng = np.random.default_rng(0)
     logits, labels, weights = rng.normal(size=(6, 4)), rng.integers(0, 4, 6), np.asarray([1.0, 2, 0, 1, 0, 3])

@@ -144,6 +144,7 @@ def with_hubs(num_nodes=40):
     return graph
 
 
+@pytest.mark.slow
 def test_sparse_products_are_dense_ones_with_gradients_both_ways():
     graph, values = with_hubs(), jnp.asarray(draw(40, 6))
     (sparse,) = jaxcast.nn.sparse_operators(graph)

@@ -42,6 +42,7 @@ def of_one(layer, inputs, graph):
     return outputs + (0 if layer.bias is None else np.asarray(layer.bias[...])), weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_outputs_and_weights_are_those_of_loops(use_bias):
     layer, (inputs, graphs) = make(use_bias=use_bias), draw()
@@ -54,6 +55,7 @@ def test_outputs_and_weights_are_those_of_loops(use_bias):
     np.testing.assert_allclose(shared[0], outputs[0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_node_feels_only_its_neighbours():
     layer, (inputs, _) = make(), draw()
     chain = np.eye(NUM_NODES, k=1)

@@ -46,6 +46,7 @@ def compare_with_one_device(num_nodes=16):
     return len(outputs.addressable_shards)
 
 
+@pytest.mark.slow
 def test_nodes_on_two_devices():
     assert compare_with_one_device() == 2
 

@@ -168,6 +168,7 @@ def test_second_derivatives(kind):
     np.testing.assert_allclose(ours, of(lambda *a: batched(kind, *a)), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_forward_mode_of_a_whole_sequence_is_refused_by_jax():
     layer = make("lstm")
     xs, _ = inputs(layer)

@@ -71,6 +71,7 @@ def test_the_regime_is_the_one_that_the_truth_has(candidates, trajectory):
         assert output.info["position"].shape == (57, 4)
 
 
+@pytest.mark.slow
 def test_reversing_candidates_turns_the_direction_and_changes_no_forecast(interpolation, samples):
     backwards = samples._replace(
         memory=samples.memory._replace(errors=samples.memory.errors[:, :, ::-1]), forecasts=samples.forecasts[:, ::-1]
@@ -159,6 +160,7 @@ def test_any_pool_can_be_corrected_and_rolled(attention, trajectory, candidates)
         np.testing.assert_allclose(corrected(few.memory, few.forecasts).forecast, rolled[0], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_bad_settings_are_refused(interpolation, component, samples, attention, without_type_checks):
     with pytest.raises(jaxcast.InputError, match="kind must be 'kernel' or 'polynomial', got 'cubic'"):
         jaxcast.pooling.fit_correction(samples, pool=interpolation, kind="cubic")

@@ -111,6 +111,7 @@ def test_features_are_their_equations():
     np.testing.assert_allclose(twice, as_columns(at, again), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_network_learns_what_no_line_can():
     rng = np.random.default_rng(0)
     seen = rng.normal(size=(400, 3))
@@ -177,6 +178,7 @@ def test_every_regressor_can_be_saved(cell, regressor, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_candidates_errors_are_seen_if_asked_for(ring, cell):
     truth, candidates = ring
     states = np.asarray(truth.states[:3])
@@ -192,6 +194,7 @@ def test_candidates_errors_are_seen_if_asked_for(ring, cell):
     np.testing.assert_allclose(error + earlier, forecasts[1, 0] - states[2], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_features_in_pieces_are_those_along_the_whole(ring, cell, monkeypatch):
     rng = np.random.default_rng(0)
     along = Along(*(jnp.asarray(rng.normal(size=shape)) for shape in ((12, 5), (12, 5), (12, 2, 5))))

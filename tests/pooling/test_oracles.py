@@ -15,6 +15,7 @@ from jaxcast.pooling.corrected import _feature_range
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 def test_the_ends_are_the_first_and_the_last_candidate():
     pool = jaxcast.pooling.ComponentAttention(
         dim=2, num_models=3, num_delays=2, hidden_sizes=(4,), errors="ends", activation="silu", key=KEY, dtype=jnp.float64
@@ -38,6 +39,7 @@ def test_the_distance_of_the_ends_enters_as_its_logarithm():
     np.testing.assert_allclose(pool.inputs(memory), [0, 0, 2 * 11 / 25 - 1, np.log(25)], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_recurrent_attention_is_its_equation():
     """The errors in units of how far the candidates are apart, whose logarithm is told too; one score for each component."""
     scales = jaxcast.pooling.Standardizer(jnp.asarray([1.0, -2.0]), jnp.asarray([2.0, 0.5]), jnp.asarray([0.1, 4.0]))
@@ -281,6 +283,7 @@ def test_layers_are_trained_by_adam_along_a_cosine_on_pieces_and_read_out_from_a
     np.testing.assert_allclose(ours.weights[...], expected.weights[...], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_loss_of_layers_is_the_log_of_what_their_best_readout_leaves():
     z, penalty = wave(45) - wave(45).mean(0), 0.05
     layers = jaxcast.nn.RNN(input_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
@@ -326,6 +329,7 @@ def test_dropout_of_a_language_model_has_masks_of_its_own_for_what_goes_in_and_o
     assert abs((np.asarray(logits) > 0).mean() - kept**2) < 0.1
 
 
+@pytest.mark.slow
 def test_a_language_model_begins_with_orthogonal_layers_that_do_not_forget():
     (layer,) = jaxcast.text.LanguageModel(
         num_tokens=5, hidden_size=4, num_layers=1, key=KEY, dtype=jnp.float64
@@ -342,6 +346,7 @@ def test_streams_are_followed_by_the_same_text_one_token_on(length, streams, siz
     np.testing.assert_array_equal(followed, np.asarray(seen) + 1)
 
 
+@pytest.mark.slow
 def test_a_correction_is_judged_in_deviations_of_each_component():
     """A small component asks for a small penalty; a thousand times as large, noise would ask for a large one."""
     rng = np.random.default_rng(0)

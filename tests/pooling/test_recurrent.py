@@ -60,6 +60,7 @@ def test_samples_hold_the_rolled_memory(pool, trajectory, candidates):
     np.testing.assert_array_equal(samples.targets, short.states[4:])
 
 
+@pytest.mark.slow
 def test_for_delays_they_are_the_gathered_ones(attention, trajectory, candidates):
     rolled = jaxcast.pooling.rolled_samples(attention, trajectory, candidates)
     gathered = jaxcast.one_step_samples(trajectory, 5, candidates)
@@ -77,6 +78,7 @@ def test_permuting_candidates_permutes_weights_and_changes_no_forecast(pool, tra
     np.testing.assert_allclose(permuted.forecast, plain.forecast, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_weights_are_convex_and_shared_by_components_where_asked(pool, trajectory, candidates):
     chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=8, stride=50)
     info = pool.along(chunks.values, chunks.errors, chunks.forecasts).info
@@ -181,6 +183,7 @@ def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
     assert np.median(weights) > 0.99
 
 
+@pytest.mark.slow
 def test_bad_settings_are_refused(scales, pool, trajectory, candidates, without_type_checks):
     with pytest.raises(jaxcast.InputError, match="cell must be one of gru, lstm, got 'rnn'"):
         make(scales, cell="rnn")

@@ -22,6 +22,7 @@ def make(num_seeds):
 VALUES, TIMES = np.random.default_rng(0).normal(size=(12, 3)), 0.1 * np.arange(12)
 
 
+@pytest.mark.slow
 def test_it_is_the_mean_of_closed_loops_and_their_spread(count_compilations):
     pools = make(4)
     known = (np.arange(12)[:, None] < 6) | (np.arange(12)[:, None] > 9) & np.asarray([True, False, True])

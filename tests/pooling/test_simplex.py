@@ -64,6 +64,7 @@ def test_simplex_weights_find_a_perfect_candidate(truth, trajectory, candidates)
     assert (weights[:, -1] > 0.99).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_the_gradient_of_simplex_weights_agrees_with_differences():
     for seed in range(4):
         errors = jax.random.normal(jax.random.key(seed), (6, 4)) + 0.3

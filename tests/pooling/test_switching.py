@@ -101,6 +101,7 @@ def test_weights_survive_hopeless_and_diverged_candidates():
     np.testing.assert_allclose(weights[1:], [[0.005, 0.99, 0.005]] * 4, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_smoothing_is_the_sum_over_all_sequences():
     forecasts, values, transition, covariances = chain(6)
     densities, prior = log_densities(forecasts, values, covariances), np.asarray([0.5, 0.2, 0.3])
@@ -119,6 +120,7 @@ def test_smoothing_is_the_sum_over_all_sequences():
     assert float(smoothed.log_likelihood) == pytest.approx(np.log(total), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_stationary_distribution_is_the_eigenvector():
     transition = chain(2, num_models=5)[2]
     expected = np.linalg.eig(transition.T)
@@ -127,6 +129,7 @@ def test_the_stationary_distribution_is_the_eigenvector():
     np.testing.assert_allclose(stationary(jnp.asarray([[0.0, 1.0], [1.0, 0.0]])), 0.5)
 
 
+@pytest.mark.slow
 def test_fitting_recovers_the_chain():
     forecasts, values, transition, covariances = chain(4000)
     pool = jaxcast.pooling.fit_interacting_models(jnp.asarray(forecasts), jnp.asarray(values))
@@ -164,6 +167,7 @@ def test_a_perfect_candidate_is_found_and_kept(candidates):
         np.testing.assert_allclose(outputs.forecast[:3], truth.states[6:9], atol=0.05)
 
 
+@pytest.mark.slow
 def test_weights_can_be_held(trajectory, candidates):
     cell = jaxcast.pooling.HeldWeights(jaxcast.Forecaster(jaxcast.pooling.FixedShare(0.2, 1.0), candidates))
     weights = jaxcast.forecast(cell, trajectory.states[:6], 5).info["weights"]

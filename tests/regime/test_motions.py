@@ -172,6 +172,7 @@ SCHEDULE = HarmonicSchedule(
 )
 
 
+@pytest.mark.slow
 def test_a_clock_says_what_the_schedule_is_now_and_how_surely():
     deviation = HarmonicSchedule(
         jnp.asarray([0.01]), jnp.asarray([0.02]), jnp.asarray([0.03]), jnp.asarray([[0.04]]), jnp.asarray([[0.05]])
@@ -245,6 +246,7 @@ def test_a_learned_regime_is_saved_with_its_motion(tmp_path):
         jaxcast.save_model(tmp_path / "other", dataclasses.replace(cell, wander=jnp.ones(2)))
 
 
+@pytest.mark.slow
 def test_a_filter_that_leaves_the_range_of_the_emulator_begins_again():
     """After one absurd value it forecasts as one that has seen only what follows."""
     theta = jnp.asarray([[[0.0], [1.0]], [[-0.5], [0.0]], [[0.1], [0.0]]])  # du/dt = -u / 2 + c + u^2 / 10

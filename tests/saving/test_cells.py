@@ -98,6 +98,7 @@ def test_arrays_of_other_sizes_are_refused(name, made, tmp_path, without_type_ch
                 jaxcast.load_model(tmp_path)
 
 
+@pytest.mark.slow
 def test_other_settings_and_own_layers_are_refused(made, tmp_path):
     jaxcast.save_model(tmp_path, made["recurrent stack"])
     config, arrays = contents(tmp_path)

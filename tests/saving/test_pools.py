@@ -192,6 +192,7 @@ def test_what_is_stored_rolls_whatever_it_is(name, candidates, trajectory, tmp_p
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["corrected", "corrected by a kernel"])
 def test_a_correction_of_other_sizes_is_refused(name, tmp_path, without_type_checks):
     jaxcast.save_model(tmp_path, pools()[name])

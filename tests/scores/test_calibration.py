@@ -102,6 +102,7 @@ def test_coverage_by_hand_with_gaps_and_ties():
     assert (curve.num_tasks, curve.num_weeks) == (4, 3)
 
 
+@pytest.mark.slow
 def test_uncertainty_of_a_coverage_curve():
     rng = np.random.default_rng(3)
     truth = rng.normal(size=(20, 60))

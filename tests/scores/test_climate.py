@@ -14,6 +14,7 @@ FORECAST, TRUTH = jnp.asarray(RNG.normal(size=(60, 3))), jnp.asarray(RNG.gamma(2
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 def test_the_wasserstein_distance_is_scipys_for_any_lengths():
     expected = [wasserstein_distance(FORECAST[:, i], TRUTH[:, i]) for i in range(3)]
     np.testing.assert_allclose(scores.wasserstein_distance(FORECAST, TRUTH), expected, rtol=1e-12)
@@ -52,6 +53,7 @@ def test_the_divergence_of_two_mixtures_is_that_of_a_quadrature():
     assert float(scores.attractor_divergence(truth[::-1], truth, key=KEY)) == pytest.approx(0, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_the_spectrum_sees_frequencies_and_no_amplitudes_or_phases():
     turns = 2 * np.pi * jnp.arange(500)[:, None] / 500
     wave = jnp.sin(30 * turns)
@@ -83,6 +85,7 @@ def test_a_truth_that_is_constant_or_not_finite_has_no_climate(value):
     assert np.isnan(scores.spectrum_distance(FORECAST[:45], truth)).tolist() == [False, True, False]
 
 
+@pytest.mark.slow
 def test_the_climate_is_in_units_of_the_truth():
     found = scores.climate_scores(FORECAST[:45], TRUTH, key=KEY)
     units = jnp.asarray([1.0, 100.0, 0.01])

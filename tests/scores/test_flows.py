@@ -30,6 +30,7 @@ def by_definition(forecast, truth, weight):
     )
 
 
+@pytest.mark.slow
 def test_scores_are_their_definitions_pooled_and_by_lead(flows):
     np.testing.assert_allclose(flow_scores(*flows), by_definition(*flows), rtol=1e-12)
     by_lead = flow_scores(*flows, by_lead=True)

@@ -127,6 +127,7 @@ def test_an_honest_ensemble_spreads_as_far_as_it_errs(num_members):
     assert (sure.ratio < 0.8).all()
 
 
+@pytest.mark.slow
 def test_members_that_failed_are_counted(without_type_checks):
     members = np.random.default_rng(0).normal(size=(3, 10, 2, 1))
     members[1, 4, 1] = np.nan
@@ -176,6 +177,7 @@ def test_a_median_over_seeds_is_a_lower_bound_where_its_upper_middle_is(num, exp
     assert times.tolist() == [np.median(np.arange(seeds))]
 
 
+@pytest.mark.slow
 def test_the_crps_by_lead_is_the_mean_over_windows_and_components():
     rng = np.random.default_rng(5)
     members, truth = jnp.asarray(rng.normal(size=(4, 10, 2, 3))), jnp.asarray(rng.normal(size=(10, 2, 3)))

@@ -46,6 +46,7 @@ def test_the_score_of_a_negative_binomial_is_the_sum_of_squares(rate, dispersion
     np.testing.assert_allclose(scores.crps_negative_binomial(rate, dispersion, COUNTS), near, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_counts_may_be_scored_by_fractions_and_large_ones():
     support = np.linspace(0, 60, 60_001)
     cdf = scipy.stats.poisson.cdf(support, 4.0)
@@ -57,6 +58,7 @@ def test_counts_may_be_scored_by_fractions_and_large_ones():
     np.testing.assert_allclose(small, large, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_scores_of_samples_agree_with_scoringrules():
     samples = RNG.normal(size=(7, 5))
     for fair, estimator in ((False, "nrg"), (True, "fair")):
@@ -68,6 +70,7 @@ def test_scores_of_samples_agree_with_scoringrules():
     np.testing.assert_allclose(scores.crps_quantiles(quantiles, TRUTH, levels)[:3], expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_scores_of_paths_agree_with_scoringrules():
     paths, truth = RNG.normal(size=(6, 5, 3)), RNG.normal(size=(5, 3))
     for fair, estimator in ((False, "nrg"), (True, "fair")):
@@ -78,6 +81,7 @@ def test_scores_of_paths_agree_with_scoringrules():
     np.testing.assert_allclose(scores.variogram_score(paths, truth, weights, order=0.7), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_missing_leads_of_paths_are_left_out():
     paths, truth = RNG.normal(size=(6, 5, 3)), RNG.normal(size=(5, 3))
     gaps = truth.copy()
@@ -144,6 +148,7 @@ def test_bad_samples_and_paths_are_refused(without_type_checks):
         scores.variogram_score(np.ones((3, 2)), np.ones(2), np.ones((3, 3)))
 
 
+@pytest.mark.slow
 def test_scores_in_float32_are_near_those_in_float64():
     for rate, dispersion in ((4.0, 0.5), (5000.0, 0.02)):
         numbers = (rate, dispersion, rate + 10.0)

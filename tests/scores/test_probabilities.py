@@ -16,6 +16,7 @@ POINTS = np.asarray([-1.0, 0.0, 0.25, 2.0, 5.0])
 TRUTHS = np.asarray([-3.0, -1.0, -0.4, 0.25, 1.7, 5.0, 9.0])
 
 
+@pytest.mark.slow
 def test_scores_of_categories_by_hand():
     probabilities = np.asarray([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.25, 0.25]])
     truth = np.asarray([1, 1, 2, np.nan])
@@ -32,6 +33,7 @@ def test_scores_of_categories_by_hand():
     np.testing.assert_allclose(scores.ranked_probability_score(two, [0, 1]), [0.49, 0.09], atol=1e-14)
 
 
+@pytest.mark.slow
 def test_scores_agree_with_scoringrules():
     scoringrules = pytest.importorskip("scoringrules")
     probabilities = RNG.dirichlet(np.ones(5), 40)
@@ -66,6 +68,7 @@ def test_the_score_of_a_distribution_function_is_the_integral_of_its_square():
     assert np.isnan(scores.crps_cdf(cdf, np.nan, POINTS))
 
 
+@pytest.mark.slow
 def test_at_many_points_it_is_the_score_of_the_distribution():
     points = np.linspace(-9, 9, 4001)
     truth = np.asarray([-2.0, 0.3, 3.0])

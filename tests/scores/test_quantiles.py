@@ -113,6 +113,7 @@ def test_tasks_without_truth_or_forecast_have_no_score_however_many_there_are():
             np.testing.assert_array_equal(np.isnan(part), missing)
 
 
+@pytest.mark.slow
 def test_relative_score_by_a_loop_over_pairs():
     rng = np.random.default_rng(2)
     scores = rng.uniform(1, 5, (60, 4))
@@ -129,6 +130,7 @@ def test_relative_score_by_a_loop_over_pairs():
     np.testing.assert_allclose(result.relative, np.asarray(theta) / theta[3], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_model_without_common_tasks_has_no_relative_score():
     scores = np.asarray([[1.0, np.nan, 2.0], [np.nan, 5.0, np.nan]])
     relative = jaxcast.scores.relative_score(scores).relative

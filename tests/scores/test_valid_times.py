@@ -168,6 +168,7 @@ def test_times_off_the_grid_name_their_grid():
         jaxcast.dynamics.lyapunov_exponent(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], duration=0.25, key=jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_tracking_is_correlation_and_distance_of_the_attended_coordinate():
     rng = np.random.default_rng(0)
     coordinates = np.asarray([28.0, 31.0, 40.0, 47.0])

@@ -55,6 +55,7 @@ def test_the_best_of_a_trial_is_refitted_to_everything():
     assert choice.window == pytest.approx(2.0)
 
 
+@pytest.mark.slow
 def test_windows_that_decide_begin_after_all_that_was_fitted():
     truth = jaxcast.Trajectory(jnp.arange(100.0), jnp.arange(100.0)[:, None])
     windows = late_windows(truth, 75, history_size=10, num_leads=5, num_windows=8)
@@ -92,6 +93,7 @@ def test_valid_times_of_persistence_are_those_of_the_definition():
     assert usual_threshold(states) == pytest.approx(0.175 * np.mean(2 * np.var(states, axis=0)))
 
 
+@pytest.mark.slow
 def test_methods_that_cannot_be_tried_say_why():
     truth = trajectory_of(30.5)
     choice = jaxcast.fit_pool(truth, methods=("ridge", "persistence"), **SIZES)
@@ -134,6 +136,7 @@ def test_a_setting_that_cannot_be_fitted_leaves_the_others(monkeypatch):
     assert (choice.method, choice.setting) == ("picky", {"most": 300})
 
 
+@pytest.mark.slow
 def test_the_choice_is_not_below_the_best_by_more_than_noise_on_later_windows():
     later = trajectory_of(jaxcast.Cosine(mean=30.0, amplitude=3.0, period=1.6), 720)
     train = jax.tree.map(lambda a: a[:300], later)

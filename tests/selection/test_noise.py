@@ -29,6 +29,7 @@ def test_noise_is_found_as_it_was_made(value, step):
     np.testing.assert_allclose(found, (value, step), atol=0.012)
 
 
+@pytest.mark.slow
 def test_noise_needs_values_in_a_row():
     states = jnp.ones((90, 3)).at[::2, 0].set(jnp.nan)
     with pytest.raises(jaxcast.InputError, match=r"at least 20 runs of three samples that are known in whole .* got 0"):

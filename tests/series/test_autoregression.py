@@ -80,6 +80,7 @@ def test_leads_that_are_known_alike_are_solved_together_to_the_same_numbers(samp
         np.testing.assert_allclose(both.bias[lead], one.bias[0], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_penalty_is_in_units_of_the_mean_eigenvalue_of_standardised_series(samples):
     whole = samples._replace(weights=samples.weights * samples.weights[:, 1:, :])
     penalties = (0.1, 10.0)
@@ -107,6 +108,7 @@ def test_it_is_the_var_of_statsmodels(values):
     np.testing.assert_allclose(iterated, peer.forecast(values[-2:], 3), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_planted_dependence_is_found(values):
     """Node i is driven by the one before it two steps earlier, in standardised series."""
     model = fit_var(series_windows(values, history_size=2, leads=(1,)), penalty=0.0)
@@ -143,6 +145,7 @@ def test_a_space_time_autoregression_is_least_squares_on_neighbour_means(values,
         np.testing.assert_array_equal(loaded(samples.history).forecast, saved(samples.history).forecast)
 
 
+@pytest.mark.slow
 def test_gaps_in_histories_are_filled_and_bad_targets_without_a_weight_do_nothing(values, samples):
     gaps = values.copy()
     gaps[np.random.default_rng(2).random(values.shape) < 0.1] = np.nan

@@ -27,6 +27,7 @@ def test_a_share_of_held_out_values_as_large_as_the_level_lies_below(without_typ
             jaxcast.series.conformal_shifts(base, samples, levels=LEVELS, std=np.ones(2), widths=bad)
 
 
+@pytest.mark.slow
 def test_widths_are_what_moved_lately():
     history = jnp.asarray([[0.0, 1.0, 5.0], [4.0, jnp.nan, 5.0], [2.0, 1.0, 5.0]])
     np.testing.assert_allclose(

@@ -137,6 +137,7 @@ def test_the_loss_counts_known_values_and_without_a_key_the_leads_alone():
     np.testing.assert_allclose(NETWORK.loss(own), NETWORK.loss(own._replace(targets=changed)), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
     jaxcast.save_model(tmp_path / "network", NETWORK)
     loaded = jaxcast.load_model(tmp_path / "network").pool

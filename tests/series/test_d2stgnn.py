@@ -115,6 +115,7 @@ def test_every_layer_takes_two_steps_off():
     assert lengths == [12, 10, 8, 6, 4, 2]
 
 
+@pytest.mark.slow
 def test_has_the_published_number_of_parameters():
     values = jnp.asarray(np.random.default_rng(0).normal(size=(30, 170)), jnp.float32)
     samples = jaxcast.series.series_windows(
@@ -130,6 +131,7 @@ def test_has_the_published_number_of_parameters():
     assert number == 391_222 - unused - one_of_many_biases + flags_of_known_values
 
 
+@pytest.mark.slow
 def test_localised_convolution_is_its_explicit_form(values):
     rng = np.random.default_rng(2)
     signal, graphs = rng.normal(size=(6, NODES, 4)), [reference.softmax(rng.normal(size=(NODES, NODES))) for _ in "ab"]
@@ -140,6 +142,7 @@ def test_localised_convolution_is_its_explicit_form(values):
     np.testing.assert_allclose(jnp.swapaxes(got, 0, 1), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_with_one_support_and_one_step_it_is_a_diffusion_convolution():
     rng = np.random.default_rng(3)
     graph = jnp.asarray(reference.transition(rng.uniform(size=(NODES, NODES)) * (1 - np.eye(NODES))))
@@ -155,6 +158,7 @@ def test_with_one_support_and_one_step_it_is_a_diffusion_convolution():
     np.testing.assert_allclose(layer(signal, supports_of([graph], 1), NOTHING), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_forecasts_do_not_change_with_the_future(network, values):
     changed = values.copy()
     changed[30:] += 5
@@ -174,6 +178,7 @@ def test_a_permutation_of_the_nodes_permutes_the_forecasts(network, values, grap
     np.testing.assert_allclose(got, forecast(network, windows(values))[..., order], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_saves_and_loads_the_same_bits(network, values, tmp_path):
     jaxcast.save_model(tmp_path / "model", network)
     loaded = jaxcast.load_model(tmp_path / "model").pool

@@ -109,6 +109,7 @@ def test_covariates_of_arrays_are_those_of_a_file(tmp_path):
     np.testing.assert_allclose(*found, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_forecaster_of_a_user_is_fitted_scored_saved_and_loaded(tmp_path):
     straight = np.arange(LENGTH)[:, None] * [1.0, 5.0] + np.random.default_rng(1).normal(size=(LENGTH, 2))
     own = table(straight)
@@ -170,6 +171,7 @@ def test_bad_tables_are_refused_in_one_line(changes, message):
         jaxcast.series.series_table(np.zeros((LENGTH, 2)), **{"dates": DATES} | changes)
 
 
+@pytest.mark.slow
 def test_a_table_of_other_covariates_is_refused():
     model = fit(table(past_covariates=np.ones((LENGTH, 2, 1)) * np.arange(LENGTH)[:, None, None]), horizon=2).model
     with pytest.raises(jaxcast.InputError, match=r"past_covariates \(\), expected \('past 1',\)"):

@@ -128,6 +128,7 @@ def test_permuted_zones_have_permuted_forecasts(model):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_consecutive_steps_and_rows_without_a_value_are_taken(model):
     whole = model(VALUES[:60]).forecast
     np.testing.assert_allclose(whole, model(VALUES[59 - np.asarray(LAGS[::-1])], lags=SAMPLES.lags).forecast)
@@ -144,6 +145,7 @@ def test_windows_that_begin_before_the_table_are_learned_from():
     assert np.isfinite(fitted(VALUES).forecast).all()
 
 
+@pytest.mark.slow
 def test_a_saved_flow_regression_forecasts_the_same_bits(model, tmp_path):
     jaxcast.save_model(tmp_path / "model", model)
     loaded = jaxcast.load_model(tmp_path / "model").pool

@@ -133,6 +133,7 @@ def test_echoes_are_a_reservoir_that_ran_over_the_window(samples):
         jaxcast.series.random_reservoir_features(num_features=12, num_lags=5, num_nodes=7, key=jax.random.key(1))
 
 
+@pytest.mark.slow
 def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
     inputs = jaxcast.series.lag_inputs(samples, lags=range(6), level="window")
     one, other = inputs(1e4 * samples.history), inputs(1e6 * samples.history)
@@ -309,6 +310,7 @@ def test_independent_networks_are_one_for_each_region(samples):
         np.testing.assert_allclose(forecast[..., r], expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_map_between_regions_is_what_moves_the_context(samples):
     model = make(jaxcast.series.AttentionNetwork, samples)
     states = model.sequences(jnp.stack([samples.history] * 2, -1), None)[..., -1, :, :]
@@ -383,6 +385,7 @@ def write(path, name, array):
     np.savetxt(path / name, array, delimiter=",")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("expected", "call"),

@@ -130,6 +130,7 @@ def test_geml_is_saved_and_read_to_the_bit_with_every_option(trips, tmp_path):
             assert (jnp.diff(outputs[0].info["quantiles"], axis=-1) > 0).all()
 
 
+@pytest.mark.slow
 def test_a_history_without_gaps_has_one_lstm(trips):
     samples = samples_of(trips, lags=(), history_size=7)
     assert network_of(samples).earlier is None
@@ -145,6 +146,7 @@ def test_geml_refuses_what_is_no_matrix_of_trips(trips):
         network_of(samples_of(trips), adjacency=np.triu(np.ones((N, N))))
 
 
+@pytest.mark.slow
 def test_the_median_of_counts_is_that_of_scipy():
     mean = np.concatenate([[0.0, 1e-6], np.random.default_rng(0).gamma(0.5, 4, 3000), [60.5, 300.2]])
     median = jaxcast.series.flow_median(mean)

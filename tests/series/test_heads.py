@@ -46,6 +46,7 @@ def test_quantiles_and_the_loss_are_those_of_the_distribution(head, tmp_path):
     np.testing.assert_array_equal(loaded(samples.history).info["quantiles"], quantiles)
 
 
+@pytest.mark.slow
 def test_parameters_are_relative_to_the_newest_value():
     network, samples = make("normal"), samples_of()
     zeros = jax.tree.map(jnp.zeros_like, network.read_out)

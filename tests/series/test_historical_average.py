@@ -49,6 +49,7 @@ def test_without_any_known_value_to_average_the_newest_known_is_the_forecast():
     assert HistoricalAverage((1,), num_recent=2)(history).forecast.tolist() == [[7.0]]
 
 
+@pytest.mark.slow
 def test_features_that_are_forecast_are_averaged_each_by_itself():
     values = jnp.asarray(np.random.default_rng(1).uniform(size=(5, 2, 3)))
     found = HistoricalAverage((1,), num_recent=2, target_features=(2, 0))(values).forecast

@@ -63,6 +63,7 @@ def test_the_loss_is_the_mean_over_what_has_a_weight(samples, levels):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each_region", [False, True])
 def test_fits_and_scores_do_not_see_targets_without_weight(samples, each_region):
     found = []
@@ -180,6 +181,7 @@ class Skewed(jaxcast.series.WindowForecaster, jaxcast.FrozenPytree):
         return Output(levels[..., 2], {"quantiles": levels})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lower", [None, -35.0])
 def test_a_draw_lies_between_its_own_two_quantiles(lower):
     """By the normal distribution through them, and beyond the outermost that of the outermost two."""
@@ -221,6 +223,7 @@ def test_a_series_unknown_in_the_whole_window_is_its_mean(samples, centred):
     np.testing.assert_allclose(model(unknown).forecast, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_windows_in_which_a_series_is_unknown_are_not_learned_from(values):
     gaps = np.array(values)
     gaps[30:36, 1] = NAN

@@ -62,6 +62,7 @@ def test_only_inputs_that_the_forecast_reads_matter(windows):
     assert again.mean[0] == pytest.approx(found.mean[2])  # the same permutations for any set of inputs
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_permuted_blocks_by_loops(windows):
     found = permutation_importance(
         Known(), windows, kinds=("covariate",), num_repeats=3, block_size=10, seed=4, scale=np.asarray([1.0, 2.0])
@@ -87,6 +88,7 @@ def test_the_loss_is_that_of_permuted_blocks_by_loops(windows):
     np.testing.assert_allclose(found.spread, [0, np.std(rises)], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_variables_and_lags_that_were_cut_have_their_names():
     values = np.random.default_rng(1).normal(size=(60, 2, 3))
     windows = jaxcast.series.series_windows(values, lags=(0, 1, 6), leads=(1,), targets=(1,))

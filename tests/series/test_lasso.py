@@ -92,6 +92,7 @@ def test_without_penalty_it_tends_to_least_squares_and_at_one_to_the_mean(sample
     )
 
 
+@pytest.mark.slow
 def test_a_target_that_never_changes_has_no_weights(samples, inputs):
     """Of one region alone, whose history does change."""
     still = samples._replace(targets=samples.targets.at[..., 2].set(21.0))

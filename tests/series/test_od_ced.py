@@ -214,6 +214,7 @@ def test_od_ced_is_the_equations(samples):
     np.testing.assert_allclose(output.forecast, forecast.reshape(2, -1), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_without_a_residual_zones_share_the_trips_of_super_zones_exactly(samples):
     network = network_of(samples, residual_rank=0)
     output = forecasts(network, samples)
@@ -222,6 +223,7 @@ def test_without_a_residual_zones_share_the_trips_of_super_zones_exactly(samples
     np.testing.assert_allclose(merged, output.info["cluster_flows"], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_permuting_zones_permutes_the_forecasts_and_changes_nothing_else(trips, samples):
     order = np.asarray([3, 0, 4, 1, 2])
     pairs = np.arange(N * N).reshape(N, N)[np.ix_(order, order)].ravel()

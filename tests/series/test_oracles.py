@@ -55,6 +55,7 @@ def test_naive_forecasts_of_a_series_with_gaps(model, expected):
     np.testing.assert_allclose(model(history).forecast[:, 0], expected)
 
 
+@pytest.mark.slow
 def test_random_cosines_are_a_gaussian_kernel_and_a_line():
     size, bandwidth, linear = 3, 1.5, 0.7
     expansion = jaxcast.series.random_fourier_features(
@@ -97,6 +98,7 @@ def test_lags_of_groups_are_scaled_averaged_transformed_and_standardised(values,
     np.testing.assert_allclose(window.scale, std * own, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_principal_components_of_all_windows_have_the_size_asked_for(samples):
     inputs = jaxcast.series.lag_inputs(samples, lags=range(6), num_components=2, components_scale=0.3)
     found = np.asarray(inputs(samples.history).features)[..., 6:]
@@ -161,6 +163,7 @@ def test_shifts_are_quantiles_of_errors_in_the_regions_own_sizes():
     np.testing.assert_allclose(ours[0], size[:, None] * quantiles, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_usual_changes_are_those_of_windows_that_are_learned_from():
     values = np.concatenate([np.arange(6.0), 1000.0 * np.arange(6)])[:, None]
     learned = jaxcast.series.series_windows(values, history_size=3, leads=(1,), stop=5)

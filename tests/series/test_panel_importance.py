@@ -54,6 +54,7 @@ def test_the_rise_of_the_loss_is_that_of_windows_permuted_by_hand():
         np.testing.assert_allclose((found.mean[number], found.spread[number]), rise(change), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_wrong_windows_and_names_are_refused():
     own = windows()
     network = jaxcast.series.MQRNN(own.sizes((3,)), hidden_size=4, key=jax.random.key(1))

@@ -61,6 +61,7 @@ def test_a_table_is_forecast_as_the_panel_of_its_series(with_covariates):
     np.testing.assert_allclose(both[0], found[..., 1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_forecaster_with_other_leads_is_refused():
     table = made_table(False)
     with pytest.raises(InputError, match="expected a model of 4 leads"):

@@ -201,6 +201,7 @@ def loss_of(network, windows):
     return PanelLoss(7)(network, windows)
 
 
+@pytest.mark.slow
 def test_the_loss_in_parts_is_that_of_all_windows_by_their_weights(fitted):
     model = fitted.model
     panel = model.arranged(random_panel(num=7, first=300))

@@ -92,6 +92,7 @@ def test_later_values_change_no_reconciled_forecast(model, table):
     np.testing.assert_array_equal(one.info["paths"], other.info["paths"])
 
 
+@pytest.mark.slow
 def test_series_outside_of_the_hierarchy_stay(model, table):
     small = hierarchy_from_parents({"a": "north", "b": "north"})
     found = jaxcast.series.reconcile_forecast(model, table, hierarchy=small, method="ols", num_paths=50)

@@ -111,6 +111,7 @@ def test_paths_continue_the_context_value_by_value():
         np.testing.assert_allclose(paths[:, n], np.stack([own.targets[n]] * 2), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_paths_have_the_moments_of_the_first_lead():
     network = without_dropout(DeepAR, head="normal", lags=(1,))
     paths = np.asarray(draw(network, WINDOWS, 4000))
@@ -130,6 +131,7 @@ def test_quantiles_of_deepar_are_those_of_its_paths(networks):
     assert (np.asarray(other) != np.asarray(forecast(network, WINDOWS))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_targets_and_what_is_hidden_by_gaps_change_no_forecast(networks, kind):
     network, first = networks[kind], forecast(networks[kind], WINDOWS)

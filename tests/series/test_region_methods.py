@@ -24,6 +24,7 @@ class Sums:
         return jaxcast.Output(forecast, {"quantiles": forecast[..., None], "seen": covariates, "gate": lags})
 
 
+@pytest.mark.slow
 def test_regions_that_are_no_series_have_their_value_and_no_weight():
     values = np.arange(30.0).reshape(10, 3)
     covariates = np.arange(60.0).reshape(10, 3, 2)

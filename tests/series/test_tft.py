@@ -87,6 +87,7 @@ def test_steps_before_a_series_begins_do_not_count():
     assert np.isfinite(nothing.info["quantiles"]).all()
 
 
+@pytest.mark.slow
 def test_forecasts_have_the_unit_of_the_history():
     """All but the logarithm of the scale is the same; that variable is switched off."""
     network = nnx.clone(NETWORK)

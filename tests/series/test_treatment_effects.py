@@ -23,6 +23,7 @@ from jaxcast.series.causal_trans.pair_tests import (
 RNG = np.random.default_rng(0)
 
 
+@pytest.mark.slow
 def test_the_kpss_statistic_is_that_of_statsmodels():
     kpss = pytest.importorskip("statsmodels.tsa.stattools").kpss
     series = np.stack([RNG.normal(size=60), RNG.normal(size=60).cumsum(), np.linspace(0, 1, 60)])
@@ -101,6 +102,7 @@ def test_the_pairs_are_those_of_loops(keep):
     assert (found.effects[3] == 0).all()
 
 
+@pytest.mark.slow
 def test_without_stretches_that_differ_effects_are_means_of_levels():
     treatment = np.arange(90) % 3
     values = RNG.normal(size=(90, 1)).repeat(2, 1)

@@ -92,6 +92,7 @@ def test_one_scale_for_all_and_no_newest_value():
     )
 
 
+@pytest.mark.slow
 def test_slots_of_a_week_go_back_by_the_lags():
     slots = np.arange(40) % 28
     samples = windows(newest_covariates=slots[:, None].astype(float))

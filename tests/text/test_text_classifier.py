@@ -48,6 +48,7 @@ def test_a_network_learns_and_its_folder_predicts_the_same_bits(tuned, tmp_path)
     assert loaded.classes == ("neg", "pos")
 
 
+@pytest.mark.slow
 def test_the_probabilities_of_seeds_are_averaged(tuned):
     singles = []
     for k in range(2):
@@ -62,6 +63,7 @@ def test_the_probabilities_of_seeds_are_averaged(tuned):
     np.testing.assert_allclose(tuned.predict_probabilities(UNSURE), np.mean(singles, 0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_texts_that_cannot_be_judged_get_the_shares_of_the_classes(tuned, bag):
     for classifier in (tuned, bag):
         texts = ["", "  ", "zzz qqq", "good"]
@@ -189,6 +191,7 @@ def test_labels_of_a_data_frame_and_bytes_are_names_of_classes():
         assert found.classes == ("neg", "pos")
 
 
+@pytest.mark.slow
 def test_every_seed_draws_its_own_vectors(tuned):
     table = np.asarray(tuned.model.networks.vectors.trained[...])
     unknown = [np.random.default_rng(seed).normal(size=(2, 8))[1] for seed in (0, 1)]  # number 1 is never trained

@@ -97,6 +97,7 @@ def test_attention_is_its_definition_on_the_layers_outputs():
     np.testing.assert_allclose(output.logits, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_and_fixed_vectors_have_no_gradient():
     network = NETWORKS["mean"](jax.random.key(0))
     graph, params, rest = nnx.split(network, nnx.Param, ...)
@@ -111,6 +112,7 @@ def test_padding_and_fixed_vectors_have_no_gradient():
     assert np.asarray(own)[1:].any(-1).all()
 
 
+@pytest.mark.slow
 def test_dropped_words_are_unknown_ones():
     network = MeanTextNetwork(**SIZES, key=jax.random.key(0), word_dropout=0.5)
     text = jnp.full((1, 400), 5)

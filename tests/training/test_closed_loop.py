@@ -179,6 +179,7 @@ def walk(num_samples):
     return jaxcast.Trajectory(0.5 * jnp.arange(float(num_samples)), jnp.asarray(states))
 
 
+@pytest.mark.slow
 def test_the_loss_counts_leads_up_to_the_first_that_diverged_and_cuts_what_is_far():
     """Of persistence, by a loop; every third lead or so diverges, many are farther off than what counts."""
     course, tolerance, diverged = walk(40), 0.05, 0.02

@@ -222,6 +222,7 @@ def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_pa
         run(samples, **settings)
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_what_its_options_say(samples):
     parameters = {"w": jnp.asarray([1.0, -2.0])}
     gradient = {"w": jnp.asarray([30.0, 40.0])}

@@ -10,6 +10,7 @@ def wave(num_samples):
     return jaxcast.Trajectory(times, jnp.stack([jnp.sin(3 * times), jnp.cos(3 * times)], 1))
 
 
+@pytest.mark.slow
 def test_the_setting_that_stays_valid_longest_is_fitted_on_all():
     fitted = []
 
@@ -27,6 +28,7 @@ def test_the_setting_that_stays_valid_longest_is_fitted_on_all():
     assert len(choice.cell.standardizer.mean) == 2
 
 
+@pytest.mark.slow
 def test_scores_see_the_validation_part_alone():
     """A cell that persists is scored on values that change only in the last part."""
     states = jnp.where(jnp.arange(100) < 80, 0.0, jnp.arange(100) * 10.0)[:, None]

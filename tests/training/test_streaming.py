@@ -41,6 +41,7 @@ def test_the_same_data_in_every_epoch_are_trained_on_as_by_fit():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_epochs_and_new_data_are_learned_from():
     drawn, traces, traces_so_far = [], [], []
 
@@ -84,6 +85,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path):
         fit_stream(lambda epoch: draw(epoch + 1), **options, checkpoint=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_seeds_that_no_longer_improve_end_the_run():
     reported = []
     options = OPTIONS | {"optimizer": jaxcast.training.make_optimizer(1e-12)}
