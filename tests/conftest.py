@@ -1,112 +1,31 @@
-import contextlib
 import gc
+import importlib.metadata
 import os
-import re
 import time
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import jaxtyping
 import pytest
-
-import jaxcast
-from tests.real_data import ABSENT
 
 # Most of the suite's time is compilation. A test runs its programs once, so they are compiled quickly rather than well; `XLA_FLAGS= pytest`
 # compiles them as for a user, and so does CI where it compares with peers and experiments.
 _FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
-if jax.__version_info__ < (0, 11):  # later ones end the process, without a word, over a flag that they do not know
+if importlib.metadata.version("jax").startswith(
+    "0.10."
+):  # later ones end the process, without a word, over a flag that they do not know
     _FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", _FLAGS)
 # Workers, and the processes that tests start, compile much the same programs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
-jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", 2)
-# What the suite compiles stays; looking through all of it for garbage again and again is a tenth of its time.
-gc.freeze()
-gc.set_threshold(100_000, 50, 100)
+ABSENT = "no data: "
+"""How the reason of a test that is skipped for want of data begins."""
 OUT_OF_TIME = "the time of this run is over"
 
 
-@pytest.fixture(scope="session")
-def truth():
-    """The paper's non-stationary system."""
-    return jaxcast.Lorenz63(rho=jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132))
-
-
-@pytest.fixture(scope="session")
-def trajectory(truth):
-    return jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=400, transient=20.0)
-
-
-@pytest.fixture(scope="session")
-def candidates():
-    """The paper's eleven models."""
-    ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 2)])
-    return jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
-
-
-@pytest.fixture(scope="session")
-def attention():
-    """An untrained pool of the paper's size, in float64, with weights far from equal."""
-    pool = jaxcast.AdditiveAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(3), dtype=jnp.float64)
-    pool.score.kernel[...] *= 10
-    return pool
-
-
-@pytest.fixture(autouse=True)
-def the_users_precision():
-    """Commands that ran in this process have asked for the highest; the library leaves the choice to the user."""
-    jax.config.update("jax_default_matmul_precision", None)
-
-
-@pytest.fixture
-def without_type_checks():
-    """Lets wrong shapes through to the library's own checks, as for a user, who runs without beartype."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture
-def refused_in_one_line(monkeypatch):
-    """In a folder: what follows raises InputError with one line like the message, and leaves every file as it was."""
-
-    @contextlib.contextmanager
-    def refused(folder, message):
-        monkeypatch.chdir(folder)
-        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-        with pytest.raises(jaxcast.InputError) as caught:
-            yield
-        assert re.search(message, str(caught.value)), str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-    return refused
-
-
-@pytest.fixture
-def count_compilations():
-    """Returns a function that counts the programs compiled since it was last called."""
-    compiled = []
-
-    def listen(event, duration, **kwargs):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-
-    def count():
-        number = len(compiled)
-        compiled.clear()
-        return number
-
-    yield count
-    jax.monitoring.unregister_event_duration_listener(listen)
+def pytest_configure(config):
+    """Loads the fixtures, and with them JAX and jaxcast: half a minute that a process without tests of its own saves."""
+    if "PYTEST_XDIST_WORKER" in os.environ or not config.getoption("numprocesses", None):
+        config.pluginmanager.import_plugin("tests.fixtures")
 
 
 def pytest_runtest_setup(item):
@@ -137,11 +56,3 @@ def pytest_collection_finish():
     """Spares the modules and the tests, 650,000 objects, from every later look for garbage: half a second a file."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _forget_programs():
-    """Lets go of a file's compiled programs: those of all files together fill gigabytes."""
-    yield
-    jax.clear_caches()
-    gc.collect()

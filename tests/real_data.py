@@ -5,9 +5,7 @@ import os
 import pytest
 
 from experiments.datasets import VARIABLE, data_root
-
-ABSENT = "no data: "
-"""How the reason of a skipped test begins, for the summary that conftest.py prints."""
+from tests.conftest import ABSENT
 
 
 def real_data(name):

@@ -48,6 +48,7 @@ def batch_sizes(program):
     return found
 
 
+@pytest.mark.slow
 def test_matrices_are_decomposed_one_by_one_wherever_a_program_does_so():
     def decompose(x):
         def step(x, _):

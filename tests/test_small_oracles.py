@@ -106,6 +106,7 @@ def test_a_forecast_is_verified_only_where_it_began_and_ended_at_the_truth():
     np.testing.assert_allclose(switching([True, False]), [0.5, 0.5])
 
 
+@pytest.mark.slow
 def test_a_candidate_that_has_diverged_is_out_of_the_question():
     pool = jaxcast.pooling.FixedShare(0.1, jnp.ones(1))
     memory = pool.init(jnp.zeros(1), jnp.zeros((2, 1)))

@@ -33,6 +33,7 @@ def test_an_export_for_several_platforms_holds_the_program_of_each():
     assert float(exported.call(1.0)) == float(jnp.sin(1.0))
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_the_default_and_batches_come_in_front():
     assert jax.grad(chosen)(2.0) == 1.0
     assert jax.jacfwd(jax.grad(lambda x: chosen(x) ** 2))(2.0) == 2.0

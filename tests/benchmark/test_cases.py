@@ -36,6 +36,7 @@ def valid_times_by_hand(case, forecasts, truths):
     return times
 
 
+@pytest.mark.slow
 def test_every_case_says_what_its_candidates_are_and_can_be_scored():
     assert len(case_names()) > 25
     for name in case_names():
@@ -193,6 +194,7 @@ def test_twins_agree_with_finer_steps_for_longer_than_they_are_reported():
     assert jaxcast.benchmark.ground_truth_time(find_case("long"), seed=100, num_windows=30) > 14.3
 
 
+@pytest.mark.slow
 def test_no_history_shows_the_truth_of_another_window():
     for name in ("paper", "noise_10"):
         case = small(name)

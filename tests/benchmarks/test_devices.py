@@ -126,7 +126,7 @@ def test_two_devices(name):
 @pytest.mark.slow
 def test_eight_devices():
     script = (
-        "import tests.conftest, jax; jax.config.update('jax_num_cpu_devices', 8); from tests.benchmarks.test_devices "
+        "import tests.conftest, tests.fixtures, jax; jax.config.update('jax_num_cpu_devices', 8); from tests.benchmarks.test_devices "
         "import check, mesh_of_all; assert len(jax.devices()) == 8; check(mesh_of_all())"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -18,6 +18,7 @@ def held_out(splits):
     return np.asarray(splits.fold)[:, None] == np.arange(splits.train.shape[1])[:, None]
 
 
+@pytest.mark.slow
 def test_random_folds_are_of_equal_size_and_keep_clusters_together():
     splits = causal.random_splits(23, num_folds=5, num_repeats=3, key=KEY)
     assert sorted(held_out(splits)[0].sum(-1)) == [4, 4, 5, 5, 5]

@@ -160,6 +160,7 @@ def test_between_levels_quantiles_are_linear_and_beyond_exponential():
     np.testing.assert_allclose(found.loss(np.asarray([1.5, 1.5])), expected)
 
 
+@pytest.mark.slow
 def test_one_level_is_a_point():
     point = Quantiles(np.asarray([2.0]), (0.5,))
     assert point.quantiles([0.1, 0.9]).tolist() == [2.0, 2.0]

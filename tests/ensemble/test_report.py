@@ -48,6 +48,7 @@ def test_categories_take_their_bounds():
     np.testing.assert_allclose(found, np.diff(norm.cdf([-np.inf, -0.4, 0.1, np.inf])), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_ranked_probability_scores_are_those_of_numpy():
     values, truth = arrays()
     found = forecasts(values, truth)

@@ -148,6 +148,7 @@ def test_locations_models_and_units_may_come_in_any_order():
     np.testing.assert_allclose(turned[::-1], 1000 * forecast, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_other_numbers_compile_nothing(count_compilations):
     quantiles, truth = make()
     jaxcast.hub.pool_forecasts(POOL, hub_of(quantiles, truth))

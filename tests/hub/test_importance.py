@@ -69,6 +69,7 @@ def test_importance_by_the_definition(pool, combine, empty):
     np.testing.assert_array_equal(importance.standard_error, 0)
 
 
+@pytest.mark.slow
 def test_values_add_up_and_are_fair():
     _, values, truth = make(1)
     values[0, 0, 1:] = np.nan

@@ -68,6 +68,7 @@ def test_a_table_for_each_output_type_is_printed_and_kept(hub, tmp_path, capsys)
     assert f"sample of {COUNT}: 2 tasks without target data yet" in results["not_scored"]
 
 
+@pytest.mark.slow
 def test_an_oracle_output_beside_the_time_series_gives_the_categories(hub, tmp_path):
     results = score(hub, tmp_path / "without", "--output-types", "pmf", "cdf")
     assert {row["output_type"] for row in results["output_types"]} == {"cdf"}

@@ -75,6 +75,7 @@ def test_scores_of_a_pmf_need_the_observed_category():
         jaxcast.hub.score_outputs(rows.clear(), truth_of(3.0))
 
 
+@pytest.mark.slow
 def test_forecasts_that_cannot_be_scored_are_named():
     rows = pl.concat(
         [

@@ -212,6 +212,7 @@ def test_a_draw_depends_on_its_seed_and_its_own_compound_task_alone():
     assert paths_of(jaxcast.hub.pool_samples(one, max_samples=10, seed=1)) != first
 
 
+@pytest.mark.slow
 def test_a_sample_too_many_falls_to_each_model_equally_often():
     rng = np.random.default_rng(0)
     quotas = np.asarray([_quota(np.asarray([9, 9, 9, 1]), np.ones(4), 11, rng) for _ in range(3000)])

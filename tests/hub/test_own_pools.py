@@ -48,6 +48,7 @@ def test_a_pool_of_ones_own_looks_at_no_absent_model(monkeypatch):
         np.testing.assert_array_equal(jaxcast.hub.pool_forecasts(pool, other).forecast, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pool", "message"),
     [

@@ -105,6 +105,7 @@ def test_inverse_score_weights_by_a_loop(data, horizon):
         np.testing.assert_allclose(weights[place, time], expected / max(expected.sum(), 1e-300), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_inverse_score_weights_are_safe_from_absurd_forecasts():
     """One of 17 million neither decides its own week nor wipes its model, the best, out of the
     weeks after."""
@@ -170,6 +171,7 @@ def without_models(name):
     return forecasts, truth, gone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["task", "week", "location", "last week"])
 @pytest.mark.parametrize("name", FIXED)
 def test_where_no_model_forecast_there_is_no_pooled_one_and_no_score(name, missing):

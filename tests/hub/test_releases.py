@@ -123,6 +123,7 @@ def test_no_release_after_the_day_on_which_forecasts_are_due_counts(tmp_path, of
     assert jaxcast.load_hub(path, truth, horizon=1, due_days=due, first_horizon=0).first_horizon == 0
 
 
+@pytest.mark.slow
 def test_what_a_forecast_may_use_is_its_release_up_to_its_newest_date(tables):
     hub = jaxcast.load_hub(*tables, horizon=1)
     forecasts = hub.forecasts()
@@ -151,6 +152,7 @@ def test_where_horizons_count_from_one_no_release_of_later_days_changes_what_a_r
         assert not np.array_equal(after.truth, before.truth)
 
 
+@pytest.mark.slow
 def test_no_release_after_a_round_changes_what_the_round_sees(tables, tmp_path):
     before = jaxcast.load_hub(*tables, horizon=1)
     for time in range(6):

@@ -125,6 +125,7 @@ def test_the_baseline_of_a_hubs_folder_is_one_file_that_the_hub_accepts(tmp_path
         parse(["hub", "baseline", str(folder), "--model", "ours-flat", "--horizons", "2"]).run()
 
 
+@pytest.mark.slow
 def test_the_baseline_of_a_round_depends_on_no_forecast_of_others(tmp_path):
     folder = write_hub(tmp_path / "hub", num_rounds=3, as_of=True)
     command = ["hub", "baseline", str(folder), "--model", "ours-flat", "--round", "2026-01-17", "--overwrite"]
@@ -147,6 +148,7 @@ def test_the_baseline_of_a_round_depends_on_no_forecast_of_others(tmp_path):
         parse([*command, "--models", "alpha-one"]).run()
 
 
+@pytest.mark.slow
 def test_without_other_files_the_first_target_date_is_the_next_of_the_target_data(tmp_path):
     folder = write_hub(tmp_path / "hub", first="2026-01-07", num_rounds=3, beyond=4)  # Wednesdays, weeks to Sundays
     command = ["hub", "baseline", str(folder), "--model", "ours-flat", "--round", "2026-01-21"]

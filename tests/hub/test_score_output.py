@@ -15,6 +15,7 @@ from jaxcast.cli.hub import calibration, output, score_tables
 from jaxcast.io.run_folder import RunFolder
 
 
+@pytest.mark.slow
 def test_tables_of_scores_keep_names_whole_and_have_a_common_factor(capsys, monkeypatch):
     names = ("CFA_Pyrenew-Pyrenew_HE_COVID", "CovidHub-ensemble")
     dates = np.datetime64("2024-01-06") + 7 * np.arange(4)

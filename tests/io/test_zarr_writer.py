@@ -16,6 +16,7 @@ from jaxcast.io import TrajectoryWriter, load_trajectory, save_trajectory
 from tests.io.trajectory_files import MANY, RUN, SETTINGS, STATES, TIMES, contents, same, stream
 
 
+@pytest.mark.slow
 def test_streamed_equals_written_at_once(tmp_path):
     stream(tmp_path / "a.zarr")
     stream(tmp_path / "b.zarr", batch_size=20)

@@ -114,6 +114,7 @@ def test_gradients_are_finite_with_constant_regions_and_dropout():
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_network_gives_the_same_bits(kind, tmp_path):
     network, graphs = make_network(kind), make_graphs(30, 20)

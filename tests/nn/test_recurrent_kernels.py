@@ -144,6 +144,7 @@ def lowered(platform, layer, batch=3, *, train=False):
     return traced.lower(lowering_platforms=(platform,)).as_text()
 
 
+@pytest.mark.slow
 @needs_lowering
 @pytest.mark.parametrize("platform", CALLS)
 def test_one_kernel_takes_all_steps_in_each_direction(platform):

@@ -132,6 +132,7 @@ def series_model(tmp_path_factory):
     return Loaded(model, read)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_type_checks")
 def test_names_from_files_are_drawn_as_they_are(series_model, tmp_path):
     command = ForecastSeries(Path("m"), Path("t.csv"), Path("f.csv"), plot=tmp_path / "series.png")

@@ -221,6 +221,7 @@ def test_any_cell_can_be_the_base(ring, cell):
     np.testing.assert_allclose((output.forecast - output.info["correction"])[4:], plain.forecast[4:], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_stencil_of_two_components_keeps_them_apart():
     table = jaxcast.pooling.ring_stencil(4, 1, num_components=2)
     assert table[1].tolist() == [[1, 5], [2, 6], [0, 4]]

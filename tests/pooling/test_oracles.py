@@ -33,6 +33,7 @@ def test_the_ends_are_the_first_and_the_last_candidate():
     np.testing.assert_allclose(pool.weigh(memory, jnp.ones((3, 2))), expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_distance_of_the_ends_enters_as_its_logarithm():
     pool = jaxcast.pooling.ComponentAttention(dim=2, num_models=2, num_delays=1, key=KEY, dtype=jnp.float64)
     memory = jaxcast.pooling.Memory(jnp.zeros((1, 2)), jnp.asarray([[[1.0, 2.0], [-2.0, -2.0]]]))
@@ -58,6 +59,7 @@ def test_recurrent_attention_is_its_equation():
     np.testing.assert_allclose(pool.weigh(memory, jnp.ones((4, 2))), weights.T, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_first_value_has_no_errors_and_changes_no_carry():
     pool = jaxcast.pooling.RecurrentAttention(dim=1, hidden_size=3, key=KEY, dtype=jnp.float64)
     empty = pool.memory.init(jnp.zeros(1), jnp.zeros((2, 1)))
@@ -186,6 +188,7 @@ def test_fewer_centres_are_evenly_spaced_and_penalised_by_their_own_kernel():
     np.testing.assert_allclose(kernel @ pool.correction.coefficients, kernel @ expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_type_checks")
 def test_one_step_of_baum_and_welch_where_every_state_is_seen():
     """Candidates so far apart that it is certain which one was right: counts and scatters by hand."""
@@ -222,6 +225,7 @@ def wave(num):
     return np.stack([np.sin(times) * np.cos(0.37 * times), np.cos(times) + 2], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squared", [True, False])
 def test_a_reservoir_is_read_out_by_ridge_regression_after_what_is_discarded(squared):
     series, penalty, discarded = wave(60), 1e-2, 9

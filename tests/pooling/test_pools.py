@@ -263,6 +263,7 @@ def test_linear_regression_is_least_squares(samples):
     np.testing.assert_allclose(pool(None, samples.forecasts).forecast, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_linear_regression_recovers_an_exact_combination():
     forecasts = jax.random.normal(jax.random.key(0), (200, 4, 3))
     mixing = jax.random.normal(jax.random.key(1), (3, 4, 3))

@@ -18,40 +18,48 @@ SIZES = dict(dim=3, num_delays=2, hidden_size=4)
 SCALES = jaxcast.pooling.Standardizer(jnp.arange(3.0), jnp.arange(1.0, 4.0), jnp.full(3, 0.5))
 
 
-def pools():
-    """One of every kind that can be saved, and two of several seeds."""
+def makers():
+    """How to make one of every kind that can be saved, and two of several seeds."""
     key = jax.random.key(1)
     additive = lambda key: jaxcast.AdditiveAttention(**SIZES, key=key)  # noqa: E731
     heads = lambda key: jaxcast.pooling.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **SIZES, key=key)  # noqa: E731
     return {
-        "additive_attention": additive(key),
-        "component_attention": jaxcast.pooling.ComponentAttention(
+        "additive_attention": lambda: additive(key),
+        "component_attention": lambda: jaxcast.pooling.ComponentAttention(
             dim=3, num_models=11, num_delays=2, hidden_sizes=(4, 5), scales=SCALES, errors="ends", key=key
         ),
-        "recurrent_attention": jaxcast.pooling.RecurrentAttention(
+        "recurrent_attention": lambda: jaxcast.pooling.RecurrentAttention(
             dim=3, hidden_size=4, cell="lstm", num_warmup=3, scales=SCALES, key=key
         ),
-        "regime_interpolation": jaxcast.pooling.RegimeInterpolation(jnp.ones((11, 1)), jnp.ones(3), num_delays=2),
-        "scaled_dot_product_attention": jaxcast.pooling.ScaledDotProductAttention(**SIZES, key=key, dtype=jnp.float64),
-        "multi_head_attention": heads(key),
-        "feed_forward": jaxcast.pooling.FeedForward(**SIZES, key=key),
-        "simplex_least_squares": jaxcast.pooling.SimplexLeastSquares(3),
-        "linear_regression": jaxcast.pooling.LinearRegression(jax.random.normal(key, (3, 2, 3)), jnp.ones(3)),
-        "fixed_weights": jaxcast.equal_weights(2),
-        "persistence": jaxcast.pooling.Persistence(),
-        "best_candidate": jaxcast.pooling.BestCandidate(jaxcast.equal_weights(2)),
-        "regime": regime(),
-        "fixed_share": jaxcast.pooling.FixedShare(0.1, jnp.ones(3)),
-        "interacting_models": jaxcast.pooling.InteractingModels(
+        "regime_interpolation": lambda: jaxcast.pooling.RegimeInterpolation(
+            jnp.ones((11, 1)), jnp.ones(3), num_delays=2
+        ),
+        "scaled_dot_product_attention": lambda: jaxcast.pooling.ScaledDotProductAttention(
+            **SIZES, key=key, dtype=jnp.float64
+        ),
+        "multi_head_attention": lambda: heads(key),
+        "feed_forward": lambda: jaxcast.pooling.FeedForward(**SIZES, key=key),
+        "simplex_least_squares": lambda: jaxcast.pooling.SimplexLeastSquares(3),
+        "linear_regression": lambda: jaxcast.pooling.LinearRegression(jax.random.normal(key, (3, 2, 3)), jnp.ones(3)),
+        "fixed_weights": lambda: jaxcast.equal_weights(2),
+        "persistence": lambda: jaxcast.pooling.Persistence(),
+        "best_candidate": lambda: jaxcast.pooling.BestCandidate(jaxcast.equal_weights(2)),
+        "regime": lambda: regime(),
+        "fixed_share": lambda: jaxcast.pooling.FixedShare(0.1, jnp.ones(3)),
+        "interacting_models": lambda: jaxcast.pooling.InteractingModels(
             jnp.full((2, 2), 0.5), jnp.stack([jnp.eye(3)] * 2), jnp.ones(2) / 2
         ),
-        "corrected": corrected(additive(key)),
-        "corrected by a kernel": corrected(
+        "corrected": lambda: corrected(additive(key)),
+        "corrected by a kernel": lambda: corrected(
             jaxcast.pooling.RegimeInterpolation(jnp.ones((2, 1)), jnp.ones(3), 2), kernel=True
         ),
-        "additive seeds": jax.vmap(additive)(jax.random.split(key, 3)),
-        "multi-head seeds": jax.vmap(heads)(jax.random.split(key, 3)),
+        "additive seeds": lambda: jax.vmap(additive)(jax.random.split(key, 3)),
+        "multi-head seeds": lambda: jax.vmap(heads)(jax.random.split(key, 3)),
     }
+
+
+def made(name):
+    return makers()[name]()
 
 
 def corrected(pool, kernel=False):
@@ -93,16 +101,16 @@ def candidates():
 @pytest.mark.slow
 def test_every_kind_can_be_saved():
     own = {name for name, cls in names_of(jaxcast.Pool).items() if cls.__module__.startswith("jaxcast.")}
-    assert own | {"regime"} == {name for name in pools() if " " not in name}
+    assert own | {"regime"} == {name for name in makers() if " " not in name}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in pools() if "seeds" not in name])
+@pytest.mark.parametrize("name", [name for name in makers() if "seeds" not in name])
 def test_outputs_keep_the_precision_of_pool_and_values(name):
     """With float64 switched on; without compiling anything."""
     own = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in range(sizes_of(name))]))
     narrow = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), tree)  # noqa: E731
-    pool = pools()[name]
+    pool = made(name)
     cell = narrow(
         pool
         if name == "regime"
@@ -122,9 +130,9 @@ def sizes_of(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", pools())
+@pytest.mark.parametrize("name", makers())
 def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
-    pool, own = pools()[name], candidates
+    pool, own = made(name), candidates
     if name == "regime":
         pool, own = dataclasses.replace(pool, forecast_map=candidates), None
     jaxcast.save_model(tmp_path, pool, own, attributes={"why": "a test", "numbers": [1, 2.5]})
@@ -141,7 +149,7 @@ def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
 
 @pytest.mark.slow
 def test_another_process_forecasts_the_same(candidates, trajectory, tmp_path):
-    pool = pools()["additive_attention"]
+    pool = made("additive_attention")
     jaxcast.save_model(tmp_path / "pool", pool, candidates)
     np.save(tmp_path / "history.npy", trajectory.states[:4])
     script = (
@@ -181,7 +189,7 @@ def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path
     ],
 )
 def test_what_is_stored_rolls_whatever_it_is(name, candidates, trajectory, tmp_path):
-    pool = pools()[name]
+    pool = made(name)
     jaxcast.save_model(tmp_path, pool, candidates)
     cell = jaxcast.load_model(tmp_path).cell
     ours, theirs = (
@@ -195,7 +203,7 @@ def test_what_is_stored_rolls_whatever_it_is(name, candidates, trajectory, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["corrected", "corrected by a kernel"])
 def test_a_correction_of_other_sizes_is_refused(name, tmp_path, without_type_checks):
-    jaxcast.save_model(tmp_path, pools()[name])
+    jaxcast.save_model(tmp_path, made(name))
     config, arrays = contents(tmp_path)
     for part, other in (
         ("pool", {"class": "sum", "module": None, "arguments": {}}),
@@ -233,9 +241,10 @@ def simulator(value, given):
     return jnp.stack([value, value])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forecast_map", [simulator, jaxcast.dynamics.ExternalCandidates(simulator, 2)])
 def test_a_pool_over_the_users_own_code_asks_for_it(forecast_map, tmp_path):
-    jaxcast.save_model(tmp_path, pools()["additive_attention"], forecast_map)
+    jaxcast.save_model(tmp_path, made("additive_attention"), forecast_map)
     with pytest.raises(jaxcast.InputError, match=r"your own code, simulator; give them: jaxcast.load_model"):
         jaxcast.load_model(tmp_path)
     assert jaxcast.load_model(tmp_path, forecast_map).forecast_map is forecast_map
@@ -317,7 +326,7 @@ def test_a_users_own_system_is_code_too(tmp_path):
             return tuple(-self.rate * x for x in u)
 
     candidates = jaxcast.flow_map(jaxcast.stack_systems([Decay(1.0), Decay(2.0)]))
-    jaxcast.save_model(tmp_path, pools()["additive_attention"], candidates)
+    jaxcast.save_model(tmp_path, made("additive_attention"), candidates)
     with pytest.raises(jaxcast.InputError, match="your own code, Decay"):
         jaxcast.load_model(tmp_path)
 
@@ -332,7 +341,7 @@ def test_a_users_own_pool_is_refused(tmp_path):
 def test_missing_cut_off_and_foreign_folders_are_refused(candidates, tmp_path):
     with pytest.raises(jaxcast.InputError, match="holds no saved model"):
         jaxcast.load_model(tmp_path)
-    jaxcast.save_model(tmp_path, pools()["additive_attention"], candidates)
+    jaxcast.save_model(tmp_path, made("additive_attention"), candidates)
     for name in ("pool.json", "arrays.npz"):
         file = tmp_path / name
         content = file.read_bytes()
@@ -353,7 +362,7 @@ def test_missing_cut_off_and_foreign_folders_are_refused(candidates, tmp_path):
 
 
 def test_other_sizes_are_refused(candidates, tmp_path):
-    jaxcast.save_model(tmp_path, pools()["additive_attention"], candidates)
+    jaxcast.save_model(tmp_path, made("additive_attention"), candidates)
     config, arrays = contents(tmp_path)
     for arguments in (config["arguments"] | {"hidden_size": 5}, config["arguments"] | {"nonsense": 5}):
         rewrite(tmp_path, config | {"arguments": arguments}, arrays)
@@ -363,4 +372,4 @@ def test_other_sizes_are_refused(candidates, tmp_path):
 
 def test_an_unwritable_place_is_refused():
     with pytest.raises(jaxcast.InputError, match="choose a folder you can write to"):
-        jaxcast.save_model("/dev/null/pool", pools()["fixed_weights"])
+        jaxcast.save_model("/dev/null/pool", made("fixed_weights"))

@@ -79,6 +79,7 @@ def test_p_values_are_uniform_where_there_is_no_difference():
         assert scipy.stats.kstest(p, "uniform").pvalue > 1e-3, name
 
 
+@pytest.mark.slow
 def test_pairs_that_censoring_leaves_open_are_no_evidence():
     first, second = np.asarray([6.0, 6.0, 5.0, 1.0]), np.asarray([6.0, 4.0, 6.0, 2.0])
     first_censored, second_censored = np.asarray([1, 1, 0, 1], bool), np.asarray([1, 0, 1, 0], bool)

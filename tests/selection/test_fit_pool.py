@@ -79,6 +79,7 @@ def test_a_trial_is_the_paired_test_of_scipy():
     assert Times(own.times, own.censored, 0.5).rank > own.rank
 
 
+@pytest.mark.slow
 def test_valid_times_of_persistence_are_those_of_the_definition():
     states = jnp.asarray(np.random.default_rng(1).normal(size=(60, 2)))
     truth = jaxcast.Trajectory(jnp.arange(60.0), states)
@@ -117,6 +118,7 @@ def test_methods_that_cannot_be_tried_say_why():
         jaxcast.fit_pool(truth, CANDIDATES, history_size=0)
 
 
+@pytest.mark.slow
 def test_a_setting_that_cannot_be_fitted_leaves_the_others(monkeypatch):
     def picky(data, *, most):
         if len(data.trajectory.states) > most:
@@ -221,6 +223,7 @@ def test_unknown_truth_is_not_judged():
     assert times.error == pytest.approx(np.mean(errors / (errors + 1.5)))
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch):
     path, truth = tmp_path / "trials.npz", trajectory_of(30.5)
     first = jaxcast.fit_pool(truth, CANDIDATES, methods=CHEAP, max_methods=2, checkpoint=path, **SIZES)

@@ -1,5 +1,7 @@
 """ConvTrans: masks by hand, the equations in numpy, causality, and paths that go on where training ended."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,9 @@ def windows(**changes):
     return PanelWindows(**(arrays | changes))
 
 
-NETWORK = ConvTrans(windows().sizes((2,)), key=KEY, log_sparse=True, **OPTIONS)
+@functools.cache
+def conv_trans():
+    return ConvTrans(windows().sizes((2,)), key=KEY, log_sparse=True, **OPTIONS)
 
 
 @nnx.jit
@@ -85,20 +89,22 @@ def test_a_layer_is_that_of_the_equations(dtype, close):
     np.testing.assert_allclose(found, expected, rtol=0, atol=close)
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_a_step_sees_no_later_value_nor_covariate():
     """Number n of the head forecasts step n + 1, from the values up to n and the covariates up to n + 1."""
-    first = raw(NETWORK, windows())
+    first = raw(conv_trans(), windows())
     scale = abs(windows().history).mean(-1)
     for lead in range(LEADS - 1):
         targets = windows().targets.copy()
         targets[:, lead] += scale
-        changed = abs(raw(NETWORK, windows(targets=targets)) - first).max((0, 2)) > 0
+        changed = abs(raw(conv_trans(), windows(targets=targets)) - first).max((0, 2)) > 0
         own = HISTORY + lead
         assert not changed[:own].any()
         assert changed[own]
     known = windows().known.copy()
     known[:, HISTORY + 1] += 1
-    changed = abs(raw(NETWORK, windows(known=known)) - first).max((0, 2)) > 0
+    changed = abs(raw(conv_trans(), windows(known=known)) - first).max((0, 2)) > 0
     assert not changed[:HISTORY].any()
     assert changed[HISTORY]
 
@@ -109,14 +115,14 @@ def test_paths_are_drawn_from_the_distributions_of_training():
     history = windows().history.copy()
     history[1, :2], history[2, -1], history[0, 2] = np.nan, np.nan, np.nan
     unseen = windows(history=history, targets=np.full((NUM, LEADS), 1e6))
-    drawn = paths(NETWORK, unseen, KEY)
+    drawn = paths(conv_trans(), unseen, KEY)
     keys = jax.random.split(KEY, LEADS)
     for number, path in enumerate(drawn):
-        seen = raw(NETWORK, unseen._replace(targets=np.asarray(path)))[:, HISTORY - 1 :]
+        seen = raw(conv_trans(), unseen._replace(targets=np.asarray(path)))[:, HISTORY - 1 :]
         scale = np.nanmean(abs(history), -1)
         for lead in range(LEADS):
             noise = jax.random.normal(keys[lead], (1, 2, NUM), "float64")[0, number]
-            own = NETWORK.distribution(seen[:, lead], jnp.asarray(scale))
+            own = conv_trans().distribution(seen[:, lead], jnp.asarray(scale))
             np.testing.assert_allclose(path[:, lead], own.loc + own.scale * noise, rtol=1e-9)
 
 
@@ -125,24 +131,26 @@ def test_the_loss_counts_known_values_and_without_a_key_the_leads_alone():
     weights = np.ones((NUM, LEADS))
     weights[0, 1:] = 0
     own = windows(weights=weights)
-    distribution = NETWORK.distribution(raw(NETWORK, windows()), jnp.asarray(abs(own.history).mean(-1))[:, None])
+    distribution = conv_trans().distribution(
+        raw(conv_trans(), windows()), jnp.asarray(abs(own.history).mean(-1))[:, None]
+    )
     whole = np.concatenate([own.history, own.targets], -1)[:, 1:]
     losses = np.asarray(distribution.loss(jnp.asarray(whole)))
     # Gaps after the first lead of a window change what later steps see: only the others are compared.
-    np.testing.assert_allclose(NETWORK.loss(windows()), losses[:, HISTORY - 1 :].mean(), rtol=1e-10)
+    np.testing.assert_allclose(conv_trans().loss(windows()), losses[:, HISTORY - 1 :].mean(), rtol=1e-10)
     still = ConvTrans(windows().sizes((2,)), key=KEY, log_sparse=True, dropout=0, **OPTIONS)
     np.testing.assert_allclose(still.loss(windows(), KEY), losses.mean(), rtol=1e-10)
     changed = own.targets.copy()
     changed[0, 1:] = 1e6
-    np.testing.assert_allclose(NETWORK.loss(own), NETWORK.loss(own._replace(targets=changed)), rtol=1e-12)
+    np.testing.assert_allclose(conv_trans().loss(own), conv_trans().loss(own._replace(targets=changed)), rtol=1e-12)
 
 
 @pytest.mark.slow
 def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
-    jaxcast.save_model(tmp_path / "network", NETWORK)
+    jaxcast.save_model(tmp_path / "network", conv_trans())
     loaded = jaxcast.load_model(tmp_path / "network").pool
-    assert loaded.config == NETWORK.config
-    np.testing.assert_array_equal(paths(loaded, windows(), KEY), paths(NETWORK, windows(), KEY))
+    assert loaded.config == conv_trans().config
+    np.testing.assert_array_equal(paths(loaded, windows(), KEY), paths(conv_trans(), windows(), KEY))
 
 
 @pytest.mark.slow

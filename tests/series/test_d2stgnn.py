@@ -168,6 +168,7 @@ def test_forecasts_do_not_change_with_the_future(network, values):
     assert (forecast(network, samples)[~before] != forecast(network, others)[~before]).any()
 
 
+@pytest.mark.slow
 def test_a_permutation_of_the_nodes_permutes_the_forecasts(network, values, graph):
     order = np.array([2, 0, 1])
     permuted = nnx.clone(network)

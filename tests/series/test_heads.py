@@ -80,6 +80,7 @@ def test_a_distribution_is_learned():
     assert run.losses[0, 0] > 0.2 - best
 
 
+@pytest.mark.slow
 def test_targets_of_counts_must_be_counts():
     values = COUNTS.copy()
     values[30, 1] = 0.5

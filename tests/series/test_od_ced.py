@@ -235,6 +235,7 @@ def test_permuting_zones_permutes_the_forecasts_and_changes_nothing_else(trips, 
     np.testing.assert_allclose(forecasts(permuted, permuted_samples).forecast, forecast, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_permuting_super_zones_changes_nothing(samples):
     network, order = network_of(samples), np.asarray([2, 0, 1])
     permuted = network_of(samples, clusters=tuple(int(np.argsort(order)[label]) for label in CLUSTERS))

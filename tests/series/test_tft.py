@@ -1,5 +1,7 @@
 """The temporal fusion transformer: causality, weights, masks, saving, and the same in PyTorch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,9 @@ def windows(**changes):
     return PanelWindows(**(arrays | changes))
 
 
-NETWORK = TFT(windows().sizes((3, 2)), hidden_size=8, num_heads=2, key=KEY, dtype="float64")
+@functools.cache
+def tft():
+    return TFT(windows().sizes((3, 2)), hidden_size=8, num_heads=2, key=KEY, dtype="float64")
 
 
 @nnx.jit
@@ -39,11 +43,14 @@ def forward(network, windows):
     return network(windows)
 
 
-OUTPUT = forward(NETWORK, windows())
+@functools.cache
+def output():
+    return forward(tft(), windows())
 
 
+@pytest.mark.slow
 def test_weights_sum_to_one_and_have_names():
-    names, info = NETWORK.variable_names(past=["price"], known=["hour", "day"], static=["area"]), OUTPUT.info
+    names, info = tft().variable_names(past=["price"], known=["hour", "day"], static=["area"]), output().info
     assert names.static == ("area", "log scale", "category 1", "category 2")
     assert names.past == ("value", "is known", "price", "hour", "day")
     assert names.future == ("hour", "day")
@@ -61,11 +68,11 @@ def test_weights_sum_to_one_and_have_names():
 @pytest.mark.slow
 def test_it_sees_neither_targets_nor_later_covariates():
     unseen = windows(targets=np.full((NUM, LEADS), 1e6), weights=np.zeros((NUM, LEADS)))
-    np.testing.assert_array_equal(forward(NETWORK, unseen).info["quantiles"], OUTPUT.info["quantiles"])
+    np.testing.assert_array_equal(forward(tft(), unseen).info["quantiles"], output().info["quantiles"])
     for lead in range(LEADS):
         known = windows().known.copy()
         known[:, HISTORY + lead] += 1
-        changed = abs(forward(NETWORK, windows(known=known)).info["quantiles"] - OUTPUT.info["quantiles"]).max((0, 2))
+        changed = abs(forward(tft(), windows(known=known)).info["quantiles"] - output().info["quantiles"]).max((0, 2))
         assert not changed[:lead].any()
         assert changed[lead:].all()
 
@@ -80,17 +87,17 @@ def test_steps_before_a_series_begins_do_not_count():
     cut = own._replace(history=own.history[:, first:], past=own.past[:, first:], known=own.known[:, first:])
     smaller = TFT(cut.sizes((3, 2)), hidden_size=8, num_heads=2, key=KEY, dtype="float64")
     assert smaller.sizes.history_size == short
-    ours, theirs = forward(NETWORK, windows(history=gaps)), forward(smaller, cut)
+    ours, theirs = forward(tft(), windows(history=gaps)), forward(smaller, cut)
     np.testing.assert_allclose(ours.info["quantiles"], theirs.info["quantiles"], rtol=1e-12)
     assert not ours.info["attention"][..., :first].any()
-    nothing = forward(NETWORK, windows(history=np.full((NUM, HISTORY), np.nan)))
+    nothing = forward(tft(), windows(history=np.full((NUM, HISTORY), np.nan)))
     assert np.isfinite(nothing.info["quantiles"]).all()
 
 
 @pytest.mark.slow
 def test_forecasts_have_the_unit_of_the_history():
     """All but the logarithm of the scale is the same; that variable is switched off."""
-    network = nnx.clone(NETWORK)
+    network = nnx.clone(tft())
     network.of_static.kernel[...] = network.of_static.kernel[...].at[1].set(0)
     found = [forward(network, windows(history=factor * windows().history)).forecast for factor in (1, 100)]
     np.testing.assert_allclose(100 * found[0], found[1], rtol=1e-10)
@@ -128,18 +135,18 @@ def test_without_covariates_the_lead_is_known():
 
 @pytest.mark.slow
 def test_windows_have_any_batch_axes():
-    found = forward(NETWORK, jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), windows()))
-    np.testing.assert_allclose(found.forecast.reshape(NUM, LEADS), OUTPUT.forecast, rtol=1e-12)
+    found = forward(tft(), jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), windows()))
+    np.testing.assert_allclose(found.forecast.reshape(NUM, LEADS), output().forecast, rtol=1e-12)
     assert found.info["attention"].shape == (2, 2, LEADS, HISTORY + LEADS)
 
 
 @pytest.mark.slow
 def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
     path = tmp_path / "network"
-    jaxcast.save_model(path, NETWORK)
+    jaxcast.save_model(path, tft())
     loaded = jaxcast.load_model(path).pool
-    assert loaded.config == NETWORK.config
-    np.testing.assert_array_equal(forward(loaded, windows()).info["quantiles"], OUTPUT.info["quantiles"])
+    assert loaded.config == tft().config
+    np.testing.assert_array_equal(forward(loaded, windows()).info["quantiles"], output().info["quantiles"])
 
 
 @pytest.mark.slow
@@ -149,8 +156,8 @@ def test_bad_settings_and_windows_are_refused():
         ("hidden_size must be at least 2, got 1", lambda: TFT(sizes, hidden_size=1, key=KEY)),
         ("num_heads must divide the size 8, got 3", lambda: TFT(sizes, hidden_size=8, num_heads=3, key=KEY)),
         ("dropout must be a finite number", lambda: TFT(sizes, dropout=1.5, key=KEY)),
-        ("expected 1 names of past variables", lambda: NETWORK.variable_names(past=["a", "b"])),
-        ("it was made for windows of", lambda: NETWORK(windows(past=np.ones((NUM, HISTORY, 2))))),
+        ("expected 1 names of past variables", lambda: tft().variable_names(past=["a", "b"])),
+        ("it was made for windows of", lambda: tft()(windows(past=np.ones((NUM, HISTORY, 2))))),
     ):
         with pytest.raises(InputError, match=message):
             call()
@@ -158,18 +165,18 @@ def test_bad_settings_and_windows_are_refused():
 
 @pytest.mark.slow
 def test_importance_is_data_and_a_picture():
-    found = jaxcast.series.variable_importance(NETWORK, windows())
-    np.testing.assert_allclose(found.past.mean, np.asarray(OUTPUT.info["past_weights"]).mean((0, 1)), rtol=1e-6)
+    found = jaxcast.series.variable_importance(tft(), windows())
+    np.testing.assert_allclose(found.past.mean, np.asarray(output().info["past_weights"]).mean((0, 1)), rtol=1e-6)
     ax = plotting.plot_importance(Figure().subplots(), found.names.past, *found.past, label="weight")
     largest = ax.get_yticklabels()[0].get_text()
     assert largest == found.names.past[int(np.argmax(found.past.mean))]
-    attention = jaxcast.series.attention_by_lag(NETWORK, windows())
+    attention = jaxcast.series.attention_by_lag(tft(), windows())
     by_hand = np.zeros(HISTORY + LEADS)
     for lead in range(LEADS):
         for step in range(HISTORY + lead + 1):
-            by_hand[HISTORY + lead - step] += OUTPUT.info["attention"][:, lead, step].mean() / LEADS
+            by_hand[HISTORY + lead - step] += output().info["attention"][:, lead, step].mean() / LEADS
     np.testing.assert_allclose(attention.weights.mean, by_hand, rtol=1e-6)
     ax = plotting.plot_attention_by_lag(Figure().subplots(), attention.lags, *attention.weights, season=3)
     assert len(ax.lines) == 3  # the attention, and two whole seasons
     with pytest.raises(InputError, match="expected names of"):
-        jaxcast.series.variable_importance(NETWORK, windows(), names=found.names._replace(past=("a",)))
+        jaxcast.series.variable_importance(tft(), windows(), names=found.names._replace(past=("a",)))

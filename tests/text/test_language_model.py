@@ -91,6 +91,7 @@ def test_a_known_distribution_has_its_entropy():
     np.testing.assert_allclose(score, [1.75 * np.log(2), 2**1.75, 1.75], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_cold_model_writes_the_likeliest_tokens(model):
     carry, expected = model.init_carry(), []
     for token in (3, 1):

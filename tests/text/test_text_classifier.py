@@ -97,6 +97,7 @@ def test_fixed_vectors_stay_and_tuned_ones_move(tuned):
     np.testing.assert_array_equal(table[fixed.model.words.index("good") + 2], EMBEDDINGS.vectors[0].astype(np.float32))
 
 
+@pytest.mark.slow
 def test_the_optimizer_slows_vectors_and_keeps_the_read_out_within_a_norm():
     params = {
         "vectors": {"trained": jnp.ones((3, 2))},
