@@ -17,7 +17,7 @@ from jaxcast.checks import check_leads, check_number, check_texts, check_whole
 from jaxcast.io.reading import parse_json
 from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.saving.tampering import contents, other_arrays, other_bytes, other_json, rewrite
-from tests.saving.test_pools import pools
+from tests.saving.test_pools import makers
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def cells():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A folder of each kind of model, and the models."""
-    base, models = tmp_path_factory.mktemp("sound"), pools() | cells() | series()
+    base, models = tmp_path_factory.mktemp("sound"), {name: make() for name, make in makers().items()} | cells() | series()
     for name, model in models.items():
         jaxcast.save_model(base / name, model, attributes={"leads": [1, 3], "window": 6})
     return base, models
