@@ -70,7 +70,10 @@ def cells():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A folder of each kind of model, and the models."""
-    base, models = tmp_path_factory.mktemp("sound"), {name: make() for name, make in makers().items()} | cells() | series()
+    base, models = (
+        tmp_path_factory.mktemp("sound"),
+        {name: make() for name, make in makers().items()} | cells() | series(),
+    )
     for name, model in models.items():
         jaxcast.save_model(base / name, model, attributes={"leads": [1, 3], "window": 6})
     return base, models
