@@ -27,8 +27,8 @@ class Config(Settings):
     Presets: smoke, made series; quick, plain methods; paper, all, five seeds."""
 
     data: Path | None = None
-    """Folder with an .npz of the form of m4_hourly (`train`, `length`, `test`, `series`), or one of
-    pedestrians_melbourne and etth. By default m4_hourly in the folder that JAXCAST_DATA names, or in
+    """An .npz of the form of m4_hourly (`train`, `length`, `test`, `series`), or the folder of one, or
+    one of pedestrians_melbourne and etth. By default m4_hourly in the folder that JAXCAST_DATA names, or in
     shared/data beside the checkout."""
     season: int | None = None
     """Steps of a season, 0 or 1 for none; by default a day and a week of hours."""
@@ -134,7 +134,8 @@ def main(config: Config) -> None:
     console = make_console()
     check_settings(config, may_be_zero=("season",))
     check_names("method", config.methods, METHODS)
-    config = with_data(config, "m4_hourly", PAGE)
+    if config.data is None or config.data.suffix != ".npz" or not config.data.is_file():
+        config = with_data(config, "m4_hourly", PAGE)
     task = made_task(config.seed) if config.data is None else read_task(config.data, config.season, config.horizon)
     step = max(1, len(task.origins) // NUM_ORIGINS[config.preset])
     task = task._replace(origins=task.origins[::step])

@@ -118,7 +118,8 @@ def read_task(folder: Path, season: int | None, horizon: int | None) -> Task:
     """Reads a folder of data.
 
     Args:
-        folder: m4_hourly, pedestrians_melbourne or etth, or one with an .npz of m4_hourly's form.
+        folder: m4_hourly, pedestrians_melbourne or etth, or one with an .npz of m4_hourly's form,
+            or that file.
         season: steps of a season; None for what is usual for the data.
         horizon: steps ahead; None for that of the data.
 
@@ -140,7 +141,7 @@ def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
     """Reads an .npz with `train`, `length`, `test` and `series`.
 
     Args:
-        folder: that holds it.
+        folder: that holds it, or the file.
         season: steps of a season; 24 and 168 by default.
         horizon: steps ahead; by default, and at most, those of `test`.
 
@@ -151,7 +152,7 @@ def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
         InputError: for a folder without such a file, a series without a value in `train`, or a
             horizon beyond `test`.
     """
-    files = sorted(folder.glob("*.npz"))
+    files = [folder] if folder.is_file() else sorted(folder.glob("*.npz"))
     if len(files) != 1:
         raise InputError(
             f"expected one .npz of series in {shown(folder)}, with train, length, test and series, got {len(files)}"
@@ -167,7 +168,7 @@ def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
     lower = 0.0 if np.nanmin(train.values) >= 0 else None
     # Values may be missing at either end, so the lengths of the file and of the panel differ.
     origins = (arrays["length"].astype(int) - 1 - panel.starts)[None]
-    name = folder.resolve().name
+    name = folder.resolve().stem if folder.is_file() else folder.resolve().name
     return Task(name, panel, horizon or most, seasons, origins, lower, GLUONTS if name == "m4_hourly" else {})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 
 
 class ShrunkCovariance(NamedTuple):
@@ -53,6 +53,12 @@ def shrunk_covariance(residuals: Float[Any, "sample series"]) -> ShrunkCovarianc
         ((3, 3), True)
     """
     errors = checked_residuals(residuals)
+    without = ~errors.any(0)
+    if without.any():
+        raise InputError(
+            f"the residuals of series number {int(np.argmax(without))} are all 0, so they have no correlations; leave "
+            "the series out"
+        )
     count = len(errors)
     covariance = errors.T @ errors / count
     deviations = np.sqrt(np.diag(covariance))
@@ -67,15 +73,15 @@ def shrunk_covariance(residuals: Float[Any, "sample series"]) -> ShrunkCovarianc
     return ShrunkCovariance(shrunk * np.outer(deviations, deviations), shrinkage)
 
 
-def checked_residuals(residuals: Any) -> Float[np.ndarray, "sample series"]:
+def checked_residuals(residuals: Any, names: tuple[str, ...] = ()) -> Float[np.ndarray, "sample series"]:
     """Returns residuals as an array of float64.
 
     Args:
         residuals: errors of forecasts, all at one lead.
+        names: of the series, for a message; numbers by default.
 
     Raises:
-        InputError: for fewer than 2 samples, residuals that are not finite, or a series whose
-            residuals are all 0.
+        InputError: for fewer than 2 samples, or residuals that are not finite.
     """
     errors = np.asarray(residuals, float)
     if errors.ndim != 2 or len(errors) < 2:
@@ -83,13 +89,7 @@ def checked_residuals(residuals: Any) -> Float[np.ndarray, "sample series"]:
     if not np.isfinite(errors).all():
         sample, series = np.argwhere(~np.isfinite(errors))[0]
         raise InputError(
-            f"residuals must be finite, got {errors[sample, series]} in sample {sample} of series number {series}; "
-            "leave such samples out"
-        )
-    without = ~errors.any(0)
-    if without.any():
-        raise InputError(
-            f"the residuals of series number {int(np.argmax(without))} are all 0, so that its forecasts would be taken "
-            "for certain; use ols or structural, which need no residuals"
+            f"residuals must be finite, got {errors[sample, series]} in sample {sample} of "
+            f"{shown(repr(names[series])) if names else f'series number {series}'}; leave such samples out"
         )
     return errors

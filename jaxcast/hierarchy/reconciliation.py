@@ -19,6 +19,8 @@ Method = Literal["bottom_up", "top_down", "ols", "structural", "variance", "mint
 METHODS = get_args(Method)
 FROM_RESIDUALS = ("variance", "mint", "mint_sample")
 """Methods that weigh forecasts by their errors."""
+NEARLY_CERTAIN = 1e-3
+"""Standard deviation of a series that was forecast without errors, in units of a usual one of the others."""
 
 
 class Reconciliation(FrozenPytree):
@@ -124,6 +126,9 @@ def fit_reconciliation(
       add up, those with the smallest variance.
     - "mint_sample": W = their covariance; it needs more samples than series.
 
+    A series whose residuals are all 0, such as one that is always 0, is taken to have errors of a
+    thousandth of a usual series, so that others move instead.
+
     Args:
         hierarchy: with S.
         method: see above.
@@ -138,9 +143,9 @@ def fit_reconciliation(
         The projection, to be called with forecasts.
 
     Raises:
-        InputError: for unknown names, missing, not finite or all-zero residuals, a covariance that
-            cannot be inverted, a history whose bottom series sum to nothing, or base series from
-            which bottom series cannot be found.
+        InputError: for unknown names, missing or not finite residuals, a covariance that cannot be
+            inverted, a history whose bottom series sum to nothing, or base series from which bottom
+            series cannot be found.
 
     Source:
         Wickramasuriya, Athanasopoulos and Hyndman, J. Am. Stat. Assoc. 114, 804-819 (2019).
@@ -162,7 +167,7 @@ def fit_reconciliation(
     if method in FROM_RESIDUALS:
         errors = _residuals(residuals, method, names)
         leads = errors.reshape(len(errors), -1, len(names))
-        pairs = [_least_squares(summing, _covariance(method, leads[:, k]), names) for k in range(leads.shape[1])]
+        pairs = [_least_squares(summing, _covariance(method, leads[:, k], names), names) for k in range(leads.shape[1])]
         projection, precision = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
         if errors.ndim == 2:
             projection, precision = projection[0], precision[0]
@@ -188,14 +193,28 @@ def _residuals(residuals: Any, method: str, names: tuple[str, ...]) -> Any:
     return errors
 
 
-def _covariance(method: str, errors: Any) -> Any:
+def _covariance(method: str, errors: Any, names: tuple[str, ...]) -> Any:
     """Returns W, or its diagonal."""
+    errors = checked_residuals(errors, names)
+    has_errors = errors.any(0)
+    if not has_errors.any():
+        return np.ones(len(names))
+    if has_errors.all():
+        return _covariance_of_errors(method, errors)
+    others = _covariance_of_errors(method, errors[:, has_errors])
+    usual = float(np.median((errors[:, has_errors] ** 2).mean(0)))
+    weights = np.diag(np.full(len(names), NEARLY_CERTAIN**2 * usual))
+    weights[np.ix_(has_errors, has_errors)] = np.diag(others) if others.ndim == 1 else others
+    return np.diag(weights) if others.ndim == 1 else weights
+
+
+def _covariance_of_errors(method: str, errors: Any) -> Any:
+    """Returns the covariance of series none of which is without errors, or its diagonal."""
     if method == "mint":
         return shrunk_covariance(errors).covariance
-    errors = checked_residuals(errors)
     if method == "variance":
         return (errors**2).mean(0)
-    if np.linalg.matrix_rank(errors) < errors.shape[1]:
+    if np.linalg.matrix_rank(errors / np.sqrt((errors**2).mean(0))) < errors.shape[1]:
         raise InputError(
             f"the covariance of {errors.shape[1]} series from {len(errors)} samples is singular; use mint, which "
             "shrinks it, or give more samples"
@@ -239,10 +258,15 @@ def _top_down(hierarchy: Hierarchy, names: tuple[str, ...], history: Any) -> Any
         raise InputError(f"top_down needs one series that is the sum of all, with a forecast; got {shown(repr(top))}")
     if history is None:
         raise InputError("top_down needs a history, values of the series that share the total out; give it")
+    lacking = [name for name in hierarchy.bottom if name not in names]
+    if lacking:
+        raise InputError(
+            f"top_down needs the history and a forecast of {shown(repr(lacking[0]))}; give them, or use ols"
+        )
     values = np.asarray(history, float)
     if values.ndim != 2 or values.shape[1] != len(names):
         raise InputError(f"expected a history (time, series) of {len(names)} series, got shape {values.shape}")
-    bottom = values[:, [names.index(name) for name in check_names("series", hierarchy.bottom, names)]]
+    bottom = values[:, [names.index(name) for name in hierarchy.bottom]]
     bottom = bottom[np.isfinite(bottom).all(1)]
     total = bottom.sum()
     if not len(bottom) or total == 0:

@@ -78,6 +78,8 @@ def test_an_archive_of_other_data_is_read(tmp_path):
     task = read_task(tmp_path, 52, 9)
     assert (task.seasons, task.horizon, task.lower) == ((52,), 9, 0.0)
     assert task.train.lengths.tolist() == [60, 80]
+    of_file = read_task(tmp_path / "weekly.npz", 52, 9)
+    assert (of_file.name, of_file.origins.tolist()) == ("weekly", task.origins.tolist())
     assert np.isfinite(recursive_ridge(task, LEVELS)).all()
     with pytest.raises(InputError, match="horizon must be from 1 to the 13 steps"):
         read_task(tmp_path, 52, 14)

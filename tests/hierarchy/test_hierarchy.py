@@ -103,12 +103,32 @@ def test_files_of_parents_and_of_groups(tmp_path):
     for text, message in (
         ("x,y\n1,2\n", "must have the columns child and parent"),
         ("child,parent\na,b\na,c\n", "'a' is named twice"),
-        ("child,parent\na,\n", "parent is empty"),
+        ("child,parent\na,\n", "parents.csv, line 2: parent is empty"),
+        ("child,parent\na,n\n,n\n", "parents.csv, line 3: child is empty"),
+        ("series,sex\na,f\nb,\n", "parents.csv, line 3: sex is empty"),
         ("child,parent\na,b\nb,a\n", "parents.csv: a series cannot be part of itself"),
+        ("child,parent,note\na,n,x\nb,n,y\n", "has the column 'note' beside child and parent"),
+        ("state,country\na,n\nb,n\n", "must have the columns child and parent"),
     ):
         parents.write_text(text)
-        with pytest.raises(jaxcast.InputError, match=message):
+        with pytest.raises(jaxcast.InputError, match=message) as caught:
             read_hierarchy(parents)
+        assert str(caught.value).count("parents.csv") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "aggregates"),
+    [
+        ("child,parent\nall,\nn,all\na,n\nb,n\n", ("all", "n")),  # the sum of all has an empty parent
+        ("Parent,Child\nn,a\nn,b\n", ("n",)),
+        ("location,parent\na,n\nb,n\n", ("n",)),
+        ("region,unique_id\nn,a\nn,b\ns,c\ns,d\n", ("total", "n", "s")),
+        ("region,location\nn,a\nn,b\ns,c\ns,d\n", ("total", "n", "s")),
+    ],
+)
+def test_columns_have_the_names_that_tables_of_series_use(tmp_path, text, aggregates):
+    (tmp_path / "tree.csv").write_text(text)
+    assert read_hierarchy(tmp_path / "tree.csv").aggregates == aggregates
 
 
 def test_projections_are_the_generalised_least_squares_of_numpy(tree, errors):
@@ -167,6 +187,22 @@ def test_series_without_a_forecast_become_the_sums_of_their_members(tree):
     np.testing.assert_allclose(bottom_alone(np.arange(5.0)), tree.sums(np.arange(5.0)), atol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["variance", "mint", "mint_sample"])
+@pytest.mark.parametrize("scale", [1e-6, 1e9])
+def test_a_series_without_errors_keeps_its_forecast_and_the_others_are_reconciled(tree, errors, method, scale):
+    errors, base = scale * np.where(np.arange(8) == 7, 0.0, errors), scale * np.arange(8.0)
+    found = fit_reconciliation(tree, method=method, residuals=errors)(base)
+    assert tree.is_coherent(found)
+    assert abs(found[7] - base[7]) < 1e-3 * scale
+    smaller = hierarchy_from_parents({child: parent for child, parent in PARENTS.items() if child != "e"})
+    rest = fit_reconciliation(smaller, method=method, residuals=errors[:, :7])(
+        base[:7] - [base[7], 0, base[7], 0, 0, 0, 0]
+    )
+    np.testing.assert_allclose(found[3:7], rest[3:], rtol=0, atol=1e-3 * scale)
+    nothing = fit_reconciliation(tree, method=method, residuals=0 * errors)
+    np.testing.assert_allclose(nothing.projection, fit_reconciliation(tree, method="ols").projection, atol=1e-12)
+
+
 def test_shrinkage_is_that_of_schaefer_and_strimmer_by_loops():
     rng = np.random.default_rng(4)
     noise = rng.normal(size=(12, 4)) + rng.normal(size=(12, 1))
@@ -185,6 +221,8 @@ def test_shrinkage_is_that_of_schaefer_and_strimmer_by_loops():
     np.testing.assert_allclose(found.covariance[off], (1 - found.shrinkage) * sample[off])
     few = rng.normal(size=(5, 9))  # more series than samples
     assert np.linalg.eigvalsh(shrunk_covariance(few).covariance).min() > 0
+    with pytest.raises(jaxcast.InputError, match="series number 1 are all 0, so they have no correlations"):
+        shrunk_covariance(np.ones((9, 2)) * [1.0, 0.0])
 
 
 def test_minimum_trace_has_smaller_errors_than_base_forecasts(tree):
@@ -292,14 +330,14 @@ def test_quantiles_of_a_sum_are_those_of_the_joint_distribution():
         ({"method": "best"}, "method of fit_reconciliation must be|method must be one of"),
         ({"residuals": np.ones((1, 8))}, "at least 2 samples"),
         ({"residuals": np.ones((9, 7))}, r"of 8 series, got shape \(9, 7\)"),
-        ({"residuals": np.full((9, 8), np.nan)}, "must be finite, got nan in sample 0 of series number 0"),
-        ({"residuals": np.ones((9, 8)) * (np.arange(8) != 2)}, "series number 2 are all 0"),
+        ({"residuals": np.full((9, 8), np.nan)}, "must be finite, got nan in sample 0 of 'all'"),
         ({"method": "mint_sample", "residuals": np.random.default_rng(0).normal(size=(6, 8))}, "is singular; use mint"),
         ({"method": "ols", "base": ("all", "a", "b", "c")}, "do not determine 5 bottom series"),
         ({"method": "ols", "base": ("north", "south", "a", "c", "x")}, "unknown series 'x'"),
         ({"method": "ols", "base": ("north", "a", "b", "c", "d")}, "do not determine 5 bottom series"),
         ({"method": "bottom_up", "base": ("all", "a", "b", "c", "d")}, "needs a forecast of 'e'"),
         ({"method": "top_down"}, "needs a history"),
+        ({"method": "top_down", "history": np.ones((3, 5)), "base": ("all", "a", "b", "c", "d")}, "forecast of 'e'"),
         ({"method": "top_down", "history": np.zeros((3, 8))}, "sum to nothing"),
     ],
 )
