@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_names, check_seed
+from jaxcast.checks import check_seed
 from jaxcast.errors import InputError, shown
 from jaxcast.hierarchy.paths import NUM_PATHS, reconcile_quantiles
 from jaxcast.hierarchy.reconciliation import METHODS, Method, fit_reconciliation
@@ -17,6 +17,9 @@ from jaxcast.numerics.levels import middle_of
 from jaxcast.series.model import SeriesForecast, SeriesModel
 from jaxcast.series.problem import within
 from jaxcast.series.tables import SeriesTable
+
+FARTHEST_SHARE = 0.1
+"""How far a sum may be from its members' sum, as a share of the sizes of its values."""
 
 
 @checked
@@ -32,8 +35,9 @@ def table_with_sums(table: SeriesTable, hierarchy: Hierarchy) -> SeriesTable:
         future covariates are those of its members, which must be the same for all.
 
     Raises:
-        InputError: for bottom series that the table lacks, covariates that differ between members,
-            and static covariates, of which nobody knows how to sum them.
+        InputError: for bottom series that the table lacks, sums in the table that are not about
+            those of their members, covariates that differ between members, and static covariates,
+            of which nobody knows how to sum them.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -43,10 +47,11 @@ def table_with_sums(table: SeriesTable, hierarchy: Hierarchy) -> SeriesTable:
         >>> jaxcast.series.table_with_sums(table, hierarchy).values[:, 2].tolist()
         [3.0, 7.0, 11.0]
     """
+    _check_sums(table, hierarchy)
     new = [name for name in hierarchy.aggregates if name not in table.names]
     if not new:
         return table
-    index = [table.names.index(name) for name in check_names("series", hierarchy.bottom, table.names)]
+    index = [table.names.index(name) for name in hierarchy.bottom]
     if table.static_covariates.shape[1]:
         raise InputError(
             f"the table has static covariates but not the series {shown(repr(new[0]))}; give its values and covariates "
@@ -68,6 +73,30 @@ def table_with_sums(table: SeriesTable, hierarchy: Hierarchy) -> SeriesTable:
         static_covariates=np.empty((len(table.names) + len(new), 0)),
         **covariates,
     )
+
+
+def _check_sums(table: SeriesTable, hierarchy: Hierarchy) -> None:
+    """Refuses a table that lacks members of a hierarchy, or holds other sums than theirs."""
+    lacking = [name for name in hierarchy.bottom if name not in table.names]
+    if lacking:
+        raise InputError(
+            f"the table has no series {shown(repr(lacking[0]))} of the hierarchy, it has "
+            f"{shown(', '.join(table.names[:10]))}{', ...' if len(table.names) > 10 else ''}; leave it out of the "
+            "hierarchy, or give its values"
+        )
+    sums = hierarchy.sums(table.values[:, [table.names.index(name) for name in hierarchy.bottom]])
+    for name in hierarchy.aggregates:
+        if name not in table.names:
+            continue
+        own, of_members = table.values[:, table.names.index(name)], sums[:, hierarchy.names.index(name)]
+        known = np.isfinite(own) & np.isfinite(of_members)
+        gap, size = np.abs(own - of_members)[known].sum(), np.abs(own[known]).sum()
+        if gap > FARTHEST_SHARE * size:
+            raise InputError(
+                f"the series {shown(repr(name))} of the table is not the sum of its {len(hierarchy.members(name))} "
+                f"members in the hierarchy: they differ by {gap / max(size, 1e-300):.0%} of it; correct the hierarchy "
+                "or the table"
+            )
 
 
 @checked
@@ -108,8 +137,8 @@ def reconcile_forecast(
         "mean" (lead, series) and the "paths" (path, lead, series).
 
     Raises:
-        InputError: for a hierarchy of other series, and as `SeriesModel.forecast` and
-            `fit_reconciliation` do.
+        InputError: for a hierarchy of other series, a table in which sums are not about those of
+            their members, and as `SeriesModel.forecast` and `fit_reconciliation` do.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -134,6 +163,7 @@ def reconcile_forecast(
         )
     found = model.forecast(table, at=at, what=what)
     table = model.arranged(table, what)
+    _check_sums(table, hierarchy)
     base = tuple(name for name in hierarchy.names if name in model.names)
     index = [model.names.index(name) for name in base]
     origin = int(table.calendar.rows(parse_date(found.origin, "the forecast's date")))

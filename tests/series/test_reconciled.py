@@ -49,8 +49,25 @@ def test_sums_are_added_to_a_table_that_lacks_them(table):
     static = jaxcast.series.series_table(parts(), DATES, names=tuple("abc"), static_covariates=np.ones((3, 1)))
     with pytest.raises(jaxcast.InputError, match="static covariates but not the series 'all'"):
         jaxcast.series.table_with_sums(static, TREE)
-    with pytest.raises(jaxcast.InputError, match="unknown series 'c'"):
+    with pytest.raises(jaxcast.InputError, match="the table has no series 'c' of the hierarchy, it has a, b; leave"):
         jaxcast.series.table_with_sums(jaxcast.series.series_table(parts()[:, :2], DATES, names=("a", "b")), TREE)
+
+
+def test_sums_that_are_not_those_of_their_members_are_refused(model, table):
+    lacking = hierarchy_from_parents({"a": "north", "c": "all", "north": "all"})
+    share = parts()[:, 1].sum() / parts()[:, :2].sum()
+    message = f"'north' of the table is not the sum of its 1 members in the hierarchy: they differ by {share:.0%} of it"
+    for call in (
+        lambda: jaxcast.series.table_with_sums(table, lacking),
+        lambda: jaxcast.series.reconcile_forecast(model, table, hierarchy=lacking),
+    ):
+        with pytest.raises(jaxcast.InputError, match="is not the sum of its"):
+            call()
+    north = hierarchy_from_parents({"a": "north"})
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.series.table_with_sums(table, north)
+    rounded = table._replace(values=np.where(np.arange(LENGTH)[:, None] % 9 == 4, np.nan, table.values.round(0)))
+    assert jaxcast.series.table_with_sums(rounded, TREE).names == table.names
 
 
 def errors_of(model, table):
