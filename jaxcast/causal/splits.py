@@ -143,13 +143,24 @@ def numbered(name: str, labels: Any, num_samples: int) -> Int[np.ndarray, " samp
     """
     if is_traced(labels):
         raise InputError(f"{name} cannot be traced; give a NumPy array from outside of jax.jit and jax.vmap")
-    array = np.asarray(labels)
+    array = as_labels(labels)
     if array.shape != (num_samples,) or array.dtype.kind not in "biuUSM":
         raise InputError(
             f"{name} must hold a whole number, date or text for each of {num_samples} samples, got shape "
             f"{array.shape} of {array.dtype}"
         )
     return np.unique(array, return_inverse=True)[1].reshape(-1)
+
+
+def as_labels(labels: Any) -> np.ndarray:
+    """Returns labels as an array, of texts where they are objects that are texts, as data frames hold them.
+
+    Args:
+        labels: one for each sample.
+    """
+    array = np.asarray(labels)
+    is_text = array.dtype == object and all(isinstance(one, str) for one in array.flat)
+    return array.astype(str) if is_text else array
 
 
 def _check_folds(num_folds: int, num_units: int, units: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxcast.causal.splits import as_labels
 from jaxcast.errors import InputError, shown
 
 
@@ -41,7 +42,7 @@ def treatment_indicators(treatment: Any, *, reference: Any = None) -> TreatmentI
         >>> found.levels, found.values.tolist()
         (('rain', 'snow'), [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
     """
-    array = np.asarray(treatment)
+    array = as_labels(treatment)
     if array.ndim != 1 or array.dtype.kind not in "iufUSb" or not len(array):
         raise InputError(f"expected the level of each sample, (sample,), got shape {array.shape} of {array.dtype}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():

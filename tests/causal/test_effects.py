@@ -24,7 +24,7 @@ def test_random_folds_are_of_equal_size_and_keep_clusters_together():
     assert sorted(held_out(splits)[0].sum(-1)) == [4, 4, 5, 5, 5]
     np.testing.assert_array_equal(splits.train, ~held_out(splits))
     assert (np.asarray(splits.fold)[0] != np.asarray(splits.fold)[1]).any()
-    names = np.repeat(["c", "a", "b", "d"], [2, 3, 4, 1])
+    names = np.repeat(np.asarray(["c", "a", "b", "d"], object), [2, 3, 4, 1])
     fold = np.asarray(causal.random_splits(10, num_folds=2, num_repeats=4, clusters=names, key=KEY).fold)
     assert all(len(np.unique(row[names == name])) == 1 for row in fold for name in "abcd")
     assert fold.min() == 0

@@ -218,3 +218,7 @@ def test_indicators_of_all_but_the_reference():
     found = jaxcast.causal.treatment_indicators(np.asarray([3, 1, 1, 2]))
     assert (found.levels, found.reference) == ((2, 3), 1)
     np.testing.assert_array_equal(found.values, [[0, 1], [0, 0], [0, 0], [1, 0]])
+    of_texts = jaxcast.causal.treatment_indicators(np.asarray(["sun", "rain", "sun"], object))  # as in data frames
+    assert (of_texts.levels, of_texts.reference) == (("rain",), "sun")
+    with pytest.raises(jaxcast.InputError, match="got shape \\(2,\\) of object"):
+        jaxcast.causal.treatment_indicators(np.asarray(["sun", None], object))

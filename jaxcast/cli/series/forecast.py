@@ -167,7 +167,7 @@ class ForecastSeries:
     def draw(self, loaded: Loaded, found: SeriesForecast, origin: int) -> None:
         """Draws each series: history, forecast, and later observed values if there are some."""
         table, leads, quantiles = loaded.table, found.leads, found.quantiles
-        shown = self.plot_series or table.names[:MOST_COMPONENTS]
+        shown = self.plot_series or found.names[:MOST_COMPONENTS]
         figure = figure_of(height=1.9 * len(shown) + 0.8)
         axes = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
         first = max(0, origin + 1 - max(loaded.model.history_size, 4 * leads[-1]))
