@@ -64,7 +64,9 @@ def read_hierarchy(path: Path | str) -> Hierarchy:
         raise InputError(f"{shown(path)}: {error}") from None
 
 
-def _check_cells(columns: Columns, texts: dict[str, list[str]], child: str, *, may_lack: tuple[str | None, set[str]]) -> None:
+def _check_cells(
+    columns: Columns, texts: dict[str, list[str]], child: str, *, may_lack: tuple[str | None, set[str]]
+) -> None:
     """Refuses empty cells and repeated series; what others are part of may have no parent."""
     seen: set[str] = set()
     for row, name in enumerate(texts[child]):

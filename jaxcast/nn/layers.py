@@ -10,6 +10,9 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 
+MOST_HEADS = 4
+"""Heads of an attention by default, where the size allows."""
+
 
 def shares_of(
     logits: Float[Array, "*batch model"], present: Bool[Array, "*batch model"]
@@ -91,3 +94,15 @@ def apply_flat(layer: nnx.Linear, xs: Float[Array, "*batch input"]) -> Float[Arr
 
 class Buffer(nnx.Variable[Any]):
     """Numbers of a network that are measured once and not trained, such as means."""
+
+
+def chosen_heads(size: int, num_heads: int | None) -> int:
+    """Returns the number of heads of an attention.
+
+    Args:
+        size: of what the heads divide among themselves.
+        num_heads: as given; None for the most up to 4 that divide the size.
+    """
+    if num_heads is not None:
+        return num_heads
+    return max(heads for heads in range(1, MOST_HEADS + 1) if size % heads == 0)

@@ -164,7 +164,7 @@ def test_quantiles_and_odd_sizes():
     assert (jnp.diff(found, axis=-1) >= 0).all()
     assert network.paths(plain, 3, KEY).shape == (3, 2, 2, 2)
     for message, options in (
-        ("num_heads must divide the hidden size 6, got 4", {"hidden_size": 6}),
+        ("num_heads must divide the hidden size 6, got 4", {"hidden_size": 6, "num_heads": 4}),
         ("kernel_size must be at least 1", {"kernel_size": 0}),
     ):
         with pytest.raises(InputError, match=message):

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 import jaxcast
 from jaxcast import InputError, plotting
-from jaxcast.series import TFT, PanelWindows
+from jaxcast.nn.layers import chosen_heads
+from jaxcast.series import TFT, ConvTrans, PanelWindows
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -147,6 +148,18 @@ def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
     loaded = jaxcast.load_model(path).pool
     assert loaded.config == tft().config
     np.testing.assert_array_equal(forward(loaded, windows()).info["quantiles"], output().info["quantiles"])
+
+
+@pytest.mark.parametrize(("size", "heads"), [(2, 2), (5, 1), (6, 3), (7, 1), (9, 3), (12, 4), (40, 4)])
+def test_heads_are_by_default_the_most_up_to_four_that_divide_the_size(size, heads):
+    assert chosen_heads(size, None) == heads
+    assert chosen_heads(size, 2) == 2
+
+
+@pytest.mark.parametrize("network", [TFT, ConvTrans])
+def test_a_hidden_size_alone_makes_a_network(network):
+    made = nnx.eval_shape(lambda: network(windows().sizes((3, 2)), hidden_size=6, key=KEY))
+    assert made.own_config["num_heads"] == 3
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_sizes
 from jaxcast.errors import InputError, shown
+from jaxcast.nn.layers import chosen_heads
 from jaxcast.numerics.levels import middle_of, rising_quantiles
 from jaxcast.series.causal_trans.inputs import LeadRows, check_effects, check_leads_of, lead_rows, split_targets
 from jaxcast.series.causal_trans.stage import Stage, StageInputs, StageSizes
@@ -63,7 +64,8 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
         adjusted: whether to forecast departures from the effects.
         sees_supply: whether demand sees the history of supply too.
         hidden_size: components of a node at a step.
-        num_heads: heads of the attention over time.
+        num_heads: heads of the attention over time; by default the most up to 4 that divide the
+            components.
         kernel_size: steps of the convolutions of queries and keys.
         num_layers: layers of attention over time.
         num_clusters: clusters of nodes.
@@ -116,7 +118,7 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
         adjusted: bool = True,
         sees_supply: bool = False,
         hidden_size: int = 32,
-        num_heads: int = 4,
+        num_heads: int | None = None,
         kernel_size: int = 3,
         num_layers: int = 1,
         num_clusters: int = 8,
@@ -138,8 +140,9 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
             slots_per_day=slots_per_day,
             dtype=dtype,
         )
+        check_sizes(hidden_size=hidden_size)
+        num_heads = chosen_heads(hidden_size, num_heads)
         check_sizes(
-            hidden_size=hidden_size,
             num_heads=num_heads,
             kernel_size=kernel_size,
             num_layers=num_layers,

@@ -12,7 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.nn.dropout import Dropout
 from jaxcast.nn.graph import both_transitions
-from jaxcast.nn.layers import apply_flat, uniform_linear
+from jaxcast.nn.layers import apply_flat, chosen_heads, uniform_linear
 from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.d2stgnn_graphs import DynamicGraphs, static_graph, supports_of
 from jaxcast.series.graph_networks.d2stgnn_layers import DecoupleLayer, EstimationGate, Readout, Settings
@@ -61,7 +61,8 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         gap: leads of a state of the forecast.
         forecast_size: units of the first layer of the output, 64 for a small network.
         output_size: units of the second, 128 for a small network.
-        num_heads: of the attention over time.
+        num_heads: of the attention over time; by default the most up to 4 that divide the hidden
+            size.
         dropout: probability with which a component is set to zero in training.
         gate: whether there are gates; False for g = 1.
         residual: whether a block's output is subtracted; False for R = H and next H = R.
@@ -117,7 +118,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         gap: int = 3,
         forecast_size: int = 256,
         output_size: int = 512,
-        num_heads: int = 4,
+        num_heads: int | None = None,
         dropout: float | int = 0.1,
         gate: bool = True,
         residual: bool = True,
@@ -143,7 +144,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
             gap=gap,
             forecast_size=forecast_size,
             output_size=output_size,
-            num_heads=num_heads,
+            num_heads=chosen_heads(hidden_size, num_heads),
             dropout=float(dropout),
             gate=gate,
             residual=residual,

@@ -13,7 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_number, check_whole
 from jaxcast.errors import InputError
 from jaxcast.nn.dropout import NO_DROPOUT, Dropout
-from jaxcast.nn.layers import apply_flat, uniform_linear
+from jaxcast.nn.layers import apply_flat, chosen_heads, uniform_linear
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs
 from jaxcast.series.probabilistic_networks.bases import SampledNetwork
@@ -47,7 +47,8 @@ class ConvTrans(SampledNetwork, name="conv_trans"):
     Args:
         sizes: of the windows.
         hidden_size: components of each step; as many as the heads need.
-        num_heads: heads of the attention; they must divide the components.
+        num_heads: heads of the attention; they must divide the components. By default the most up to
+            4 that do.
         num_layers: layers of attention.
         kernel_size: steps that a query or key sees; 1 is a plain transformer.
         log_sparse: whether steps see only those a power of 2 before.
@@ -81,7 +82,7 @@ class ConvTrans(SampledNetwork, name="conv_trans"):
         sizes: PanelSizes,
         *,
         hidden_size: int = 32,
-        num_heads: int = 4,
+        num_heads: int | None = None,
         num_layers: int = 3,
         kernel_size: int = 5,
         log_sparse: bool = False,
@@ -92,8 +93,9 @@ class ConvTrans(SampledNetwork, name="conv_trans"):
         key: Key[Array, ""],
         dtype: Any = jnp.float32,
     ):
+        check_whole("hidden_size", hidden_size)
+        num_heads = chosen_heads(hidden_size, num_heads)
         for name, value in (
-            ("hidden_size", hidden_size),
             ("num_heads", num_heads),
             ("num_layers", num_layers),
             ("kernel_size", kernel_size),

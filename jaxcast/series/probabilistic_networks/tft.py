@@ -14,7 +14,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.nn.dropout import Dropout
 from jaxcast.nn.gated_residual import GatedResidual, GatedSkip
 from jaxcast.nn.interpretable_attention import InterpretableAttention
-from jaxcast.nn.layers import apply_flat, uniform_linear
+from jaxcast.nn.layers import apply_flat, chosen_heads, uniform_linear
 from jaxcast.nn.lstm import LSTM, LSTMCarry
 from jaxcast.nn.variable_selection import NumberEmbedding, NumberVectors, VariableSelection
 from jaxcast.series.panels.windows import PanelSizes
@@ -67,7 +67,7 @@ class TFT(DirectNetwork, name="tft"):
     Args:
         sizes: of the windows.
         hidden_size: d; 160 in the paper.
-        num_heads: heads of the attention; they must divide d.
+        num_heads: heads of the attention; they must divide d. By default the most up to 4 that do.
         dropout: probability with which a component is set to zero in training.
         head: what the outputs are the parameters of; see `PanelNetwork`.
         levels: quantile levels of the forecasts, rising.
@@ -97,7 +97,7 @@ class TFT(DirectNetwork, name="tft"):
         sizes: PanelSizes,
         *,
         hidden_size: int = 40,
-        num_heads: int = 4,
+        num_heads: int | None = None,
         dropout: float | int = 0.1,
         head: str = "quantiles",
         levels: Sequence[float] = LEVELS,
@@ -108,7 +108,8 @@ class TFT(DirectNetwork, name="tft"):
         check_number("dropout", dropout, least=0, most=0.99)
         of_base, *keys = jax.random.split(key, 15)
         super().__init__(sizes, head=head, levels=levels, category_size=hidden_size, key=of_base, dtype=dtype)
-        self.hidden_size, self.num_heads, self.dropout = hidden_size, num_heads, float(dropout)
+        self.hidden_size, self.dropout = hidden_size, float(dropout)
+        self.num_heads = chosen_heads(hidden_size, num_heads)
         self._make(keys)
 
     def _make(self, keys: list[Array]) -> None:
