@@ -47,8 +47,8 @@ class ConvTrans(SampledNetwork, name="conv_trans"):
     Args:
         sizes: of the windows.
         hidden_size: components of each step; as many as the heads need.
-        num_heads: heads of the attention; they must divide the components. By default the most up to
-            4 that do.
+        num_heads: heads of the attention; they must divide the components. By default the most up
+            to 4 that do.
         num_layers: layers of attention.
         kernel_size: steps that a query or key sees; 1 is a plain transformer.
         log_sparse: whether steps see only those a power of 2 before.
