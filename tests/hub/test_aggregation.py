@@ -1,12 +1,14 @@
 """Relative scores, mixtures, aggregation and tracked coverage, against plain loops, with releases
 of the target data."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.pools.relative_scores import MEMORY, relative_scores
+from jaxcast.hub.pools.relative_scores import MEMORY, mean_share, relative_scores, round_step, rounds_ahead
 from jaxcast.hub.pools.weighted_mixtures import weighted_mixtures
 
 LEVELS = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
@@ -69,6 +71,12 @@ def weights_of(usual, rate):
     ]
 
 
+def share_of(places):
+    """How much a step counts of which so many places tell, on average over steps with any."""
+    counted = [number for number in places if number]
+    return min(np.mean(counted) / 10, 1) if counted else 0.0
+
+
 @pytest.mark.slow
 def test_relative_scores_by_a_loop(hub):
     quantiles, present = np.asarray(hub.quantiles), np.asarray(hub.present)
@@ -96,11 +104,60 @@ def test_relative_scores_by_a_loop(hub):
                 continue
             mine, usual = (np.einsum("s,slm->lm", weights, a) for a in (own, average))
             step = usual.sum() / (decay @ there.any(1)).sum()  # per model and step
+            step /= max(share_of(there.any(-1).sum(1)), 0.1)
             overall = (mine.sum(0) + 4 * step) / (usual.sum(0) + 4 * step)
             for place in range(SIZE[0]):
                 typical = usual[place].sum() / max((decay @ there[:, place]).sum(), 1e-300)
                 expected = np.log((mine[place] + 10 * typical * overall) / (usual[place] + 10 * typical))
                 np.testing.assert_allclose(found[place, time, :, r], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("number", "share"), [(0, 0.0), (1, 0.1), (9, 0.9), (10, 1.0), (50, 1.0)])
+def test_from_ten_locations_on_a_step_counts_in_full(number, share):
+    is_known = jnp.arange(60)[:, None] < jnp.asarray([number, 0, number])  # steps without any do not count
+    np.testing.assert_allclose(mean_share(is_known, jnp.float32), share, rtol=1e-6)
+
+
+@pytest.mark.parametrize("horizon", [1, 7, 10, 28])
+def test_rounds_ahead_by_a_loop(horizon):
+    """Rounds every week of days, after a longer gap and before a season off, each of one location."""
+    rounds = [3, 17, 24, 31, 59, 66]
+    quantiles = np.full((2, 70, 1, 1), np.nan)
+    quantiles[np.arange(6) % 2, rounds] = 1.0
+    days = jaxcast.hub.HubForecasts.of(quantiles, np.ones((2, 70)), np.asarray([0.5]), horizon=horizon)
+    steps = [min(np.diff([each for each in rounds if each <= time]), default=70) for time in range(70)]
+    assert np.asarray(round_step(days)).tolist() == steps
+    assert np.asarray(rounds_ahead(days)).tolist() == [-(-horizon // step) for step in steps]
+
+
+def in_days(weeks):
+    """The same hub in days, with a round every seventh."""
+
+    def spread(values, axis, empty):
+        shape = list(values.shape)
+        shape[axis] *= 7
+        found = np.full(shape, empty, values.dtype)
+        found[(slice(None),) * axis + (slice(None, None, 7),)] = values
+        return found
+
+    quantiles = np.where(weeks.present[..., None], weeks.quantiles, np.nan)
+    return jaxcast.hub.HubForecasts.of(
+        spread(quantiles, 1, np.nan), spread(np.asarray(weeks.truth), 1, np.nan), LEVELS, horizon=7 * weeks.horizon,
+        releases=spread(np.asarray(weeks.releases), 2, np.nan), release_of=np.repeat(np.asarray(weeks.release_of), 7),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_hub_of_days_with_weekly_rounds_is_pooled_as_in_weeks(hub):
+    pool, middle = jaxcast.hub.AdaptivePool(), hub.median_index
+    # Of revisions, coverage is judged again for the newest 52 steps, of which weeks see more.
+    hub = dataclasses.replace(hub, releases=hub.truth[None], release_of=jnp.zeros_like(hub.release_of))
+    expected, found = (jaxcast.hub.pool_forecasts(pool, each) for each in (hub, in_days(hub)))
+    np.testing.assert_allclose(found.info["weights"][:, ::7], expected.info["weights"], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.forecast[:, ::7, middle], expected.forecast[..., middle], rtol=1e-6)
+    # Misses are six days older, so sums are smaller by 0.99^(6/7), and logarithms by at most 0.012.
+    widths = [np.diff(np.asarray(each), axis=-1) for each in (found.forecast[:, ::7], expected.forecast)]
+    np.testing.assert_allclose(*widths, rtol=0.0121)
 
 
 def test_experts_are_aggregated_by_a_loop(hub):
@@ -112,10 +169,11 @@ def test_experts_are_aggregated_by_a_loop(hub):
     forecast, weights = jaxcast.hub.aggregate_experts(jnp.asarray(experts), hub, **options)
     for time in TIMES:
         truth, steps = known(hub, time), steps_before(hub, time)
-        losses = np.zeros((len(steps), 4))
+        losses, places = np.zeros((len(steps), 4)), np.zeros(len(steps))
         for i, (s, _) in enumerate(steps):
             for place in range(SIZE[0]):
                 if present[place, s] and np.isfinite(truth[place, s]):
+                    places[i] += 1
                     losses[i] += [loss(expert, truth[place, s]) for expert in experts[:, place, s]]
         usual = losses.mean(1)
         if usual.any():
@@ -123,7 +181,7 @@ def test_experts_are_aggregated_by_a_loop(hub):
             total = np.asarray(weights_of(list(zip(ages, usual, strict=True)), 0.9)) @ losses
             num_steps = sum(0.9**age for age, value in zip(ages, usual, strict=True) if value > 0)
             total = total + 1.5 * hub.horizon * total.mean() / num_steps
-            expected = total ** (-6.0 / hub.horizon)
+            expected = total ** (-6.0 * share_of(places) / hub.horizon)
         else:
             expected = np.ones(4)
         np.testing.assert_allclose(weights[time], expected / expected.sum(), rtol=1e-9)

@@ -10,7 +10,7 @@ from jaxcast.checks import check_flag, check_number
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.pools.aggregation import aggregate_experts, track_coverage
 from jaxcast.hub.pools.quantile_pool import QuantilePool, clip_outliers, equal_shares, median_of_present
-from jaxcast.hub.pools.relative_scores import decay, newest_known, relative_scores
+from jaxcast.hub.pools.relative_scores import decay, newest_known, relative_scores, rounds_ahead
 from jaxcast.hub.pools.weighted_mixtures import weighted_mixtures
 from jaxcast.nn.layers import shares_of
 from jaxcast.precision import highest
@@ -19,7 +19,7 @@ from jaxcast.rollout import Output
 
 RATES = (0.9, 0.95)  # What remains of a score after one known time step.
 POWERS = (4.0, 8.0, 16.0)  # Weights are relative scores to minus these powers.
-MEAN_STEPS = 2.0  # Known steps per step ahead after which the experts count as much as the mean.
+MEAN_STEPS = 2.0  # Known rounds per round ahead after which the experts count as much as the mean.
 PULL = 0.15  # Share of the way to the newest target.
 ERROR_MEMORIES = ((0.8, 10.0), (0.6, 5.0))  # What remains of an error, and steps without any to begin with.
 
@@ -52,7 +52,7 @@ class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
         4. These experts, and the median of the models, are averaged with weights by their own past
            losses: `aggregate_experts`.
         5. The mean of the models stands in until there are scores: it counts as much as the
-           experts after two known steps per step ahead.
+           experts after two known rounds per round ahead.
         6. `track_coverage` corrects the width.
 
     Rounds are replayed one by one, with work that grows with their number. Models may join, leave
@@ -154,7 +154,7 @@ def _share_of_mean(forecasts: HubForecasts) -> Float[Array, " time"]:
     def num_known(time: Array) -> Array:
         return (jnp.isfinite(known_truth(forecasts, time)) & forecasts.is_forecast).any(0).sum()
 
-    prior = MEAN_STEPS * forecasts.horizon
+    prior = MEAN_STEPS * rounds_ahead(forecasts)
     num_steps = jax.lax.map(num_known, jnp.arange(forecasts.truth.shape[1]))
     return prior / (prior + num_steps.astype(forecasts.quantiles.dtype))
 

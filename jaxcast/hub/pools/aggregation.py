@@ -10,7 +10,16 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.pools.quantile_pool import where_forecast
-from jaxcast.hub.pools.relative_scores import MEMORY, decay, newest_known, step_weights
+from jaxcast.hub.pools.relative_scores import (
+    MEMORY,
+    decay,
+    mean_share,
+    newest_known,
+    round_step,
+    rounds_ahead,
+    share_of_step,
+    step_weights,
+)
 from jaxcast.precision import highest
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.types import Scalar
@@ -41,14 +50,15 @@ def aggregate_experts(
 ) -> AggregateForecast:
     """Averages the forecasts of experts with weights by their past losses.
 
-        w_e = L_e^(-power / horizon) / sum
+        w_e = L_e^(-power * share / ahead) / sum
 
     L_e is the exponentially decayed WIS of expert e over all locations, plus that of an average
-    expert over `prior_steps` * `horizon` steps. An expert is any forecaster of the same tasks: a
-    pool, one with other settings, or the hub's own ensemble. The average of all good ones is safer
-    than the one that leads. All losses are taken again, at each time, against the release of the
-    target data that a forecast of that time may use. Where an expert has no forecast, the others
-    share its weight, and its loss counts as that of their average.
+    expert over `prior_steps` * ahead steps. Here ahead is the horizon in rounds, and share a tenth
+    for each location, at most 1: the losses of few locations say less. An expert is any forecaster
+    of the same tasks: a pool, one with other settings, or the hub's own ensemble. The average of
+    all good ones is safer than the one that leads. All losses are taken again, at each time,
+    against the release of the target data that a forecast of that time may use. Where an expert has
+    no forecast, the others share its weight, and its loss counts as that of their average.
 
     Args:
         experts: Forecasts of each expert, NaN where it has none.
@@ -77,7 +87,7 @@ def aggregate_experts(
     is_forecast = forecasts.is_forecast & has.any((0, -1))
     others = jnp.where(has, experts, 0).sum(0) / jnp.maximum(has.sum(0), 1)
     experts = jnp.where(is_forecast[..., None], jnp.where(has, experts, others), 0)
-    tiny = jnp.finfo(experts.dtype).tiny ** 0.5
+    tiny, ahead = jnp.finfo(experts.dtype).tiny ** 0.5, rounds_ahead(forecasts)
 
     def at(time: Array) -> Array:
         index, truth = newest_known(forecasts, time)
@@ -88,8 +98,9 @@ def aggregate_experts(
         usual = losses.mean(0)
         total = losses @ step_weights(usual, rate)
         num_steps = (usual > 0) @ decay(rate, usual.dtype)
-        prior = prior_steps * forecasts.horizon * total.mean() / jnp.maximum(num_steps, tiny)
-        return jax.nn.softmax(-power / forecasts.horizon * jnp.log(total + prior + tiny))
+        prior = prior_steps * ahead[time] * total.mean() / jnp.maximum(num_steps, tiny)
+        steepness = power * mean_share(is_known, usual.dtype) / ahead[time]
+        return jax.nn.softmax(-steepness * jnp.log(total + prior + tiny))
 
     weights = jax.lax.map(at, jnp.arange(experts.shape[2]))
     share = jnp.where(has.all(0), 1, jnp.einsum("te,elt->lt", weights, has[..., 0])[..., None])
@@ -97,7 +108,6 @@ def aggregate_experts(
     return AggregateForecast(where_forecast(averaged, forecasts), weights)
 
 
-MANY_LOCATIONS = 10.0  # From so many locations on the misses of a time count in full.
 MISSED_MOST = 8.0  # A single time counts as at most this many times more misses than there should be.
 LEAK = 0.99  # What remains of a time's misses after one time step.
 
@@ -115,14 +125,15 @@ def track_coverage(
 ) -> Float[Array, "location time quantile"]:
     """Widens or narrows quantile forecasts until two central intervals have their nominal coverage.
 
-        log factor = (rate / horizon)
+        log factor = (rate / ahead)
             S(sum over past times of 0.99^age (share missed / nominal - 1))
 
     for both ends of each interval; shares are of the locations, and S takes `slack` from the size
     of a sum, so that a few surprising times change nothing. A time counts as at most 8, and where
     fewer than ten locations tell of it by a tenth for each: otherwise that limit would cut off most
     of a single location's misses, and narrow calibrated intervals. The sum stays where the factor
-    is within e and 1 / e, so that a surge is forgotten after it. A target at the very end of an
+    is within e and 1 / e, so that a surge is forgotten after it. Here ahead is the horizon in
+    rounds, and so is the age: a hub may forecast days once a week. A target at the very end of an
     interval, such as zero where zero is forecast, counts as missed as often as it should be.
     Increments between quantiles within the inner interval are multiplied by the inner factor of
     their side, those outside by the outer factor, so quantiles never cross. Times of the last year
@@ -173,23 +184,23 @@ def track_coverage(
         ends = ends[:, jnp.maximum(past, 0)]
         missed = jnp.where(is_upper, truth > ends, truth < ends)
         missed = jnp.where(truth == ends, expected, missed) * there[..., None]
-        number = there.sum(0)[:, None]
-        share = missed.sum(0) / jnp.maximum(number, 1)
-        counted = jnp.minimum(number / MANY_LOCATIONS, 1) * (share / expected - 1)
-        return jnp.where(number > 0, jnp.minimum(counted, MISSED_MOST), 0)
+        share = missed.sum(0) / jnp.maximum(there.sum(0), 1)[:, None]
+        counted = share_of_step(there.sum(0))[:, None] * (share / expected - 1)
+        return jnp.where(there.any(0)[:, None], jnp.minimum(counted, MISSED_MOST), 0)
 
-    # Beyond, a sum would only take longer to come back.
-    most = slacks + forecasts.horizon / rate
-
-    def added(total: Array, surprise: Array) -> Array:
-        return jnp.clip(LEAK * total + surprise, -most, most)
+    ahead, leaks = rounds_ahead(forecasts), LEAK ** (1 / round_step(forecasts).astype(pooled.dtype))
 
     def at(carry: tuple[Array, Array], x: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
         (ends, settled), (time, quantiles) = carry, x
         each = surprises(ends, time)
+        most = slacks + ahead[time] / rate  # Beyond, a sum would only take longer to come back.
+
+        def added(total: Array, surprise: Array) -> Array:
+            return jnp.clip(leaks[time] * total + surprise, -most, most)
+
         total = jax.lax.fori_loop(0, MEMORY, lambda i, total: added(total, each[MEMORY - 1 - i]), settled)
         total = jnp.sign(total) * jnp.maximum(jnp.abs(total) - slacks, 0)
-        widths = jnp.exp(rate / forecasts.horizon * total)[zone]
+        widths = jnp.exp(rate / ahead[time] * total)[zone]
         widened = rescaled(quantiles, quantiles[:, forecasts.median_index], widths, forecasts.median_index)
         widened = widened if lower is None else jnp.maximum(widened, lower)
         return (ends.at[:, time].set(widened[:, index]), added(settled, each[-1])), widened

@@ -11,6 +11,7 @@ from jaxcast.types import Scalar
 
 MEMORY = 52  # Time steps that are remembered, which keeps the work linear in their number.
 WORST = 2.0  # A score counts as at most this many times the average of its task.
+MANY_LOCATIONS = 10.0  # From so many locations on a time step counts in full.
 
 
 def newest_known(forecasts: HubForecasts, time: Array) -> tuple[Int[Array, " memory"], Float[Array, "location memory"]]:
@@ -50,6 +51,52 @@ def step_weights(usual: Float[Array, " memory"], rate: Scalar) -> Float[Array, "
     return jnp.where(is_known, decay(rate, usual.dtype) * scale, 0)
 
 
+def share_of_step(num_locations: Array) -> Array:
+    """Returns how much a time step counts: less where few locations tell of it.
+
+    Args:
+        num_locations: Number of locations with known targets.
+    """
+    return jnp.minimum(num_locations / MANY_LOCATIONS, 1)
+
+
+def mean_share(is_known: Bool[Array, "location memory"], dtype: DTypeLike) -> Float[Array, ""]:
+    """Returns how much the steps of a memory count on average, zero without any.
+
+    Args:
+        is_known: Whether a target is known.
+        dtype: Type of the result.
+    """
+    num_locations = is_known.sum(0)
+    num_steps = jnp.maximum((num_locations > 0).sum(), 1)
+    return share_of_step(num_locations.sum() / num_steps).astype(dtype)
+
+
+def round_step(forecasts: HubForecasts) -> Int[Array, " time"]:
+    """Returns the least number of time steps between two rounds so far.
+
+    It is one where every time step has a round. Hubs that forecast days once a week have a round
+    every seven steps. Before a second round it is the number of all time steps.
+
+    Args:
+        forecasts: Forecasts of the models.
+    """
+    times = jnp.arange(forecasts.truth.shape[1])
+    is_round = forecasts.is_forecast.any(0)
+    newest = jax.lax.cummax(jnp.where(is_round, times, -1))
+    last = jnp.concatenate([jnp.full(1, -1), newest[:-1]])
+    return jax.lax.cummin(jnp.where(is_round & (last >= 0), times - last, times.shape[0]))
+
+
+def rounds_ahead(forecasts: HubForecasts) -> Float[Array, " time"]:
+    """Returns the horizon in rounds, rounded up: how many wait for their targets at each time.
+
+    Args:
+        forecasts: Forecasts of the models.
+    """
+    return jnp.ceil(forecasts.horizon / round_step(forecasts)).astype(forecasts.quantiles.dtype)
+
+
 def decay(rate: Scalar, dtype: DTypeLike) -> Float[Array, " memory"]:
     """Returns what remains of each step of a memory, newest first.
 
@@ -74,7 +121,7 @@ def relative_scores(
 
     Sums of scores forget exponentially, by the step at which something was scored. The ratio of
     each location is drawn towards that over all locations, and this one towards one, so models
-    without a past count as average.
+    without a past count as average, and all the more where fewer than ten locations tell of them.
 
     Args:
         forecasts: Forecasts of the models, and the target data.
@@ -95,6 +142,7 @@ def relative_scores(
         scores, average = scores_against(truth, quantiles[:, jnp.maximum(index, 0)], there, forecasts.levels)
         scores = jnp.minimum(scores, WORST * average)
         is_known = average > 0
+        share = jnp.maximum(mean_share(is_known.any(-1), scores.dtype), 1 / MANY_LOCATIONS)
 
         def ratio(rate: Array) -> Array:
             weights = step_weights(average.max(-1).sum(0), rate)
@@ -102,8 +150,8 @@ def relative_scores(
             decayed = decay(rate, own.dtype)
             num_tasks = jnp.einsum("s,lsm->lm", decayed, is_known.astype(own.dtype))
             num_steps = (decayed @ is_known.any(0)).sum()
-            step = usual.sum() / jnp.maximum(num_steps, tiny)
-            overall = (own.sum(0) + prior_steps * step + tiny) / (usual.sum(0) + prior_steps * step + tiny)
+            step = prior_steps / share * usual.sum() / jnp.maximum(num_steps, tiny)
+            overall = (own.sum(0) + step + tiny) / (usual.sum(0) + step + tiny)
             typical = usual.sum(-1, keepdims=True) / jnp.maximum(num_tasks.sum(-1, keepdims=True), tiny)
             prior = location_steps * typical + tiny
             return jnp.log((own + prior * overall) / (usual + prior))
