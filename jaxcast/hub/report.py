@@ -39,9 +39,9 @@ def score_forecasters(
 
     Returns:
         Rows with method; wis, its parts dispersion, overprediction and underprediction; log_wis,
-        the WIS of logarithms; coverage50 and so on, as far as the levels allow; relative_wis;
+        the WIS of logarithms, None for target data below zero; coverage50 and so on, as far as the levels allow; relative_wis;
         num_tasks; num_missing, the tasks with a target that only others forecast, of those that
-        count; num_common, the tasks that all have.
+        count; num_common, the tasks that all have that have any.
 
     Raises:
         InputError: for no forecaster, quantiles of another shape than target data and levels, an
@@ -187,7 +187,8 @@ def compare_forecasters(
         second: Quantiles of the second.
         truth: Target data, NaN where they are not known.
         levels: Levels of the quantiles.
-        horizon: Steps ahead, over which the Diebold-Mariano test allows for autocorrelation.
+        horizon: Steps ahead, over which the Diebold-Mariano test allows for autocorrelation; counted
+            in rounds where not every step has one.
         num_resamples: Resamples of the bootstrap.
 
     Returns:
@@ -208,12 +209,13 @@ def compare_forecasters(
     scores = [
         np.asarray(weighted_interval_score(np.asarray(f), np.asarray(truth), levels).wis).T for f in (first, second)
     ]
-    num_weeks = int((~np.isnan(scores[0]) & ~np.isnan(scores[1])).any(1).sum())
-    if not num_weeks:
+    weeks = np.flatnonzero((~np.isnan(scores[0]) & ~np.isnan(scores[1])).any(1))
+    if not len(weeks):
         raise InputError("the two forecasters have no task in common whose target is known; choose other dates")
+    horizon = -(-horizon // int(np.diff(weeks).min(initial=horizon)))
     test = diebold_mariano(*scores, horizon=horizon)
     resampled = block_bootstrap(
-        *scores, key=jax.random.key(0), block_size=min(max(4, horizon), num_weeks), num_resamples=num_resamples
+        *scores, key=jax.random.key(0), block_size=min(max(4, horizon), len(weeks)), num_resamples=num_resamples
     )
     return {
         "ratio": resampled.ratio,

@@ -13,6 +13,7 @@ from jaxcast.scores.quantiles import interval_coverage, weighted_interval_score
 from jaxcast.scores.relative import relative_of_sums
 
 NOMINAL = (0.5, 0.9, 0.95)
+FEW = 0.01  # Counts may be corrected below zero now and then; what is so more often is no count.
 
 
 def stacked(forecasts: Mapping[str, Any], truth: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -65,6 +66,8 @@ class TaskScores(NamedTuple):
         parts["log_wis"] = weighted_interval_score(arrays, truths, levels, scale="log").wis
         parts |= {f"coverage{nominal * 100:g}": _covered(arrays, truths, levels, nominal) for nominal in NOMINAL}
         scores = {name: np.asarray(values) for name, values in parts.items() if values is not None}
+        if (truth < 0).sum() > FEW * np.isfinite(truth).sum():
+            scores["log_wis"] = np.full(truths.shape, np.nan)
         return cls(names, scores)
 
     def rows(self, group: np.ndarray, baseline: str | None, common: bool) -> list[list[dict[str, Any]]]:
@@ -73,7 +76,7 @@ class TaskScores(NamedTuple):
         Args:
             group: Index of the group of each task.
             baseline: Forecaster whose relative WIS is 1, if any.
-            common: Whether to use only the tasks that all forecasters have.
+            common: Whether to use only the tasks that all forecasters have that have any.
 
         Raises:
             InputError: for an unknown baseline, or without a task.
@@ -84,7 +87,7 @@ class TaskScores(NamedTuple):
                 f"the baseline {shown(repr(baseline))} is not among the forecasters {shown(', '.join(names))}"
             )
         there = ~np.isnan(self.scores["wis"])
-        shared = there.all(0)
+        shared = there[there.any(1)].all(0)
         if not there.any():
             raise InputError(
                 "no forecaster has a task whose target is known; choose other dates, or give newer target data"

@@ -178,7 +178,7 @@ def diebold_mariano(
     d = (sums[0] - sums[1]) / counts
     n = len(d)
     if n < max(3, horizon + 1):
-        raise InputError(f"expected at least {max(3, horizon + 1)} weeks that both forecast, got {n}")
+        raise InputError(f"expected at least {max(3, horizon + 1)} dates that both forecast, got {n}")
     centred = d - d.mean()
     g = [float(centred[k:] @ centred[: n - k]) / n for k in range(horizon)]
     variance = g[0] + 2 * sum(g[1:])

@@ -141,6 +141,23 @@ def test_a_comparison_is_both_tests_at_the_horizon():
         got = [found[name] for name in ("ratio", "low", "high", "bootstrap_p")]
         np.testing.assert_allclose(got, [blocks.ratio, blocks.low, blocks.high, blocks.p_value])
         assert (found["num_weeks"], found["num_tasks"]) == (24, 48)
+        # Days with a round a week: horizons of days are counted in rounds, rounded up.
+        days = [np.full((2, 7 * 24, *each.shape[2:]), np.nan) for each in (first, second, truth)]
+        for spread, each in zip(days, (first, second, truth), strict=True):
+            spread[:, 3::7] = each
+        of_days = jaxcast.hub.compare_forecasters(*days, np.asarray([0.5]), horizon=7 * horizon - 2, num_resamples=300)
+        assert of_days == found
+
+
+@pytest.mark.parametrize(("number", "has_log"), [(0, True), (1, True), (2, False), (100, False)])
+def test_targets_below_zero_have_no_score_of_logarithms(number, has_log):
+    """But one in a hundred may be, as counts are corrected."""
+    truth = np.arange(1.0, 103.0)[None]
+    truth[:, :number] *= -1
+    truth[:, -2] = np.nan
+    rows = jaxcast.hub.score_forecasters({"a": truth[..., None] + 1}, truth, np.asarray([0.5]))
+    assert (rows[0]["log_wis"] is not None) == has_log
+    assert rows[0]["wis"] == pytest.approx(1)
 
 
 def test_rows_count_tasks_of_each_and_of_all():
@@ -154,5 +171,11 @@ def test_rows_count_tasks_of_each_and_of_all():
     assert "coverage50" not in rows[0]
     common = jaxcast.hub.score_forecasters({"a": a, "b": b}, truth, levels, common=True, baseline="b")
     assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 0), (1, 0)]
+    # Who has no task yet takes none from the others.
+    new = np.where(np.isnan(truth)[..., None], 3.0, np.nan)
+    rows = jaxcast.hub.score_forecasters({"a": a, "new": new, "b": b}, truth, levels)
+    assert [(r["num_tasks"], r["num_missing"], r["num_common"]) for r in rows] == [(2, 1, 1), (0, 3, 1), (2, 1, 1)]
+    common = jaxcast.hub.score_forecasters({"a": a, "new": new, "b": b}, truth, levels, common=True)
+    assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 0), (0, 1), (1, 0)]
     np.testing.assert_allclose([r["wis"] for r in common], [1.0, 0.5])
     np.testing.assert_allclose([r["relative_wis"] for r in common], [2.0, 1.0])

@@ -37,6 +37,30 @@ def test_tables_of_scores_keep_names_whole_and_have_a_common_factor(capsys, monk
         assert ("is too narrow" in text) == (width < 110)
 
 
+def test_a_target_below_zero_is_shown_without_logarithms(capsys):
+    dates = np.datetime64("2024-01-06") + 7 * np.arange(2)
+    truth = np.asarray([[-1.0, 2.0]])
+    hub = jaxcast.hub.Hub(truth[..., None, None] + 1, truth, truth[..., None], ("US",), dates, ("a",), [0.5], 1)
+    score_tables.show_scores(jaxcast.hub.score_hubs([hub]), [hub], score_tables.scored_dates([hub]))
+    printed = capsys.readouterr().out
+    assert "log" not in printed
+    assert "underprediction; coverage" in " ".join(printed.split())
+
+
+def test_dates_that_all_models_share_are_of_models_with_scores():
+    dates = np.datetime64("2024-01-06") + 7 * np.arange(4)
+    quantiles = np.ones((1, 4, 3, 1))
+    quantiles[:, 0, 1] = quantiles[:, :3, 2] = np.nan  # the third forecasts only what has no truth yet
+    truth = np.asarray([[1.0, 1.0, 1.0, np.nan]])
+    levels = np.asarray([0.5])
+    hub = jaxcast.hub.Hub(quantiles, truth, truth[..., None], ("US",), dates, ("a", "b", "new"), levels, 1)
+    assert score_tables.scored_dates([hub]) == "2024-01-06 to 2024-01-20"
+    assert score_tables.scored_dates([hub], common=True) == "2024-01-13 to 2024-01-20"
+    pending = dataclasses.replace(hub, truth=np.full((1, 4), np.nan))
+    assert score_tables.scored_dates([hub, pending], common=True) == "2024-01-13 to 2024-01-20"
+    assert score_tables.scored_dates([pending], common=True) == "no date"
+
+
 def test_weights_are_drawn_with_gaps_where_nothing_was_pooled():
     dates = np.datetime64("2024-01-06") + 7 * np.arange(6)
     weights = np.asarray([[0.5, 0.5], [0.4, 0.6], [0, 0], [0, 0], [0.3, 0.7], [0.3, 0.7]], float)

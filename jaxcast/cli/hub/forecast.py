@@ -143,7 +143,7 @@ class ForecastHub(HubTables):
         say(
             f"{path}: {counted(len(hub.locations), 'location')}, {horizons_in_words(list(hubs))} of the round of "
             f"{reference}{note}",
-            newest_truth(hub),
+            newest_truth(hub, hint=" (--first-horizon)"),
         )
         if self.plot is not None:
             draw_fan(self.plot, newest, dataclasses.replace(hub, target=target), reference)

@@ -41,17 +41,18 @@ def say_about_truth(hubs: Sequence[Hub]) -> None:
         say(*lines)
 
 
-def newest_truth(hub: Hub) -> str:
+def newest_truth(hub: Hub, *, hint: str = "") -> str:
     """Says what the newest forecasts were made from, and whether that is older than it may be.
 
     Args:
         hub: The hub.
+        hint: The option that says otherwise, in brackets.
     """
     expected = hub.dates[-1] - hub.steps_ahead * hub.step
     known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
     if not len(known):
         return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
-    counted_from = f"if horizons count from {hub.first_horizon} (--first-horizon)"
+    counted_from = f"if horizons count from {hub.first_horizon}{hint}"
     late = f", though it could be of {expected} {counted_from}" if known[0] else ""
     of = "" if hub.as_of is None or hub.release_of is None else f" as of {hub.as_of[hub.release_of[-1]]}"
     return f"made from truth up to {expected - known[0] * hub.step}{of}{late}"

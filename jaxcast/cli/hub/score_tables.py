@@ -63,14 +63,15 @@ def scored_dates(hubs: Sequence[Hub], *, common: bool = False) -> str:
 
     Args:
         hubs: The hub at each horizon.
-        common: Whether only tasks that all models forecast are scored.
+        common: Whether only tasks are scored that all models have that have any.
     """
-    names = {name for hub in hubs for name in hub.models}
-    dates = []
-    for hub in hubs:
-        is_there = hub.present.all(2) if common else hub.present.any(2)
-        if not common or len(hub.models) == len(names):
-            dates += list(hub.dates[(is_there & np.isfinite(hub.truth)).any(0)])
+    there = [hub.present & np.isfinite(hub.truth)[..., None] for hub in hubs]
+    names = [list(itertools.compress(hub.models, each.any((0, 1)))) for hub, each in zip(hubs, there, strict=True)]
+    dates, everyone = [], {name for own in names for name in own}
+    for hub, each, own in zip(hubs, there, names, strict=True):
+        is_scored = each[..., each.any((0, 1))].all(2) & bool(own) if common else each.any(2)
+        if not common or set(own) == everyone:
+            dates += list(hub.dates[is_scored.any(0)])
     return f"{min(dates)} to {max(dates)}" if dates else "no date"
 
 
@@ -105,7 +106,9 @@ def show_scores(
     covered = [name for name in rows[0] if name.startswith("coverage")]
     parts = {"WIS": "wis", "disp.": "dispersion", "over": "overprediction", "under": "underprediction"}
     columns = {head: [scale.text(row[name]) for row in rows] for head, name in parts.items()}
-    columns["log"] = [scale.text(row["log_wis"], more=1 if scale.exponent == 0 else 0) for row in rows]
+    has_log = any(row["log_wis"] is not None for row in rows)
+    if has_log:
+        columns["log"] = [scale.text(row["log_wis"], more=1 if scale.exponent == 0 else 0) for row in rows]
     columns |= {f"{name[8:]} %": ["" if row[name] is None else f"{row[name]:.0%}" for row in rows] for name in covered}
     columns["rel."] = ["" if row["relative_wis"] is None else f"{row['relative_wis']:.3f}" for row in rows]
     columns |= {"tasks": [str(row["num_tasks"]) for row in rows], "miss.": [str(row["num_missing"]) for row in rows]}
@@ -115,9 +118,9 @@ def show_scores(
         f"Mean WIS{scale.head} at horizon{'s' if len(hubs) > 1 else ''} {horizons}, target dates {dates}, "
         f"{counted(len(hub.locations), 'location')}, {counted(len(hub.levels), 'level')}, "
         f"{truth_note(hub).split(':')[0]}",
-        "WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. Over a model's "
-        f"own tasks; rel.: {common_note(rows[0]['num_common'])}; miss.: tasks with a known target that only others "
-        f"forecast. {note[0].upper()}{note[1:]}",
+        f"WIS, its dispersion, over- and underprediction{', on counts and on their logarithm' if has_log else ''}; "
+        f"coverage. Over a model's own tasks; rel.: {common_note(rows[0]['num_common'])}; miss.: tasks with a known "
+        f"target that only others forecast. {note[0].upper()}{note[1:]}",
         sort_key,
     )
 
@@ -172,13 +175,14 @@ def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str], *, 
     Args:
         name: What the tasks of a group have in common, columns joined by "+".
         rows: Rows of `score_hubs` by these columns.
-        order: Names of the models, the best first.
+        order: Names of the models, the best first; those without a task are left out.
         score: The score that the rows hold as `wis`, in words.
     """
     keys, console = name.split("+"), make_console()
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in keys), {})[row["method"]] = row
+    order = [model for model in order if any(model in of_models for of_models in groups.values())]
     # As many models as have room for their whole names.
     widths = np.cumsum([max(15, len(shown(model))) + 2 for model in order])
     names = list(order)[: max(1, int((widths <= console.width - 12 * len(keys) - 8).sum()))]
