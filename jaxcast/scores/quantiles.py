@@ -145,7 +145,7 @@ def weighted_interval_score(
     if not is_traced(levels) and not np.allclose(levels + levels[::-1], 1, atol=1e-6):
         raise InputError(
             "the intervals of WIS need levels symmetric around 0.5, got "
-            f"{shown(np.round(np.asarray(levels), 4).tolist())}; pinball_loss takes any"
+            f"{shown(np.round(np.asarray(levels, float), 4).tolist())}; pinball_loss takes any"
         )
     return IntervalScore(*_parts(forecast, truth, levels, scale))
 

@@ -242,7 +242,7 @@ def block_bootstrap(
     sums, counts = _weekly(first, second)
     n = len(counts)
     if n < 3 or not 1 <= block_size <= n:
-        raise InputError(f"expected at least 3 common weeks and blocks of 1 to {n} of them, got {n} and {block_size}")
+        raise InputError(f"expected at least 3 common dates and blocks of 1 to {n} of them, got {n} and {block_size}")
     check_whole("num_resamples", num_resamples)
     num_blocks = -(-n // block_size)
     check_arrays(f"{num_resamples} resamples of {num_blocks} blocks", *[(num_resamples, num_blocks)] * 3)

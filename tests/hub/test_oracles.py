@@ -171,11 +171,11 @@ def test_rows_count_tasks_of_each_and_of_all():
     assert "coverage50" not in rows[0]
     common = jaxcast.hub.score_forecasters({"a": a, "b": b}, truth, levels, common=True, baseline="b")
     assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 0), (1, 0)]
+    np.testing.assert_allclose([r["wis"] for r in common], [1.0, 0.5])
+    np.testing.assert_allclose([r["relative_wis"] for r in common], [2.0, 1.0])
     # Who has no task yet takes none from the others.
     new = np.where(np.isnan(truth)[..., None], 3.0, np.nan)
     rows = jaxcast.hub.score_forecasters({"a": a, "new": new, "b": b}, truth, levels)
     assert [(r["num_tasks"], r["num_missing"], r["num_common"]) for r in rows] == [(2, 1, 1), (0, 3, 1), (2, 1, 1)]
     common = jaxcast.hub.score_forecasters({"a": a, "new": new, "b": b}, truth, levels, common=True)
     assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 0), (0, 1), (1, 0)]
-    np.testing.assert_allclose([r["wis"] for r in common], [1.0, 0.5])
-    np.testing.assert_allclose([r["relative_wis"] for r in common], [2.0, 1.0])

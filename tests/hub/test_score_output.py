@@ -40,7 +40,9 @@ def test_tables_of_scores_keep_names_whole_and_have_a_common_factor(capsys, monk
 def test_a_target_below_zero_is_shown_without_logarithms(capsys):
     dates = np.datetime64("2024-01-06") + 7 * np.arange(2)
     truth = np.asarray([[-1.0, 2.0]])
-    hub = jaxcast.hub.Hub(truth[..., None, None] + 1, truth, truth[..., None], ("US",), dates, ("a",), [0.5], 1)
+    hub = jaxcast.hub.Hub(
+        truth[..., None, None] + 1, truth, truth[..., None], ("US",), dates, ("a",), np.asarray([0.5]), 1
+    )
     score_tables.show_scores(jaxcast.hub.score_hubs([hub]), [hub], score_tables.scored_dates([hub]))
     printed = capsys.readouterr().out
     assert "log" not in printed

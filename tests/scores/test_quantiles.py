@@ -191,6 +191,7 @@ def test_the_interval_of_the_bootstrap_widens_with_what_weeks_have_in_common():
         (lambda: jaxcast.scores.pinball_loss(np.zeros(3), 0.0, np.asarray([0.1, 0.9])), "quantile"),
         (lambda: jaxcast.scores.pinball_loss(np.zeros(2), 0.0, np.asarray([0.9, 0.1])), "increase"),
         (lambda: jaxcast.scores.weighted_interval_score(np.zeros(2), 0.0, np.asarray([0.1, 0.8])), "symmetric"),
+        (lambda: jaxcast.scores.weighted_interval_score(np.zeros(2), 0.0, jnp.asarray([0.5, 0.9])), r"\[0.5, 0.9\]"),
         (
             lambda: jaxcast.scores.weighted_interval_score(np.zeros(2), 0.0, np.asarray([0.1, 0.9]), scale="root"),
             "natural",
@@ -200,8 +201,8 @@ def test_the_interval_of_the_bootstrap_widens_with_what_weeks_have_in_common():
             "0.25 and 0.75",
         ),
         (lambda: jaxcast.scores.relative_score(np.zeros((3, 2)), baseline=2), "baseline"),
-        (lambda: jaxcast.scores.diebold_mariano(np.zeros((2, 1)), np.zeros((2, 1))), "weeks"),
-        (lambda: jaxcast.scores.block_bootstrap(np.zeros((2, 1)), np.zeros((2, 1)), key=jax.random.key(0)), "weeks"),
+        (lambda: jaxcast.scores.diebold_mariano(np.zeros((2, 1)), np.zeros((2, 1))), "dates"),
+        (lambda: jaxcast.scores.block_bootstrap(np.zeros((2, 1)), np.zeros((2, 1)), key=jax.random.key(0)), "dates"),
     ],
 )
 def test_bad_input_is_one_line(call, message, without_type_checks):
