@@ -16,6 +16,10 @@ from jaxcast.checks import check_finite
 from jaxcast.errors import InputError, shown
 from jaxcast.precision import highest, product
 from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.tracing import is_traced
+
+LEAST_RANK = 1e-5
+"""The smallest singular value of functions of covariates, as a share of the largest."""
 
 
 class LinearEffect(FrozenPytree):
@@ -174,7 +178,8 @@ def fit_r_learner(
         The effect as a function of the covariates.
 
     Raises:
-        InputError: for covariates of other samples or with NaN, or as many coefficients as samples.
+        InputError: for covariates of other samples or with NaN, that never change or follow from
+            others, or as many coefficients as samples.
 
     Source:
         Nie and Wager, Biometrika 108, 299-319 (2021).
@@ -202,11 +207,24 @@ def fit_r_learner(
     num_coefficients = features.shape[1] * treatments.shape[-1]
     if num_coefficients >= len(values):
         raise InputError(f"expected fewer coefficients than the {len(values)} samples, got {num_coefficients}")
+    _check_rank(features)
     found = _regress(average.outcome_residuals, treatments, features, average.groups)
     shape = (features.shape[1], treatments.shape[-1]) if is_vector else features.shape[1:]
     return LinearEffect(
         places, found.coefficients.reshape(shape), found.covariance.reshape(*shape, *shape), basis=functions
     )
+
+
+def _check_rank(features: Array) -> None:
+    """Refuses functions of covariates of which some follow from others, so that nobody can tell their effects."""
+    if is_traced(features):
+        return
+    sizes = np.linalg.svd(np.asarray(features, float), compute_uv=False)
+    if sizes[-1] < LEAST_RANK * sizes[0]:
+        raise InputError(
+            "some covariates, or functions of them, follow from others or never change; leave out those, or give "
+            "LinearBasis() for covariates of two values"
+        )
 
 
 @jax.jit

@@ -221,6 +221,14 @@ def test_bad_input_is_refused_in_one_line(function, changes, message, without_ty
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "covariates", [np.ones((40, 1)), np.stack([X[:, 0], X[:, 0]], -1), np.stack([X[:, 0], 1 - 3 * X[:, 0]], -1)]
+)
+def test_the_r_learner_refuses_covariates_that_follow_from_others(covariates):
+    with pytest.raises(jaxcast.InputError, match="follow from others or never change"):
+        causal.fit_r_learner(partially(), covariates)
+
+
 class Broken:
     def fit(self, x, y):
         return self
