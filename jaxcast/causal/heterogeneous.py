@@ -18,7 +18,7 @@ from jaxcast.precision import highest, product
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.tracing import is_traced
 
-LEAST_RANK = 1e-5
+LEAST_RANK = 3e-7
 """The smallest singular value of functions of covariates, as a share of the largest."""
 
 
@@ -219,7 +219,9 @@ def _check_rank(features: Array) -> None:
     """Refuses functions of covariates of which some follow from others, so that nobody can tell their effects."""
     if is_traced(features):
         return
-    sizes = np.linalg.svd(np.asarray(features, float), compute_uv=False)
+    values = np.asarray(features, float)
+    norms = np.sqrt((values**2).sum(0))
+    sizes = np.linalg.svd(values / np.where(norms > 0, norms, 1), compute_uv=False)
     if sizes[-1] < LEAST_RANK * sizes[0]:
         raise InputError(
             "some covariates, or functions of them, follow from others or never change; leave out those, or give "
