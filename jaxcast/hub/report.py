@@ -39,9 +39,9 @@ def score_forecasters(
 
     Returns:
         Rows with method; wis, its parts dispersion, overprediction and underprediction; log_wis,
-        the WIS of logarithms, None for target data below zero; coverage50 and so on, as far as the levels allow; relative_wis;
-        num_tasks; num_missing, the tasks with a target that only others forecast, of those that
-        count; num_common, the tasks that all have that have any.
+        the WIS of logarithms, None for target data below zero; coverage50 and so on, as far as the
+        levels allow; relative_wis; num_tasks; num_missing, the tasks with a target that only others
+        forecast, of those that count; num_common, the tasks that all have that have any.
 
     Raises:
         InputError: for no forecaster, quantiles of another shape than target data and levels, an
@@ -187,8 +187,8 @@ def compare_forecasters(
         second: Quantiles of the second.
         truth: Target data, NaN where they are not known.
         levels: Levels of the quantiles.
-        horizon: Steps ahead, over which the Diebold-Mariano test allows for autocorrelation; counted
-            in rounds where not every step has one.
+        horizon: Steps ahead, over which the Diebold-Mariano test allows for autocorrelation;
+            counted in rounds where not every step has one.
         num_resamples: Resamples of the bootstrap.
 
     Returns:
