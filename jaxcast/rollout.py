@@ -36,11 +36,14 @@ class Input(NamedTuple):
         value: the newest value, (dim,).
         known: whether the value is the truth or the cell's own forecast, () or (dim,).
         exogenous: anything else that the cell gets at this step, such as the time of the value.
+        deviation: standard deviation of the value about the truth, (dim,); None if it is not known.
+            Regime forecasters add it to the noise of their values; other cells do not use it.
     """
 
     value: Any
     known: Any
     exogenous: Any = None
+    deviation: Any = None
 
 
 class Output(NamedTuple):
@@ -421,7 +424,7 @@ def _roll(
         if known is not True:
             fed = cell.feedback(state.output, None if key is None else jax.random.fold_in(key, n))
             value = fed if known is False else jnp.where(is_known, value, fed)
-        carry, output = cell(state.carry, Input(value, is_known, x.exogenous))
+        carry, output = cell(state.carry, Input(value, is_known, x.exogenous, x.deviation))
         return RolloutState(carry, output), output
 
     def scanned(state: RolloutState, steps: Any, unroll: int = 1) -> tuple[RolloutState, Output]:

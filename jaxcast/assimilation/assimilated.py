@@ -31,7 +31,8 @@ class AssimilatedCell(Cell, FillsGaps, FrozenPytree, name="assimilated_cell"):
 
     While values come, a filter or smoother makes an analysis of each, and the other cell, such as a
     `Forecaster` with any pool, spins up on these. Then it forecasts in closed loop as it does
-    alone. So histories may be noisy, partial and gappy, whatever the pool. NaN is a gap in the
+    alone. So histories may be noisy, partial and gappy, whatever the pool. A regime forecaster
+    takes the spread of an analysis for its standard deviation. NaN is a gap in the
     history, in which the other cell sees the filter's own estimate; the mask `known` of a rollout
     says where the closed loop begins.
 
@@ -109,7 +110,8 @@ class AssimilatedCell(Cell, FillsGaps, FrozenPytree, name="assimilated_cell"):
         assimilation, estimate = self.assimilation(carry.assimilation, x)
         is_known = jnp.any(x.known)
         value = jnp.where(is_known, estimate.info["analysis"], carry.fed)
-        forecaster, output = self.forecaster(carry.forecaster, Input(value, is_known, x.exogenous))
+        deviation = estimate.info.get("analysis_spread")
+        forecaster, output = self.forecaster(carry.forecaster, Input(value, is_known, x.exogenous, deviation))
         found: Info = {"analysis": estimate.info["analysis"]}
         if "analysis_spread" in estimate.info:
             found["analysis_spread"] = estimate.info["analysis_spread"]

@@ -88,7 +88,7 @@ class DirectInsertion(Cell, FillsGaps, FrozenPytree, name="direct_insertion"):
         is_gap = jnp.isnan(x.value)
         value = jnp.where(is_gap, carry.filler, x.value)
         known = jnp.logical_and(x.known, ~is_gap)
-        forecaster, output = self.forecaster(carry.forecaster, Input(value, known, x.exogenous))
+        forecaster, output = self.forecaster(carry.forecaster, Input(value, known, x.exogenous, x.deviation))
         # A memory that is not full makes no forecast to go by, and neither does a cell that diverges.
         is_warm = carry.num_seen >= self.warmup
         filler = jnp.where(is_warm, self.forecaster.feedback(output, None), value).astype(value.dtype)

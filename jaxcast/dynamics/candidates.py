@@ -233,7 +233,7 @@ def candidate_shapes(forecast_map: ForecastMap | None, value: Any, exogenous: An
     """Finds the shape of the candidates' forecasts without running them.
 
     Args:
-        forecast_map: of two arguments, or None.
+        forecast_map: of one or two arguments, or None.
         value: the value to forecast from.
         exogenous: what comes with it.
 
@@ -246,7 +246,7 @@ def candidate_shapes(forecast_map: ForecastMap | None, value: Any, exogenous: An
     if forecast_map is None:
         return None
     try:
-        shapes = jax.eval_shape(forecast_map, value, exogenous)
+        shapes = jax.eval_shape(as_forecast_map(forecast_map), value, exogenous)
     except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
         raise InputError(
             "the forecast map uses NumPy, float() or if on what JAX traces; write it in jax.numpy, or wrap it: "

@@ -106,14 +106,17 @@ class RegimeCell(CandidateCell):
         return 1
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> RegimeCarry:
-        dim = len(self.value_noise)
+        return self._begun(value, exogenous, self.value_noise)
+
+    def _begun(self, value: Float[Array, " dim"], exogenous: Any, value_noise: Float[Array, " dim"]) -> RegimeCarry:
+        dim = len(value)
         is_time = exogenous is not None and len(jax.tree.leaves(exogenous)) <= 2 and jnp.shape(exogenous) == ()
         mean, root, log_weights = self.first_beliefs(exogenous if is_time else None)
         num_beliefs, size = mean.shape
         whole = jnp.zeros((num_beliefs, dim + size, dim + size), mean.dtype)
         start = GaussianState(
             jnp.concatenate([jnp.broadcast_to(value, (num_beliefs, dim)), mean], 1),
-            whole.at[:, :dim, :dim].set(jnp.diag(self.value_noise)).at[:, dim:, dim:].set(root),
+            whole.at[:, :dim, :dim].set(jnp.diag(value_noise)).at[:, dim:, dim:].set(root),
         )
         return RegimeCarry(start, start, log_weights, jnp.asarray(False))
 
@@ -121,22 +124,24 @@ class RegimeCell(CandidateCell):
         dim = x.value.shape[0]
         known = jnp.broadcast_to(x.known, (dim,))
         noise = jnp.diag(jnp.concatenate([self.model_noise, self.regime_wander]))
+        value_noise = self.value_noise if x.deviation is None else jnp.hypot(self.value_noise, x.deviation)
 
         def look(_: Any) -> tuple[GaussianState, Array]:
             def one(belief: GaussianState) -> tuple[GaussianState, Array]:
-                return observe(self._step, belief, x.value, known, noise, self.value_noise)
+                return observe(self._step, belief, x.value, known, noise, value_noise)
 
             now, density = jax.vmap(one)(carry.now)
-            return self._without_lost(now, carry.log_weights + density, x)
+            return self._without_lost(now, carry.log_weights + density, x, value_noise)
 
         def follow(_: Any) -> tuple[GaussianState, Array]:
             # An unknown component has the forecast value, which the user may have changed.
             shift = x.value - carry.ahead.mean[jnp.argmax(carry.usable_weights), :dim]
             fed = carry.ahead.mean.at[:, :dim].add(shift)
             first = carry.now.mean.at[:, :dim].set(x.value)
+            root = carry.now.root.at[:, :dim, :dim].set(jnp.diag(value_noise))
             return GaussianState(
                 jnp.where(carry.has_begun, fed, first),
-                jnp.where(carry.has_begun, carry.ahead.root, carry.now.root),
+                jnp.where(carry.has_begun, carry.ahead.root, root),
             ), carry.log_weights
 
         now, log_weights = jax.lax.cond(carry.has_begun & known.any(), look, follow, None)
@@ -144,7 +149,9 @@ class RegimeCell(CandidateCell):
         later = RegimeCarry(now, ahead, log_weights, jnp.asarray(True))
         return later, self._output(later, x.exogenous)
 
-    def _without_lost(self, now: GaussianState, log_weights: Array, x: Input) -> tuple[GaussianState, Array]:
+    def _without_lost(
+        self, now: GaussianState, log_weights: Array, x: Input, value_noise: Array
+    ) -> tuple[GaussianState, Array]:
         """Replaces beliefs that have left the emulator's range.
 
         They become the most probable of the others, without a weight. Where there is no other, the
@@ -153,7 +160,8 @@ class RegimeCell(CandidateCell):
         is_finite = jnp.isfinite(now.mean).all(1) & jnp.isfinite(now.root).all((1, 2)) & jnp.isfinite(log_weights)
         log_weights = jnp.where(is_finite, log_weights, -jnp.inf)
         best = jnp.argmax(log_weights)
-        anew = self.init_carry(jnp.where(jnp.isfinite(x.value), x.value, self.emulator.system.origin), x.exogenous)
+        value = jnp.where(jnp.isfinite(x.value), x.value, self.emulator.system.origin)
+        anew = self._begun(value, x.exogenous, value_noise)
 
         def replaced(belief: Array, first: Array) -> Array:
             is_kept = is_finite.reshape(-1, *[1] * (belief.ndim - 1))

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jaxcast.dynamics.candidates import ForecastMap, name_of_callable
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.io.run_folder import environment
@@ -19,9 +20,16 @@ from jaxcast.windows import late_windows
 
 LEAST_LATE = 12
 """Samples of the last part: fewer make windows of so few leads that they tell nothing."""
+NUM_WINDOWS = 240
+"""They overlap: of neighbours that share most of their leads, the valid times still differ."""
 NEEDS_CANDIDATES = "it needs candidates"
 NO_ERROR = 1e-4
 """Below this error a method whose forecasts stay valid ends the comparison."""
+
+
+def _identity_of(forecast_map: ForecastMap | None) -> str:
+    """Returns what tells candidates from others: the name of their code, and their numbers."""
+    return "" if forecast_map is None else f"{name_of_callable(forecast_map)} {fingerprint(forecast_map)}"
 
 
 class Comparison:
@@ -47,7 +55,7 @@ class Comparison:
         data: PoolData,
         *,
         num_leads: int | None = None,
-        num_windows: int = 60,
+        num_windows: int = NUM_WINDOWS,
         validation_share: float = 0.25,
         threshold: float | int | None = None,
         budget: float | int | None = None,
@@ -71,7 +79,7 @@ class Comparison:
         self.budget, self.max_methods = budget, max_methods
         identity = {
             "trajectory": fingerprint(trajectory),
-            "candidates": fingerprint(data.forecast_map),
+            "candidates": _identity_of(data.forecast_map),
             "history_size": data.history_size,
             "num_leads": num_leads,
             "num_windows": num_windows,

@@ -7,14 +7,14 @@ from typing import Any
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_names, check_number, check_seed, check_whole
-from jaxcast.dynamics.candidates import ForecastMap, candidate_shapes
+from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, candidate_shapes
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import check_trajectory_with_gaps
 from jaxcast.errors import InputError, shown
 from jaxcast.progress import doing
 from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
-from jaxcast.selection.comparison import Comparison
+from jaxcast.selection.comparison import NUM_WINDOWS, Comparison
 from jaxcast.selection.filters import check_fillable
 from jaxcast.selection.methods import METHODS, PoolData
 from jaxcast.selection.records import Record
@@ -83,7 +83,7 @@ def fit_pool(
     methods: Sequence[str] | None = None,
     history_size: int | None = None,
     num_leads: int | None = None,
-    num_windows: int = 60,
+    num_windows: int = NUM_WINDOWS,
     validation_share: float = 0.25,
     threshold: float | int | None = None,
     budget: float | int | None = None,
@@ -120,8 +120,8 @@ def fit_pool(
         history_size: samples that will be known before each forecast; it decides which method is
             best. By default 100, or a tenth of the trajectory if that is less.
         num_leads: leads of a held-out window; by default a third of the last part, at most 200.
-        num_windows: the most windows that are held out. They overlap, so that p-values of their
-            comparison are too small.
+        num_windows: the most windows that are held out. They overlap: the more there are, the less
+            the choice depends on chance, but p-values of their comparison are too small.
         validation_share: share of the trajectory, its end, that is held out.
         threshold: a forecast is valid while its mean squared error is below it; by default 0.175
             times the squared error of two states drawn at random.
@@ -188,6 +188,7 @@ def _checked_data(
     trajectory: Trajectory, forecast_map: ForecastMap | None, history_size: int | None, seed: int
 ) -> PoolData:
     check_trajectory_with_gaps(trajectory)
+    forecast_map = as_forecast_map(forecast_map)
     check_sampling(trajectory.times, forecast_map)
     check_fillable(trajectory.states, forecast_map)
     check_seed(seed)

@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 import jaxcast
 from jaxcast.assimilation import AssimilatedCell, DirectInsertion, EnsembleKalmanFilter, ObservedComponents
+from jaxcast.pytrees import FrozenPytree
 from tests.assimilation.linear import NOISE, SEEN, record, step
 
 KEY = jax.random.key(0)
@@ -51,6 +52,24 @@ def test_a_gap_in_a_rollout_is_the_cells_own_forecast_and_the_filter_goes_on():
     for n in (4, 5):
         seen[n] = outputs.forecast[n - 1]
     np.testing.assert_allclose(outputs.forecast, 1.05 * seen, rtol=1e-9)
+
+
+class Deviation(FrozenPytree, jaxcast.DeterministicCell):
+    """Reports how sure it is told that its input is."""
+
+    warmup = 0
+
+    def init_carry(self, value, exogenous=None):
+        return None
+
+    def __call__(self, carry, x):
+        return carry, jaxcast.Output(x.value, {"spread": jnp.zeros(3) if x.deviation is None else x.deviation})
+
+
+def test_an_analysis_is_handed_on_with_its_spread():
+    outputs = jaxcast.open_loop(AssimilatedCell(FILTER, Deviation()), jnp.asarray(record(4)))
+    assert (np.asarray(outputs.info["spread"]) > 0).all()
+    np.testing.assert_array_equal(outputs.info["spread"], outputs.info["analysis_spread"])
 
 
 def test_what_is_no_filter_is_refused():

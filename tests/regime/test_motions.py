@@ -266,3 +266,17 @@ def test_a_filter_that_leaves_the_range_of_the_emulator_begins_again():
     first = 4 + cell.warmup
     np.testing.assert_allclose(outputs.forecast[first + 1 :], anew.forecast[cell.warmup : 7], rtol=1e-9)
     np.testing.assert_allclose(outputs.info["spread"][first + 1 :], anew.info["spread"][cell.warmup : 7], rtol=1e-9)
+
+
+def test_the_deviation_of_a_value_adds_to_its_noise():
+    motion = ProfileMotion(
+        jnp.asarray(0.4), jnp.asarray([[0.5], [-0.5]]), jnp.zeros((2, 1)), jnp.asarray(DT), jnp.zeros(())
+    )
+    starts = Beliefs(DT * jnp.arange(2.0)[:, None], jnp.full((2, 1, 1), 1e-4), jnp.zeros(2))
+    one, weights = jnp.ones(1), jnp.asarray([[0.5, 0.5], [-0.5, 0.5]])
+    cell = jaxcast.regime.LearnedRegimeForecaster(linear(), motion, starts, 1e-4 * one, 0.03 * one, 0.01 * one, weights)
+    values, known = jnp.asarray(np.random.default_rng(0).normal(0.3, 0.2, (6, 1))), jnp.ones(6, bool)
+    _, uncertain = jaxcast.roll(cell, jaxcast.Input(values, known, None, 0.04 * jnp.ones((6, 1))))
+    _, noisier = jaxcast.roll(dataclasses.replace(cell, value_noise=0.05 * one), jaxcast.Input(values, known))
+    np.testing.assert_allclose(uncertain.forecast, noisier.forecast, rtol=1e-9)
+    np.testing.assert_allclose(uncertain.info["spread"], noisier.info["spread"], rtol=1e-9)

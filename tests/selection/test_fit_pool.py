@@ -79,6 +79,16 @@ def test_a_trial_is_the_paired_test_of_scipy():
     assert Times(own.times, own.censored, 0.5).rank > own.rank
 
 
+def test_a_trial_tests_no_more_windows_than_sixty():
+    rng = np.random.default_rng(0)
+    own, best = (Times(rng.uniform(1, 3, 200) + shift, np.zeros(200, bool), 1.0) for shift in (0.0, 0.4))
+    trial = trial_of("nvar", BestSetting({}, own, 1.0), best)
+    tested = wilcoxon(own.times[::4], best.times[::4], method="approx").pvalue
+    assert trial.p == pytest.approx(tested, rel=1e-6)
+    assert trial.difference == pytest.approx(np.median(own.times) - np.median(best.times))
+    assert trial.mean == pytest.approx(own.times.mean())
+
+
 @pytest.mark.slow
 def test_valid_times_of_persistence_are_those_of_the_definition():
     states = jnp.asarray(np.random.default_rng(1).normal(size=(60, 2)))
@@ -92,6 +102,17 @@ def test_valid_times_of_persistence_are_those_of_the_definition():
     lost = np.mean(errors / (errors + 1.5))
     assert times.error == pytest.approx(lost)
     assert usual_threshold(states) == pytest.approx(0.175 * np.mean(2 * np.var(states, axis=0)))
+
+
+def test_candidates_may_be_a_function_of_the_value_alone():
+    truth = trajectory_of(30.5, 120)
+    own = [
+        jaxcast.fit_pool(truth, candidates, methods=("equal_weights",), history_size=4, num_leads=5, num_windows=3)
+        for candidates in (CANDIDATES, lambda value: CANDIDATES(value, 0.0))
+    ]
+    assert own[0].trials[0].mean == own[1].trials[0].mean
+    value = truth.states[-1:]
+    np.testing.assert_array_equal(*(jaxcast.forecast(choice.cell, value, 3).forecast for choice in own))
 
 
 @pytest.mark.slow
