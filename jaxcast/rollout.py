@@ -234,7 +234,7 @@ def roll(
     cell, exogenous = _timed(cell, xs.exogenous)
     if state is None:
         _check_first(cell, values, mask)
-    return _roll(cell, Input(values, mask, exogenous), state, key, known=None, num_steps=len(values))
+    return _roll(cell, Input(values, mask, exogenous, xs.deviation), state, key, known=None, num_steps=len(values))
 
 
 def _timed(cell: Any, exogenous: Any) -> tuple[Any, Any]:

@@ -5,6 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from jaxcast.dynamics.candidates import ForecastMap, name_of_callable
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
@@ -46,8 +49,8 @@ class Comparison:
         checkpoint: file that keeps finished trials; None for none.
 
     Raises:
-        InputError: for a trajectory that is too short, or constant, or the checkpoint of another
-            comparison.
+        InputError: for a trajectory that is too short, constant, or never known in its last part,
+            or the checkpoint of another comparison.
     """
 
     def __init__(
@@ -68,10 +71,20 @@ class Comparison:
         if size - num_fit < LEAST_LATE:
             least = math.ceil(LEAST_LATE / validation_share)
             raise InputError(f"expected at least {least} samples, of which {LEAST_LATE} try the methods, got {size}")
-        self.windows = late_windows(
+        windows = late_windows(
             trajectory, num_fit, history_size=data.history_size, num_windows=num_windows, num_leads=num_leads
         )
-        self.record = Record(data._replace(trajectory=Trajectory(*(part[:num_fit] for part in trajectory))))
+        is_known = ~np.isnan(windows.truth).all((1, 2))
+        if not is_known.any():
+            raise InputError(
+                f"expected numbers in the last {size - num_fit} samples, which try the methods, got NaN in all windows; "
+                "give a record whose end is known, or a larger validation_share"
+            )
+        self.windows = jax.tree.map(lambda a: a[is_known], windows)
+        self.record = Record(
+            data._replace(trajectory=Trajectory(*(part[:num_fit] for part in trajectory))),
+            has_gaps=bool(np.isnan(trajectory.states).any()),
+        )
         self.dt = float(f"{(trajectory.times[-1] - trajectory.times[0]) / (size - 1):.9g}")
         self.threshold = usual_threshold(trajectory.states) if threshold is None else float(threshold)
         if threshold is None and not self.threshold > 0:

@@ -139,10 +139,10 @@ def fit_pool(
         The chosen cell and what was compared.
 
     Raises:
-        InputError: for a trajectory that is infinite somewhere, constant, not evenly sampled or too
-            short, a component that is never known and that no filter can fill, no methods or an
-            unknown one, numbers out of range, a checkpoint of another comparison, or where no
-            method can be tried.
+        InputError: for a trajectory that is infinite somewhere, constant, not evenly sampled, too
+            short or never known in its last part, a component that is never known and that no
+            filter can fill, no methods or an unknown one, numbers out of range, a checkpoint of
+            another comparison, or where no method can be tried.
 
     Source:
         Own design, studied in experiments/valid_time/README.md.

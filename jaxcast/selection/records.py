@@ -34,12 +34,13 @@ class Record:
 
     Args:
         data: with the trajectory.
+        has_gaps: whether histories may have gaps; by default as the trajectory has.
     """
 
-    def __init__(self, data: PoolData):
+    def __init__(self, data: PoolData, *, has_gaps: bool | None = None):
         self.data = data
         self.known = ~np.isnan(data.trajectory.states)
-        self.is_whole = bool(self.known.all())
+        self.is_whole = bool(self.known.all()) if has_gaps is None else not has_gaps
 
     def settings(self, name: str) -> list[dict[str, Any]]:
         """Returns the settings of a method to try.

@@ -67,7 +67,7 @@ class Deviation(FrozenPytree, jaxcast.DeterministicCell):
 
 
 def test_an_analysis_is_handed_on_with_its_spread():
-    outputs = jaxcast.open_loop(AssimilatedCell(FILTER, Deviation()), jnp.asarray(record(4)))
+    outputs = jaxcast.open_loop(AssimilatedCell(FILTER, Deviation()), jnp.asarray(record(8)))
     assert (np.asarray(outputs.info["spread"]) > 0).all()
     np.testing.assert_array_equal(outputs.info["spread"], outputs.info["analysis_spread"])
 

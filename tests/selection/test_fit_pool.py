@@ -112,7 +112,23 @@ def test_candidates_may_be_a_function_of_the_value_alone():
     ]
     assert own[0].trials[0].mean == own[1].trials[0].mean
     value = truth.states[-1:]
-    np.testing.assert_array_equal(*(jaxcast.forecast(choice.cell, value, 3).forecast for choice in own))
+    np.testing.assert_allclose(*(jaxcast.forecast(choice.cell, value, 3).forecast for choice in own), rtol=1e-9)
+
+
+def test_a_record_may_have_gaps_in_the_part_that_chooses_alone():
+    truth = trajectory_of(30.5, 120)
+    sizes = dict(methods=("persistence", "equal_weights"), history_size=4, num_leads=5, num_windows=9)
+
+    def own(value):
+        return CANDIDATES(value, 0.0)
+
+    gappy = truth._replace(states=truth.states.at[100:108].set(jnp.nan))
+    choice = jaxcast.fit_pool(gappy, own, **sizes)
+    assert choice.method == "equal_weights"
+    assert choice.setting == {"gaps": "left out"}
+    assert choice.num_windows == 8  # in one of nine nothing is known
+    with pytest.raises(jaxcast.InputError, match="expected numbers in the last 30 samples"):
+        jaxcast.fit_pool(truth._replace(states=truth.states.at[90:].set(jnp.nan)), own, **sizes)
 
 
 @pytest.mark.slow
