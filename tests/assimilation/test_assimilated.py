@@ -70,6 +70,9 @@ def test_an_analysis_is_handed_on_with_its_spread():
     outputs = jaxcast.open_loop(AssimilatedCell(FILTER, Deviation()), jnp.asarray(record(8)))
     assert (np.asarray(outputs.info["spread"]) > 0).all()
     np.testing.assert_array_equal(outputs.info["spread"], outputs.info["analysis_spread"])
+    deviations = jnp.arange(6.0).reshape(2, 3)
+    _, told = jaxcast.roll(Deviation(), jaxcast.Input(jnp.ones((2, 3)), jnp.ones(2, bool), None, deviations))
+    np.testing.assert_array_equal(told.info["spread"], deviations)
 
 
 def test_what_is_no_filter_is_refused():

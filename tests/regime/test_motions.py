@@ -268,6 +268,7 @@ def test_a_filter_that_leaves_the_range_of_the_emulator_begins_again():
     np.testing.assert_allclose(outputs.info["spread"][first + 1 :], anew.info["spread"][cell.warmup : 7], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_deviation_of_a_value_adds_to_its_noise():
     motion = ProfileMotion(
         jnp.asarray(0.4), jnp.asarray([[0.5], [-0.5]]), jnp.zeros((2, 1)), jnp.asarray(DT), jnp.zeros(())

@@ -104,6 +104,7 @@ def test_valid_times_of_persistence_are_those_of_the_definition():
     assert usual_threshold(states) == pytest.approx(0.175 * np.mean(2 * np.var(states, axis=0)))
 
 
+@pytest.mark.slow
 def test_candidates_may_be_a_function_of_the_value_alone():
     truth = trajectory_of(30.5, 120)
     own = [
