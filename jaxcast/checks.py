@@ -84,6 +84,7 @@ def check_number(
     least: float | int = -math.inf,
     most: float | int = math.inf,
     above: float | int = -math.inf,
+    below: float | int = math.inf,
 ) -> None:
     """Refuses a setting that is not a finite number in a range.
 
@@ -93,14 +94,15 @@ def check_number(
         least: the smallest value allowed.
         most: the largest value allowed.
         above: a bound that the value must exceed.
+        below: a bound that must exceed the value.
 
     Raises:
         InputError: also for True, NaN and text.
     """
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not least <= value <= most or not value > above:
-        bounds = [f"{word} {bound:g}" for word, bound in (("at least", least), ("above", above)) if bound > -math.inf]
-        bounds += [f"at most {most:g}"] * (most < math.inf)
+    if not is_number or not least <= value <= most or not above < value < below:
+        named = (("at least", least), ("above", above), ("at most", most), ("below", below))
+        bounds = [f"{word} {bound:g}" for word, bound in named if math.isfinite(bound)]
         wanted = " and ".join(["a finite number", *bounds])
         raise InputError(f"{name} must be {wanted}, got {shown(repr(value))}")
 

@@ -109,7 +109,7 @@ def normal_interval(effect: Array, standard_error: Array, level: float | int) ->
     Raises:
         InputError: for a level outside (0, 1).
     """
-    check_number("level", level, above=0, most=1 - 1e-9)
+    check_number("level", level, above=0, below=1)
     width = norm.ppf((1 + level) / 2) * standard_error
     return Interval(effect - width, effect + width)
 

@@ -9,6 +9,7 @@ import pytest
 
 import jaxcast
 from jaxcast import causal
+from jaxcast.causal.estimates import normal_interval
 
 KEY = jax.random.key(0)
 LINEAR = causal.RidgeNuisance(basis=causal.LinearBasis(), penalties=(1e-4,))
@@ -269,3 +270,9 @@ def test_intervals_cover_the_effect_where_plain_regression_is_biased():
     assert 0.93 <= float((jnp.abs(effects - 0.5) < 1.96 * errors).mean()) <= 0.97
     assert float(plain.mean()) == pytest.approx(0.67, abs=0.005)
     assert float(effects.mean()) == pytest.approx(0.5, abs=0.005)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_an_interval_is_of_a_level_between_0_and_1(level):
+    with pytest.raises(jaxcast.InputError, match=f"level must be a finite number and above 0 and below 1, got {level}"):
+        normal_interval(jnp.ones(2), jnp.ones(2), level)
