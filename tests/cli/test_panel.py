@@ -259,7 +259,6 @@ WRONG = [
     ([*SHAPE, "--method", "mqrnn", "--future-covariates", "prize"], "no column 'prize' for --future-covariates"),
     ([*SHAPE, "--method", "mqrnn", "--static-covariates", "price"], "static covariate 'price' of 'shop 0' changes"),
     ([*SHAPE, "--method", "deepar", "--head", "poisson"], "expected counts in series 'shop 1', .* got .* at index"),
-    ([*SHAPE, "--method", "tft", "--hidden-size", 5], "num_heads must divide the size 5, got 4"),
     ([*SHAPE, "--method", "deepar", "--history-size", 1], "a lag of 1 needs a history of more than 1 steps, got 1"),
 ]
 
