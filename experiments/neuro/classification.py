@@ -15,7 +15,7 @@ from experiments.neuro.methods import MAJORITY, METHODS
 from experiments.neuro.subjects import read_abide, read_archive, simulated
 from experiments.part import Part
 from jaxcast import InputError
-from jaxcast.errors import shown
+from jaxcast.errors import counted, shown
 from jaxcast.neuro import (
     CrossValidation,
     SubjectSeries,
@@ -128,7 +128,8 @@ def about(subjects: SubjectSeries) -> str:
     text = f"{len(lengths)} subjects, {subjects.num_regions} regions, {min(lengths)} to {max(lengths)} scans, classes "
     text += ", ".join(f"{shown(name)} {count}" for name, count in counts)
     if constant.any():
-        text += f"; {constant.sum()} constant regions in {constant.any(1).sum()} subjects, whose correlations are 0"
+        people = counted(constant.any(1).sum(), "subject")
+        text += f"; {counted(constant.sum(), 'constant region')} in {people}, with correlations of 0"
     return text
 
 

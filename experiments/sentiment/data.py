@@ -160,7 +160,7 @@ def read_labelled(path: Path, encoding: str = "utf-8") -> tuple[list[str], list[
         raise InputError(f"{shown(path)} has no sentence; expected a label and a sentence in each line")
     if num_empty:
         first = next(pair[0] for pair in pairs if len(pair) < 2)
-        note(f"{num_empty} of {len(pairs)} lines of {shown(path)} have a label alone, first {shown(repr(first))}")
+        note(f"a label alone in {num_empty} of {len(pairs)} lines of {shown(path)}, first {shown(repr(first))}")
     return [pair[1] if len(pair) > 1 else "" for pair in pairs], [pair[0] for pair in pairs]
 
 

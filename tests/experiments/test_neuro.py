@@ -12,7 +12,7 @@ from experiments.neuro.classification_rows import cells, published_rows, row_of,
 from experiments.neuro.methods import METHODS
 from experiments.neuro.subjects import read_abide, read_archive
 from jaxcast import InputError
-from jaxcast.neuro import class_balance, constant_regions
+from jaxcast.neuro import class_balance, constant_regions, subject_series
 from jaxcast.training import stratified_folds
 from tests.real_data import real_data
 
@@ -30,6 +30,17 @@ def test_subjects_are_those_of_their_source():
     lengths = [len(one) for one in subjects.series]
     assert (min(lengths), max(lengths), subjects.num_regions) == (78, 316, 200)
     assert (subjects.sex == "F").sum() == 157
+
+
+def test_subjects_are_described_in_one_line():
+    series = np.random.default_rng(0).normal(size=(4, 12, 3))
+    series[1, :, 2] = np.nan
+    series[3, 8:] = np.nan
+    told = classification.about(subject_series(series, ["ill", "well", "ill", "well"]))
+    assert told == (
+        "4 subjects, 3 regions, 8 to 12 scans, classes ill 2, well 2; "
+        "1 constant region in 1 subject, with correlations of 0"
+    )
 
 
 @pytest.mark.slow

@@ -181,7 +181,7 @@ BAD = {
     "no level": (lambda rows: change(rows, FIRST, FIRST.replace(",0.25,", ",25,")), "row 1: the quantile of a for 01 is NA or not a level"),
     "no date": (lambda rows: change(rows, FIRST, FIRST.replace("2024-01-06", "06/01/2024")), "row 1: the target_end_date of a for 01"),
     "duplicate": (lambda rows: [*rows, FIRST], "row 109: a's quantile 0.25 for 01 on 2024-01-06 was there already, in row 1"),
-    "off the grid": (lambda rows: change(rows, FIRST, FIRST.replace("01-06", "01-08")), "off the grid of 7 days, such as 2024-01-08"),
+    "off the grid": (lambda rows: change(rows, FIRST, FIRST.replace("01-06", "01-08")), "row 1: 1 target date off the grid of 7 days, such as 2024-01-08"),
 }  # fmt: skip
 
 

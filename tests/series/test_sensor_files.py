@@ -57,9 +57,11 @@ def test_sensors_of_zeros_are_reported(tmp_path):
     values[:, 1:] = 0
     values[2, 7, 1] = 3
     file = archive(tmp_path, data=values)
-    assert read_sensors(file).notes == ("6 sensors that are 0 at all times: 1, 2, 3, 4, 5 and 1 more",)
+    assert read_sensors(file).notes == ("6 sensors with 0 at all times: 1, 2, 3, 4, 5 and 1 more",)
     unknown = read_sensors(file, missing=0).notes
     assert unknown[1] == "6 sensors without any value: 1, 2, 3, 4, 5 and 1 more"
+    values[:, 1:7] = 1
+    assert read_sensors(archive(tmp_path, data=values[:2])).notes == ("1 sensor with 0 at all times: 7",)
 
 
 def test_a_table_of_pandas_is_read_with_its_dates_whatever_the_order_of_its_blocks(tmp_path):

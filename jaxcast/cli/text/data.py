@@ -71,7 +71,7 @@ def note_unknown(classifier: TextClassifier, texts: Sequence[str], path: Path) -
     if not known.all():
         first = int(np.argmin(known)) + 1
         note(
-            f"{int((~known).sum())} of {len(known)} texts of {shown(path)} are empty or have no known word, first text "
+            f"empty or without a known word: {int((~known).sum())} of {len(known)} texts of {shown(path)}, first text "
             f"{first}; {UNJUDGED}"
         )
 

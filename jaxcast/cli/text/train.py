@@ -163,7 +163,7 @@ class TrainText:
         found = self.tokenizer().documents(table.texts)
         kept = [k for k, words in enumerate(found) if words]
         if len(kept) < len(found):
-            note(f"{len(found) - len(kept)} of {len(found)} texts of {shown(self.data)} have no word and are left out")
+            note(f"left out, without a word: {len(found) - len(kept)} of {len(found)} texts of {shown(self.data)}")
         if not kept:
             raise InputError(f"{shown(self.data)} has only texts without a word; --text-column names the texts")
         labels = table.labels or ()

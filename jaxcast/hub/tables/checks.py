@@ -241,13 +241,14 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
     if not off.any():
         return rows
     num_dates = len(np.unique(dates[off]))
+    found, grid = counted(num_dates, "target date"), f"off the grid of {counted(step_days, 'day')}"
     if bad == "drop" and off.mean() < 0.5:
-        dropped.append(f"{int(off.sum())} rows of {num_dates} target dates off the grid of {step_days} days")
+        dropped.append(f"{counted(int(off.sum()), 'row')} of {found} {grid}")
         return rows.filter(~off)
     row = rows.row(int(np.argmax(off)), named=True)
     raise InputError(
-        f"{shown(row['file'])}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, "
-        f"such as {row['target_end_date']} beside {frequent}; fix them, give another step_days, or drop bad rows"
+        f"{shown(row['file'])}, row {row['row']}: {found} {grid}, such as "
+        f"{row['target_end_date']} beside {frequent}; fix them, give another step_days, or drop bad rows"
     )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.tables import LARGEST
 
-ZERO = "that are 0 at all times"
+ZERO = "with 0 at all times"
 
 
 def as_measured(path: Path, key: str, array: np.ndarray, missing: float | int | None) -> Float[np.ndarray, "..."]:
