@@ -205,7 +205,8 @@ def roll(
     Args:
         cell: the model.
         xs: inputs with a leading time axis. `value` is (time, dim), `known` is (time,) or
-            (time, dim), True where `value` holds the truth, and `exogenous` is any pytree or None.
+            (time, dim), True where `value` holds the truth, `exogenous` is any pytree or None, and
+            `deviation` is (time, dim) or None.
         state: the end of an earlier rollout. By default the cell starts empty; then the first
             value must be known, or every forecast that depends on it is NaN.
         key: for cells whose feedback samples.

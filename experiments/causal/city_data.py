@@ -29,7 +29,7 @@ class City(NamedTuple):
         trips: a half hour's trips.
         cells: row and column of each cell.
         slots_per_day: steps of a day.
-        holidays: whether a step lies on a holiday that is no weekend.
+        holidays: whether a step lies on a holiday that is not a weekend.
         weekend: whether a step lies on a Saturday or Sunday.
         middle: first row of the validation part.
         stop: row after the last of the validation part.

@@ -19,6 +19,7 @@ from experiments.graphs.scoring import compare, make_rows, published_rows, table
 from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.pytrees import fingerprint
 
 
@@ -88,32 +89,13 @@ def main(config: Config) -> None:
     for problem in each:
         for note in problem.notes:
             console.print(note, highlight=False)
-        found: dict[str, list[Arrays]] = {}
-        for name in (name for name in METHODS if name in config.methods):
-            method = METHODS[name]
-            if method.on is not None and config.data is None and problem.name not in method.on:
-                continue
-            seeds = range(config.seed, config.seed + _num_seeds(method, config))
-            stages = []
-            for seed in seeds:
-
-                def compute(_: Path, method: Method = method, problem: Problem = problem, seed: int = seed) -> Arrays:
-                    return {key: np.asarray(a) for key, a in method.forecast(problem, seed, config).items()}
-
-                stages.append(folder.stage(f"{problem.name} {name} {seed}".replace(" ", "_").replace(",", ""), compute))
-            if "forecast" in stages[0]:
-                found[name] = stages
-                rows = make_rows(name, problem, [stage["forecast"] for stage in stages])
-                results += rows
-                console.print(
-                    f"{problem.name}, {name}: RMSE {rows[0]['rmse']:.4g}, MAE {rows[0]['mae']:.4g}", highlight=False
-                )
+        found, rows = _run_methods(problem, config, folder, console)
         if not found:
             raise InputError(
                 f"none of --methods forecasts {problem.name}: networks on grids need cells, and --sets "
                 "have networks of their own"
             )
-        results += published_rows(problem)
+        results += rows + published_rows(problem)
         comparisons += compare(problem, {name: [one["forecast"] for one in stages] for name, stages in found.items()})
         places[problem.name] = where_errors_sit(problem, {name: one[0]["forecast"] for name, one in found.items()})
         shown[problem.name] = {name: one[-1] for name, one in found.items()}
@@ -129,6 +111,33 @@ def main(config: Config) -> None:
             f"published networks, which take minutes: --methods {' '.join(map(repr, RECIPES))}", highlight=False
         )
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+def _run_methods(
+    problem: Problem, config: Config, folder: RunFolder, console: Any
+) -> tuple[dict[str, list[Arrays]], list[dict[str, Any]]]:
+    """Returns what each method found on one data set, seed by seed, and its rows of the table."""
+    found: dict[str, list[Arrays]] = {}
+    results: list[dict[str, Any]] = []
+    for name, method in METHODS.items():
+        is_for_others = method.on is not None and config.data is None and problem.name not in method.on
+        if name not in config.methods or is_for_others:
+            continue
+        stages = []
+        for seed in range(config.seed, config.seed + _num_seeds(method, config)):
+
+            def compute(_: Path, method: Method = method, seed: int = seed) -> Arrays:
+                return {key: np.asarray(a) for key, a in method.forecast(problem, seed, config).items()}
+
+            stages.append(folder.stage(f"{problem.name} {name} {seed}".replace(" ", "_").replace(",", ""), compute))
+        if "forecast" in stages[0]:
+            found[name] = stages
+            rows = make_rows(name, problem, [stage["forecast"] for stage in stages])
+            results += rows
+            console.print(
+                f"{problem.name}, {name}: RMSE {rows[0]['rmse']:.4g}, MAE {rows[0]['mae']:.4g}", highlight=False
+            )
+    return found, results
 
 
 def _num_seeds(method: Method, config: Config) -> int:

@@ -32,9 +32,9 @@ class AssimilatedCell(Cell, FillsGaps, FrozenPytree, name="assimilated_cell"):
     While values come, a filter or smoother makes an analysis of each, and the other cell, such as a
     `Forecaster` with any pool, spins up on these. Then it forecasts in closed loop as it does
     alone. So histories may be noisy, partial and gappy, whatever the pool. A regime forecaster
-    takes the spread of an analysis for its standard deviation. NaN is a gap in the
-    history, in which the other cell sees the filter's own estimate; the mask `known` of a rollout
-    says where the closed loop begins.
+    takes the spread of an analysis for its standard deviation. NaN is a gap in the history, in
+    which the other cell sees the filter's own estimate; the mask `known` of a rollout says where
+    the closed loop begins.
 
     `info` holds what the other cell reports, and the filter's "analysis" and "analysis_spread". The
     filter may have another model than the candidates, but it forecasts the same state.

@@ -24,7 +24,7 @@ def forecasts_in_table(path: Path) -> np.ndarray:
 
     Raises:
         InputError: for a table without these columns, rows that are missing or given twice, or text
-            that is no number.
+            that is not a number.
     """
     columns = read_columns(path)
     missing = [name for name in ("window", "lead") if name not in columns.by_name]

@@ -18,8 +18,8 @@ from jaxcast.precision import highest, product
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.tracing import is_traced
 
-LEAST_RANK = 3e-7
-"""The smallest singular value of functions of covariates, as a share of the largest."""
+LEAST_SINGULAR_VALUE = 3e-7
+"""Of functions of covariates, as a share of the largest; below it some follow from others."""
 
 
 class LinearEffect(FrozenPytree):
@@ -222,7 +222,7 @@ def _check_rank(features: Array) -> None:
     values = np.asarray(features, float)
     norms = np.sqrt((values**2).sum(0))
     sizes = np.linalg.svd(values / np.where(norms > 0, norms, 1), compute_uv=False)
-    if sizes[-1] < LEAST_RANK * sizes[0]:
+    if sizes[-1] < LEAST_SINGULAR_VALUE * sizes[0]:
         raise InputError(
             "some covariates, or functions of them, follow from others or never change; leave out those, or give "
             "LinearBasis() for covariates of two values"

@@ -16,7 +16,7 @@ MOST_STEPS = 200
 
 @checked
 def check_counts(values: Shaped[ArrayLike, "..."], name: str = "values") -> None:
-    """Refuses what is no count: fractions, negative numbers and infinity; NaN means missing.
+    """Refuses what is not a count: fractions, negative numbers and infinity; NaN means missing.
 
     Call it before a network is trained by the likelihood of a `NegativeBinomial` or `Poisson`.
 
@@ -25,7 +25,7 @@ def check_counts(values: Shaped[ArrayLike, "..."], name: str = "values") -> None
         name: what to call them in a message.
 
     Raises:
-        InputError: with the first value that is no count, and its index.
+        InputError: with the first value that is not a count, and its index.
 
     Example:
         >>> import jaxcast

@@ -188,7 +188,7 @@ def _add(found: Observations, date: int, value: float, known: int | None, where:
 
 
 def _steps(texts: Sequence[str], frequency: Frequency) -> list[int | None]:
-    """Returns the step of each date; None for what is no date, or longer than a step."""
+    """Returns the step of each date; None for what is not a date, or longer than a step."""
     finest = FREQUENCIES.index(frequency)
     return [
         None

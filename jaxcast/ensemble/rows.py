@@ -66,7 +66,7 @@ class Rows:
             last: Last issue; None for no bound.
 
         Raises:
-            InputError: for what is no date, or no issue in the range.
+            InputError: for what is not a date, or no issue in the range.
         """
         keeps = np.ones(len(self.issue), bool)
         for name, text in (("first", first), ("last", last)):

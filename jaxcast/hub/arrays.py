@@ -47,7 +47,7 @@ class Hub:
             it (time,); None where there are no releases.
 
     Raises:
-        InputError: by `weeks` for what is no date, by `only` for no or unknown models.
+        InputError: by `weeks` for what is not a date, by `only` for no or unknown models.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -161,7 +161,7 @@ class Hub:
             last: Last date.
 
         Raises:
-            InputError: for what is no date.
+            InputError: for what is not a date.
         """
         try:
             return (self.dates >= np.datetime64(first, "D")) & (self.dates <= np.datetime64(last, "D"))

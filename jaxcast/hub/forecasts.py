@@ -84,8 +84,8 @@ class HubForecasts(FrozenPytree):
             The forecasts, with a mask of those that are present.
 
         Raises:
-            InputError: for shapes that do not match, a horizon that is no whole number of at least
-                one, levels that do not increase within 0 and 1, or an index of no release.
+            InputError: for shapes that do not match, a horizon that is not a whole number of at
+                least one, levels that do not increase within 0 and 1, or an index of no release.
 
         Example:
             >>> import jaxcast, numpy as np

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_names
+from jaxcast.checks import check_names, check_whole
 from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.task_scores import TaskScores, stacked
@@ -41,7 +41,8 @@ def score_forecasters(
         Rows with method; wis, its parts dispersion, overprediction and underprediction; log_wis,
         the WIS of logarithms, None for target data below zero; coverage50 and so on, as far as the
         levels allow; relative_wis; num_tasks; num_missing, the tasks with a target that only others
-        forecast, of those that count; num_common, the tasks that all have that have any.
+        forecast, of those that count; num_common, the tasks of
+        every forecaster that has any.
 
     Raises:
         InputError: for no forecaster, quantiles of another shape than target data and levels, an
@@ -196,7 +197,8 @@ def compare_forecasters(
         four weeks, the p-value of the Diebold-Mariano test, and the numbers of weeks and tasks.
 
     Raises:
-        InputError: for no common task whose target is known.
+        InputError: for no common task whose target is known, too few of them for the tests, or a
+            horizon below one.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -206,6 +208,7 @@ def compare_forecasters(
         >>> round(result["ratio"], 3), result["num_weeks"]
         (0.5, 20)
     """
+    check_whole("horizon", horizon)
     scores = [
         np.asarray(weighted_interval_score(np.asarray(f), np.asarray(truth), levels).wis).T for f in (first, second)
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from jaxcast.scores.quantiles import interval_coverage, weighted_interval_score
 from jaxcast.scores.relative import relative_of_sums
 
 NOMINAL = (0.5, 0.9, 0.95)
-FEW = 0.01  # Counts may be corrected below zero now and then; what is so more often is no count.
+FEW = 0.01  # Counts may be corrected below zero now and then; what is so more often is not a count.
 
 
 def stacked(forecasts: Mapping[str, Any], truth: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -76,7 +77,7 @@ class TaskScores(NamedTuple):
         Args:
             group: Index of the group of each task.
             baseline: Forecaster whose relative WIS is 1, if any.
-            common: Whether to use only the tasks that all forecasters have that have any.
+            common: Whether to use only the tasks of every forecaster that has any.
 
         Raises:
             InputError: for an unknown baseline, or without a task.
@@ -87,14 +88,16 @@ class TaskScores(NamedTuple):
                 f"the baseline {shown(repr(baseline))} is not among the forecasters {shown(', '.join(names))}"
             )
         there = ~np.isnan(self.scores["wis"])
-        shared = there[there.any(1)].all(0)
+        has_any = there.any(1)
+        shared = there[has_any].all(0)
         if not there.any():
             raise InputError(
                 "no forecaster has a task whose target is known; choose other dates, or give newer target data"
             )
         if common and not shared.any():
             raise InputError(
-                f"no task has a forecast of all of {shown(', '.join(names))}; leave common out, or score fewer of them"
+                f"no task has a forecast of all of {shown(', '.join(compress(names, has_any)))}; leave common out, or "
+                "score fewer of them"
             )
         if common:
             there &= shared

@@ -83,7 +83,8 @@ def dates_in(texts: Sequence[str], where: Callable[[int], str]) -> Dates:
         The dates, and notes on what was changed.
 
     Raises:
-        InputError: for a text that is no date, or some dates with an offset beside others without.
+        InputError: for a text that is not a date, or some dates with an offset beside others
+            without.
     """
     moments = []
     for i, text in enumerate(texts):

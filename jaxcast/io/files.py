@@ -129,7 +129,7 @@ def check_place(path: Path, suffixes: tuple[str, ...]) -> None:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise InputError(
-            f"cannot write {shown(path)}: {shown(place)} is no folder you can write to; choose another place"
+            f"cannot write {shown(path)}: {shown(place)} is not a folder you can write to; choose another place"
         )
 
 

@@ -109,7 +109,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         if not path.is_file():
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         if path.stat().st_size > MOST_JSON:
             raise ValueError(f"it is larger than {MOST_JSON} bytes")
         return parse_json(path.read_bytes())

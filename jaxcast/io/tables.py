@@ -306,7 +306,7 @@ def dates_of(columns: Columns, name: str) -> Dates:
         The dates.
 
     Raises:
-        InputError: for a cell that is no date, with its row.
+        InputError: for a cell that is not a date, with its row.
     """
     return dates_in(columns.by_name[name], lambda i: f"{columns.where(i)}, column {shown(repr(name))}")
 
@@ -322,7 +322,7 @@ def numbers_of(columns: Columns, name: str) -> Float[np.ndarray, " row"]:
         The numbers, NaN where one is missing.
 
     Raises:
-        InputError: for a cell that is no number, or infinite or too large, with its row.
+        InputError: for a cell that is not a number, or infinite or too large, with its row.
     """
     column = columns.numbers.get(name)
     if column is None:

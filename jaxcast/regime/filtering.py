@@ -124,7 +124,7 @@ class RegimeCell(CandidateCell):
         dim = x.value.shape[0]
         known = jnp.broadcast_to(x.known, (dim,))
         noise = jnp.diag(jnp.concatenate([self.model_noise, self.regime_wander]))
-        value_noise = self.value_noise if x.deviation is None else jnp.hypot(self.value_noise, x.deviation)
+        value_noise = self._noise_of(x)
 
         def look(_: Any) -> tuple[GaussianState, Array]:
             def one(belief: GaussianState) -> tuple[GaussianState, Array]:
@@ -148,6 +148,12 @@ class RegimeCell(CandidateCell):
         ahead = jax.vmap(lambda belief: _bounded(predict(self._step, belief, noise), self.emulator.system.scale))(now)
         later = RegimeCarry(now, ahead, log_weights, jnp.asarray(True))
         return later, self._output(later, x.exogenous)
+
+    def _noise_of(self, x: Input) -> Float[Array, " dim"]:
+        """Returns the standard deviation of a value; a filter that has diverged tells none."""
+        if x.deviation is None:
+            return self.value_noise
+        return jnp.hypot(self.value_noise, jnp.where(jnp.isfinite(x.deviation), x.deviation, 0))
 
     def _without_lost(
         self, now: GaussianState, log_weights: Array, x: Input, value_noise: Array

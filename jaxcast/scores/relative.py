@@ -161,7 +161,8 @@ def diebold_mariano(
         The statistic, its p-value, and the numbers of weeks and tasks.
 
     Raises:
-        InputError: for shapes that differ, or fewer than three common weeks.
+        InputError: for shapes that differ, fewer than three common weeks, or no more of them than
+            the horizon, or a horizon below one.
 
     Source:
         Diebold and Mariano, J. Bus. Econ. Stat. 13, 253-263 (1995); Harvey, Leybourne and Newbold,
@@ -174,6 +175,7 @@ def diebold_mariano(
         >>> test.statistic < -5, test.p_value < 1e-3, test.num_weeks
         (True, True, 30)
     """
+    check_whole("horizon", horizon)
     sums, counts = _weekly(first, second)
     d = (sums[0] - sums[1]) / counts
     n = len(d)

@@ -70,15 +70,15 @@ class Comparison:
         num_fit = round(size * (1 - validation_share))
         if size - num_fit < LEAST_LATE:
             least = math.ceil(LEAST_LATE / validation_share)
-            raise InputError(f"expected at least {least} samples, of which {LEAST_LATE} try the methods, got {size}")
+            raise InputError(f"expected at least {least} samples, with {LEAST_LATE} to try methods on, got {size}")
         windows = late_windows(
             trajectory, num_fit, history_size=data.history_size, num_windows=num_windows, num_leads=num_leads
         )
         is_known = ~np.isnan(windows.truth).all((1, 2))
         if not is_known.any():
             raise InputError(
-                f"expected numbers in the last {size - num_fit} samples, which try the methods, got NaN in all windows; "
-                "give a record whose end is known, or a larger validation_share"
+                f"expected numbers in the last {size - num_fit} samples, on which methods are tried, got NaN in all "
+                "windows; give a record whose end is known, or a larger validation_share"
             )
         self.windows = jax.tree.map(lambda a: a[is_known], windows)
         self.record = Record(
@@ -88,7 +88,7 @@ class Comparison:
         self.dt = float(f"{(trajectory.times[-1] - trajectory.times[0]) / (size - 1):.9g}")
         self.threshold = usual_threshold(trajectory.states) if threshold is None else float(threshold)
         if threshold is None and not self.threshold > 0:
-            raise InputError("expected a trajectory that varies, got equal states; give a threshold to try methods")
+            raise InputError("expected a trajectory that varies, got equal states; give a threshold")
         self.budget, self.max_methods = budget, max_methods
         identity = {
             "trajectory": fingerprint(trajectory),

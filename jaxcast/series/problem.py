@@ -124,7 +124,7 @@ def series_problem(
 
     Raises:
         InputError: for options out of range, a table that is too short, parts or series in which
-            nothing is known, and values that are no counts under a head of counts.
+            nothing is known, and values that are not counts under a head of counts.
     """
     test_share = validation_share if test_share is None else test_share
     _check_options(leads, history_size, season, validation_share, test_share, hidden_size, num_epochs, seed)

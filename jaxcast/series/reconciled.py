@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_seed
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hierarchy.paths import NUM_PATHS, reconcile_quantiles
 from jaxcast.hierarchy.reconciliation import METHODS, Method, fit_reconciliation
 from jaxcast.hierarchy.structure import Hierarchy
@@ -20,6 +20,8 @@ from jaxcast.series.tables import SeriesTable
 
 FARTHEST_SHARE = 0.1
 """How far a sum may be from its members' sum, as a share of the sizes of its values."""
+ROUNDING = 1e-6
+"""How far it may always be, as a share of the sizes of its members, which may cancel out."""
 
 
 @checked
@@ -84,18 +86,22 @@ def _check_sums(table: SeriesTable, hierarchy: Hierarchy) -> None:
             f"{shown(', '.join(table.names[:10]))}{', ...' if len(table.names) > 10 else ''}; leave it out of the "
             "hierarchy, or give its values"
         )
-    sums = hierarchy.sums(table.values[:, [table.names.index(name) for name in hierarchy.bottom]])
+    bottom = table.values[:, [table.names.index(name) for name in hierarchy.bottom]]
+    sums, sizes = hierarchy.sums(bottom), hierarchy.sums(np.abs(bottom))
     for name in hierarchy.aggregates:
         if name not in table.names:
             continue
-        own, of_members = table.values[:, table.names.index(name)], sums[:, hierarchy.names.index(name)]
-        known = np.isfinite(own) & np.isfinite(of_members)
-        gap, size = np.abs(own - of_members)[known].sum(), np.abs(own[known]).sum()
-        if gap > FARTHEST_SHARE * size:
+        own, row = table.values[:, table.names.index(name)], hierarchy.names.index(name)
+        known = np.isfinite(own) & np.isfinite(sums[:, row])
+        gap, size, of_members = (
+            float(np.abs(values[known]).sum()) for values in (own - sums[:, row], own, sizes[:, row])
+        )
+        if gap > FARTHEST_SHARE * size + ROUNDING * of_members:
             raise InputError(
-                f"the series {shown(repr(name))} of the table is not the sum of its {len(hierarchy.members(name))} "
-                f"members in the hierarchy: they differ by {gap / max(size, 1e-300):.0%} of it; correct the hierarchy "
-                "or the table"
+                f"the series {shown(repr(name))} of the table is not the sum of its "
+                f"{counted(len(hierarchy.members(name)), 'member')} in the hierarchy: they differ by "
+                f"{f'{gap / size:.0%} of it' if gap < 100 * size else f'{gap / known.sum():.3g} on average'}; correct "
+                "the hierarchy or the table"
             )
 
 

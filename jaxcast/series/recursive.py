@@ -151,7 +151,7 @@ class RecursiveForecaster(WindowForecaster, FrozenPytree):
         num_paths: closed loops with draws.
 
     Raises:
-        InputError: for leads that are no whole numbers from 1 on, or a forecaster whose first lead
+        InputError: for leads that are not whole numbers from 1 on, or a forecaster whose first lead
             is another; when called, for a history of too few consecutive steps or of another shape,
             a key with a forecaster of points, or features that are not forecast.
 

@@ -62,8 +62,7 @@ def series_scale(
     if not usable.all():
         largest = np.nanmax(np.abs(history[:, int(np.argmin(usable))]))
         raise InputError(
-            f"{name(~usable)} reaches {largest:g}, which squared is no number of {history.dtype}; give it in another "
-            "unit"
+            f"{name(~usable)} reaches {largest:g}, whose square {history.dtype} cannot hold; give it in another unit"
         )
     return jnp.asarray(mean.reshape(series)), jnp.asarray(std.reshape(series))
 
@@ -88,10 +87,12 @@ def common_scale(
     is_target = np.zeros(series[1:], bool)
     is_target[... if samples.features is None else list(samples.features.numbers)] = True
     if not np.isfinite(values).any(0).all():
-        raise InputError("no value of any series is known, to learn from; give series with values")
+        raise InputError("no value of any series is known, so there is nothing to learn from; give series with values")
     mean, std = np.nanmean(values, 0, dtype=float), np.nanstd(values, 0, dtype=float)
     if (is_target & ~(std > 0)).any():
-        raise InputError(f"all series have the one value {mean.ravel()[0]:g} in the training part; leave them out")
+        raise InputError(
+            f"all series have the same value, {mean.ravel()[0]:g}, throughout the training part; leave them out"
+        )
     std = np.where(std > 0, std, 1)
     dtype = samples.history.dtype
     return jnp.broadcast_to(jnp.asarray(mean, dtype), series), jnp.broadcast_to(jnp.asarray(std, dtype), series)

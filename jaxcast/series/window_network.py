@@ -91,7 +91,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
 
     Raises:
         InputError: for settings out of range, series that never change, a calendar without its
-            covariate, or targets that are no counts under a head of counts; when called, for
+            covariate, or targets that are not counts under a head of counts; when called, for
             histories of another shape.
 
     Example:

@@ -19,7 +19,7 @@ def samples_like(config: dict[str, Any]) -> SeriesWindows:
         Samples of other numbers; the arrays of a network hold the true scale.
 
     Raises:
-        InputError: for features that are no whole numbers, or do not exist.
+        InputError: for features that are not whole numbers, or do not exist.
     """
     regions, leads, size = (config.pop(name) for name in ("num_regions", "num_leads", "num_covariates"))
     features, numbers = config.pop("num_features"), tuple(config.pop("target_features"))

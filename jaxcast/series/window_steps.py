@@ -90,7 +90,7 @@ def check_lags(lags: Any) -> None:
         InputError: also for none.
     """
     if not lags or any(one <= other for one, other in pairwise(lags)):
-        raise InputError(f"lags must fall, and there must be one at least, got {shown(lags)}")
+        raise InputError(f"expected at least one lag, and lags that fall, got {shown(lags)}")
     for lag in lags:
         check_whole("every lag", lag, least=0)
 

@@ -186,7 +186,7 @@ def check_arguments(data: PyTree, keys: Array, num_epochs: int, num_reports: int
         num_reports: how often to report.
 
     Raises:
-        InputError: for data that are no arrays of one length, no keys, and numbers below 1.
+        InputError: for data that are not arrays of one length, no keys, and numbers below 1.
     """
     kinds = {type(leaf).__name__ for leaf in jax.tree.leaves(data) if not isinstance(leaf, jax.Array | np.ndarray)}
     if kinds:

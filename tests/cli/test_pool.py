@@ -343,7 +343,7 @@ BAD = [
     (["simulate", "--out", "x.npz", "--t0", "1e300"], "too far from zero"),
     (["simulate", "--out", "x.npz", "--h", "1e-300"], "choose a larger h"),
     (["simulate", "--out", "x.npz", "--plot", "x.npz"], "ending in .png"),
-    (["simulate", "--out", "x.npz", "--plot", "/dev/null/x.png"], "/dev/null is no folder you can write to"),
+    (["simulate", "--out", "x.npz", "--plot", "/dev/null/x.png"], "/dev/null is not a folder you can write to"),
     (["simulate", "--out", "x.zarr", "--num-trajectories", "3", "--system", "lorenz63(rho=1e308)", "--num-samples", "10"], "diverges"),
     (["pool", "train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[1e200, 28])", "--out", "x"], "the candidates diverge"),
     (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--weight-decay", "nan", "--out", "x"], "weight_decay must be finite"),

@@ -177,5 +177,8 @@ def test_rows_count_tasks_of_each_and_of_all():
     new = np.where(np.isnan(truth)[..., None], 3.0, np.nan)
     rows = jaxcast.hub.score_forecasters({"a": a, "new": new, "b": b}, truth, levels)
     assert [(r["num_tasks"], r["num_missing"], r["num_common"]) for r in rows] == [(2, 1, 1), (0, 3, 1), (2, 1, 1)]
+    other = np.where(np.isnan(a), b, np.nan)
+    with pytest.raises(jaxcast.InputError, match="a forecast of all of a, other; leave"):
+        jaxcast.hub.score_forecasters({"a": a, "new": new, "other": other}, truth, levels, common=True)
     common = jaxcast.hub.score_forecasters({"a": a, "new": new, "b": b}, truth, levels, common=True)
     assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 0), (0, 1), (1, 0)]

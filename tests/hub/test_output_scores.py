@@ -94,7 +94,7 @@ def test_forecasts_that_cannot_be_scored_are_named():
         "quantile of cases: 1 forecast of b with crossing quantiles",
         "pmf of cases: 1 forecast of b with missing or unknown categories",
         "pmf of cases: 1 forecast of c with probabilities that do not sum to 1",
-        "cdf of cases: 1 row of a cdf at points that are no numbers",
+        "cdf of cases: 1 row of a cdf at points that are not numbers",
         "cdf of cases: 1 forecast of b with a cdf that falls or leaves 0 to 1",
     )
 

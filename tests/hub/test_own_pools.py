@@ -78,7 +78,7 @@ def test_quantiles_that_cross_are_not_written(tmp_path):
 def test_what_a_round_cannot_hold_is_refused_and_shown(tmp_path):
     truth, levels, quantiles = np.ones((1, 5)), np.asarray([0.25, 0.5, 0.75]), np.asarray([[1.0, 2.0, 3.0]])
     hub = jaxcast.hub.Hub(np.ones((1, 5, 1, 3)), truth, truth[..., None], ("X",), DATES, ("a",), levels, 1)
-    message = "2024-01-17 gives the target date 2024-01-24 at horizon 1, which is no whole number of steps"
+    message = "2024-01-17 gives the target date 2024-01-24 at horizon 1, which is not a whole number of steps"
     with pytest.raises(jaxcast.InputError, match=message):
         jaxcast.hub.write_submission(tmp_path, "a-b", {1: quantiles}, hub, reference_date="2024-01-17", target="x")
     assert not list(tmp_path.iterdir())

@@ -174,6 +174,8 @@ def test_tables_refuse_no_forecaster_and_other_shapes():
         jaxcast.hub.compare_forecasters(right, wrong, truth, levels)
     with pytest.raises(jaxcast.InputError, match="no task in common"):
         jaxcast.hub.compare_forecasters(right, right * np.nan, truth, levels)
+    with pytest.raises(jaxcast.InputError, match="horizon must be at least 1, got 0"):
+        jaxcast.hub.compare_forecasters(right, right, truth, levels, horizon=0)
 
 
 @pytest.mark.slow

@@ -286,7 +286,7 @@ def test_the_command_finds_all_by_itself(hub, tmp_path, capsys):
             parse(["hub", "forecast", str(folder), "--model", OURS, "--horizons", horizon]).run()
     with pytest.raises(jaxcast.InputError, match=r"--lower is for tables; leave it out"):
         parse(["hub", "forecast", str(folder), "--model", OURS, "--lower", "None"]).run()
-    with pytest.raises(jaxcast.InputError, match=r"2026-01-25.* is no round of .*its rounds are"):
+    with pytest.raises(jaxcast.InputError, match=r"2026-01-25.* is not a round of .*its rounds are"):
         parse(["hub", "forecast", str(folder), "--model", OURS, "--round", "2026-01-25"]).run()
     with pytest.raises(jaxcast.InputError, match="name the folder of a hub, or its tables"):
         parse(["hub", "forecast", "--model", OURS]).run()

@@ -294,7 +294,7 @@ def test_descriptions_that_cannot_be_read_are_refused(copy):
         ("v6.0.0", "v2.0.0", "is of schema version 2.0.0; versions from 3 to 6 are read"),
         ('"start": -6', '"start": "2026"', "at rounds.0..submissions_due, got"),
         ('"minimum": 0', '"minimum": "0"', "expected a number at rounds.0..model_tasks.0..output_type.quantile.value.minimum"),
-        ('"task_ids": {', '"task_ids": [{', "is no JSON"),
+        ('"task_ids": {', '"task_ids": [{', "is not JSON"),
     ):  # fmt: skip
         tasks.write_text(whole.replace(old, new))
         with pytest.raises(jaxcast.InputError, match=line):

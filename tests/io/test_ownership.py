@@ -84,7 +84,7 @@ def made(tmp_path_factory):
         ([*SIMULATE, "--num-trajectories", 3, "--out", "other.zarr"], "other.zarr.partial is in the way"),
         ([*SIMULATE, "--out", "soft.npz"], "soft.npz is a symbolic link"),
         ([*SIMULATE, "--out", "a_folder.csv"], "a_folder.csv is a folder"),
-        ([*SIMULATE, "--out", "truth.npz/x.npz"], "truth.npz is no folder"),
+        ([*SIMULATE, "--out", "truth.npz/x.npz"], "truth.npz is not a folder"),
         ([*SIMULATE, "--out", "x.zarr", "--plot", "x.zarr/x.png"], "--out and --plot must differ"),
         ([*SIMULATE, "--out", "x.npz", "--plot", "x.jpg"], "ending in .png, got x.jpg"),
         ([*TRAIN, "--out", "runs"], "runs/results.json is in the way"),

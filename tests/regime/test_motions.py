@@ -281,3 +281,7 @@ def test_the_deviation_of_a_value_adds_to_its_noise():
     _, noisier = jaxcast.roll(dataclasses.replace(cell, value_noise=0.05 * one), jaxcast.Input(values, known))
     np.testing.assert_allclose(uncertain.forecast, noisier.forecast, rtol=1e-9)
     np.testing.assert_allclose(uncertain.info["spread"], noisier.info["spread"], rtol=1e-9)
+    # A filter that has diverged tells no deviation.
+    _, untold = jaxcast.roll(cell, jaxcast.Input(values, known, None, jnp.full((6, 1), jnp.nan)))
+    _, plain = jaxcast.roll(cell, jaxcast.Input(values, known))
+    np.testing.assert_allclose(untold.forecast, plain.forecast, rtol=1e-9)

@@ -146,7 +146,7 @@ def one_inf(array):
     ids=["inf", "complex", "double"],
 )
 def test_every_array_of_every_kind_is_checked(folders, tmp_path, change, without_type_checks):
-    """Each alone, as an eager hand could change it; a copy is no pool of several seeds."""
+    """Each alone, as an eager hand could change it; a copy is not a pool of several seeds."""
     base, models = folders
     for name in models:
         config, arrays = contents(base / name)

@@ -202,6 +202,7 @@ def test_the_interval_of_the_bootstrap_widens_with_what_weeks_have_in_common():
         ),
         (lambda: jaxcast.scores.relative_score(np.zeros((3, 2)), baseline=2), "baseline"),
         (lambda: jaxcast.scores.diebold_mariano(np.zeros((2, 1)), np.zeros((2, 1))), "dates"),
+        (lambda: jaxcast.scores.diebold_mariano(np.zeros((9, 1)), np.zeros((9, 1)), horizon=0), "horizon must be at"),
         (lambda: jaxcast.scores.block_bootstrap(np.zeros((2, 1)), np.zeros((2, 1)), key=jax.random.key(0)), "dates"),
     ],
 )

@@ -150,7 +150,7 @@ def test_methods_that_cannot_be_tried_say_why():
         jaxcast.fit_pool(truth._replace(states=jnp.full_like(truth.states, 0.1)), methods=("persistence",), **SIZES)
     with pytest.raises(jaxcast.InputError, match="unknown method 'nvr'; did you mean nvar"):
         jaxcast.fit_pool(truth, methods=("nvr",))
-    with pytest.raises(jaxcast.InputError, match="expected at least 48 samples, of which 12 try the methods, got 4"):
+    with pytest.raises(jaxcast.InputError, match="expected at least 48 samples, with 12 to try methods on, got 4"):
         jaxcast.fit_pool(jax.tree.map(lambda a: a[:4], truth))
     with pytest.raises(jaxcast.InputError, match="history_size must be at least 1"):
         jaxcast.fit_pool(truth, CANDIDATES, history_size=0)

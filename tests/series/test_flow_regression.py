@@ -171,7 +171,7 @@ def test_bad_settings_are_refused(changes, message):
 
 
 def test_bad_samples_are_refused(model):
-    with pytest.raises(jaxcast.InputError, match="got 8 regions, which is no square number"):
+    with pytest.raises(jaxcast.InputError, match="got 8 regions, which is not a square number"):
         fit_flow_regression(jax.tree.map(lambda a: a[..., :8], SAMPLES), **SETTINGS)
     with pytest.raises(jaxcast.InputError, match="without a feature axis"):
         fit_factor_regression(series_windows(VALUES[..., None], lags=LAGS, leads=LEADS), **SETTINGS)

@@ -146,7 +146,7 @@ def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
 
 def test_bad_settings_are_refused():
     for make in MAKE.values():
-        with pytest.raises(InputError, match="15 regions, which is no square number"):
+        with pytest.raises(InputError, match="15 regions, which is not a square number"):
             make(jax.tree.map(lambda a: a[..., :15] if a.ndim == 3 else a, SAMPLES))
     with pytest.raises(InputError, match="a grid of 3 rows"):
         MAKE["cstn"](SAMPLES, rows=3)

@@ -56,7 +56,7 @@ def test_sums_are_added_to_a_table_that_lacks_them(table):
 def test_sums_that_are_not_those_of_their_members_are_refused(model, table):
     lacking = hierarchy_from_parents({"a": "north", "c": "all", "north": "all"})
     share = parts()[:, 1].sum() / parts()[:, :2].sum()
-    message = f"'north' of the table is not the sum of its 1 members in the hierarchy: they differ by {share:.0%} of it"
+    message = f"'north' of the table is not the sum of its 1 member in the hierarchy: they differ by {share:.0%} of it"
     for call in (
         lambda: jaxcast.series.table_with_sums(table, lacking),
         lambda: jaxcast.series.reconcile_forecast(model, table, hierarchy=lacking),
@@ -66,6 +66,12 @@ def test_sums_that_are_not_those_of_their_members_are_refused(model, table):
     north = hierarchy_from_parents({"a": "north"})
     with pytest.raises(jaxcast.InputError, match=message):
         jaxcast.series.table_with_sums(table, north)
+    none = table._replace(values=table.values * (np.arange(5) != 4))
+    with pytest.raises(jaxcast.InputError, match=f"they differ by {parts()[:, :2].sum(1).mean():.3g} on average;"):
+        jaxcast.series.table_with_sums(none, TREE)
+    cancelling = jaxcast.series.series_table(np.tile([0.1, 0.2, -0.3, 0.0], (9, 1)), DATES[:9], names=(*"abc", "all"))
+    of_flows = hierarchy_from_parents({"a": "all", "b": "all", "c": "all"})
+    assert jaxcast.series.table_with_sums(cancelling, of_flows).names == cancelling.names
     rounded = table._replace(values=np.where(np.arange(LENGTH)[:, None] % 9 == 4, np.nan, table.values.round(0)))
     assert jaxcast.series.table_with_sums(rounded, TREE).names == table.names
 

@@ -84,7 +84,7 @@ class HubBaseline(HubTables):
             hubs: Hub at each horizon.
 
         Raises:
-            InputError: for what is no date.
+            InputError: for what is not a date.
         """
         if self.round is None:
             return max(hub.reference_dates[-1] for hub in hubs.values())

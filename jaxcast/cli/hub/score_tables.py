@@ -63,7 +63,7 @@ def scored_dates(hubs: Sequence[Hub], *, common: bool = False) -> str:
 
     Args:
         hubs: The hub at each horizon.
-        common: Whether only tasks are scored that all models have that have any.
+        common: Whether only the tasks of every model that has any are scored.
     """
     there = [hub.present & np.isfinite(hub.truth)[..., None] for hub in hubs]
     names = [list(itertools.compress(hub.models, each.any((0, 1)))) for hub, each in zip(hubs, there, strict=True)]

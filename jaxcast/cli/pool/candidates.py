@@ -45,7 +45,8 @@ def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) ->
         h: Step of the integrator.
 
     Raises:
-        InputError: for a file of another dimension, or an interval that is no whole multiple of h.
+        InputError: for a file of another dimension, or an interval that is not a whole multiple of
+            h.
     """
     systems = parse_candidates(text)
     dim = stored.trajectory.states.shape[1]

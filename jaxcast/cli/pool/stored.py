@@ -77,9 +77,9 @@ def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> tuple[St
         InputError: for other components, or another sampling interval.
     """
     if isinstance(pool.pool, CalibratedForecaster | SeriesModel):
-        raise InputError("that is no pool, but a forecaster of series; use jaxcast series with it")
+        raise InputError("that is not a pool but a forecaster of series; use jaxcast series with it")
     if isinstance(pool.pool, PanelModel | PanelRegression):
-        raise InputError("that is no pool, but a model of panels; use jaxcast panel with it")
+        raise InputError("that is not a pool but a model of panels; use jaxcast panel with it")
     if is_own_cell(pool):
         return _noted(pool, stored, path), stored
     try:

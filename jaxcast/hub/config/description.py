@@ -256,7 +256,7 @@ class HubDescription:
                 return group
         known = self.round_ids
         ends = f"{known[0]} to {known[-1]}" if len(known) > 4 else ", ".join(known)
-        raise InputError(f"{shown(round_id)} is no round of {shown(self.path)}; its rounds are {shown(ends)}")
+        raise InputError(f"{shown(round_id)} is not a round of {shown(self.path)}; its rounds are {shown(ends)}")
 
 
 def of_target(tasks: Sequence[ModelTask], name: str) -> list[tuple[ModelTask, Target]]:

@@ -102,7 +102,7 @@ class _File:
                 f"{shown(path)} cannot be read ({error.strerror}); a hub describes its tasks there"
             ) from None
         except ValueError as error:
-            raise InputError(f"{shown(path)} is no JSON ({shown(error)}); fix it") from None
+            raise InputError(f"{shown(path)} is not JSON ({shown(error)}); fix it") from None
         self.content: dict[str, Any] = self.mapping(content, "the file")
 
     def refuse(self, where: str, expected: str, value: Any) -> InputError:

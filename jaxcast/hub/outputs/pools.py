@@ -102,7 +102,7 @@ def pool_cdf(rows: Any, *, weights: Mapping[str, float | int] | None = None, mod
     rows, tasks, dropped = rows_to_pool(rows, "cdf", weights)
     forecast = ["model", *tasks]
     rows = rows.with_columns(point=pl.col("output_type_id").cast(pl.Float64, strict=False))
-    rows = rows.sort(*forecast, "point", "output_type_id")  # points that are no numbers, such as weeks, sort as text
+    rows = rows.sort(*forecast, "point", "output_type_id")  # points that are not numbers, such as weeks, sort as text
     wanted = pl.col("output_type_id").n_unique().over("target")
     is_good = (
         (pl.len().over(forecast) == wanted)

@@ -30,7 +30,7 @@ def pool_samples(
     trajectory over its other task ids, such as horizons. Trajectories stay whole, so that the pool
     keeps how each model's values depend on each other. Where there are more than `max_samples`,
     each model gives a number in proportion to its weight, or all that it has; equal numbers thus
-    for equal weights. Which model gives one more than another where these are no whole numbers is
+    for equal weights. Which model gives one more than another where these are not whole numbers is
     drawn. A model's trajectories are drawn systematically: in order from low to high, by the mean
     rank of their values, every kth is taken, from a random one on. Each is as likely as any other,
     and the draw is closer to all of them than a random one.

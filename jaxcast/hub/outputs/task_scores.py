@@ -139,7 +139,7 @@ def cdf_scores(rows: Any, tasks: list[str], dropped: list[str]) -> Any:
     rows = rows.with_columns(label=pl.col("output_type_id").cast(pl.Float64, strict=False))
     words = rows.filter(pl.col("label").is_null())
     if len(words):
-        dropped.append(f"{counted(len(words), 'row')} of a cdf at points that are no numbers")
+        dropped.append(f"{counted(len(words), 'row')} of a cdf at points that are not numbers")
     forecasts = _common_labels(_forecasts(rows.filter(pl.col("label").is_not_null()), tasks), "points", dropped)
     falls = pl.col("value").list.diff(null_behavior="drop").list.min().fill_null(0)
     is_good = (falls >= -TOLERANCE) & (pl.col("value").list.min() >= -TOLERANCE)

@@ -67,7 +67,7 @@ class AdaptivePool(QuantilePool, FrozenPytree, name="adaptive"):
             are final, such experts use what nobody knew at the time.
 
     Raises:
-        InputError: for a clip that is not positive, or a `lower` that is no number.
+        InputError: for a clip that is not positive, or a `lower` that is not a number.
 
     Source:
         Own design. Weights by scores: Ray et al., Int. J. Forecasting 39, 1366-1383 (2023).

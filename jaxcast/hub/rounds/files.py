@@ -136,7 +136,7 @@ def write_metadata(
 
 def _properties(hub: HubDescription) -> dict[str, Any]:
     path = Path(hub.path) / "hub-config" / "model-metadata-schema.json"
-    required_fields(hub)  # refuses a file that is no JSON
+    required_fields(hub)  # refuses a file that is not JSON
     found = json.loads(path.read_text(encoding="utf-8-sig")).get("properties") if path.is_file() else None
     return found if isinstance(found, dict) else {}
 

@@ -132,7 +132,7 @@ def submission_path(folder: str | Path, model: str, reference_date: str | np.dat
         reference_date: Reference date of the round.
 
     Raises:
-        InputError: for what is no such name or no date.
+        InputError: for what is not such a name or a date.
     """
     check_model_name(model)
     return Path(folder) / model / f"{_day(reference_date)}-{model}.csv"
@@ -168,8 +168,8 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
     end = hub.target_date(date, int(horizon))
     if (end - hub.dates[-1]) % hub.step:
         raise InputError(
-            f"the reference date {date} gives the target date {end} at horizon {horizon}, which is no whole number of "
-            f"steps from the hub's {hub.dates[-1]}; give a reference date on the day of the hub's rounds"
+            f"the reference date {date} gives the target date {end} at horizon {horizon}, which is not a whole "
+            f"number of steps from the hub's {hub.dates[-1]}; give a reference date on the day of the hub's rounds"
         )
     return [
         [

@@ -74,7 +74,7 @@ class Cells:
         return (self.words(name).str.strip_chars() == "").fill_null(True)
 
     def date(self, name: str) -> Any:
-        """Reads a day; null where the cell is no date, or has a time of day other than midnight.
+        """Reads a day; null where the cell is not a date, or has a time of day other than midnight.
 
         Args:
             name: Column.

@@ -48,7 +48,7 @@ def check_steps(step_days: Any, num_lags: Any, horizon: Any, first_horizon: Any)
         first_horizon: Any whole number, or None.
 
     Raises:
-        InputError: for one that is no whole number, or too small.
+        InputError: for one that is not a whole number, or too small.
     """
     named = {"step_days": step_days, "num_lags": num_lags, "horizon": horizon, "first_horizon": first_horizon or 0}
     for name, number in named.items():
@@ -175,7 +175,7 @@ def choose_rows(frame: Any, choice: Choice, known: Any, target: str | None, read
         The rows, and the models and locations that should be there, by column.
 
     Raises:
-        InputError: for unknown names and levels, and for what is no date.
+        InputError: for unknown names and levels, and for what is not a date.
     """
     pl = polars()
     names = known["model"].unique().drop_nulls().sort().to_list()

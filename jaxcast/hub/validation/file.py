@@ -146,7 +146,7 @@ def required_fields(hub: HubDescription) -> tuple[str, ...]:
         hub: Description of the hub.
 
     Raises:
-        InputError: for a file that is no JSON.
+        InputError: for a file that is not JSON.
     """
     path = Path(hub.path) / SCHEMA
     if not path.is_file():
@@ -154,7 +154,7 @@ def required_fields(hub: HubDescription) -> tuple[str, ...]:
     try:
         schema = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{shown(path)} is no JSON ({shown(error)}); fix it") from None
+        raise InputError(f"{shown(path)} is not JSON ({shown(error)}); fix it") from None
     found = schema.get("required", []) if isinstance(schema, dict) else []
     return tuple(str(each) for each in found)
 
@@ -195,7 +195,7 @@ def has_schema(hub: HubDescription) -> bool:
 
 
 def read_fields(path: Path) -> dict[str, str]:
-    """Reads the outermost fields of a YAML file; values that are no texts are empty.
+    """Reads the outermost fields of a YAML file; values that are not texts are empty.
 
     Args:
         path: The file.
@@ -210,7 +210,7 @@ def read_fields(path: Path) -> dict[str, str]:
     try:
         found = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # leaves scalars texts
     except (OSError, UnicodeDecodeError):
-        raise InputError("it is no text in UTF-8") from None
+        raise InputError("it is not text in UTF-8") from None
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{shown(error.problem)}{line}") from None

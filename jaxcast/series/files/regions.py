@@ -73,7 +73,7 @@ def read_names(path: Path) -> tuple[str, ...]:
             raise InputError(f"{shown(path)} is larger than a list of names; give a text file with a name a line")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown(path)} is no text file of names ({shown(error)}); write a name a line") from None
+        raise InputError(f"{shown(path)} is not a text file of names ({shown(error)}); write a name a line") from None
     names = tuple(name for name in (one.strip() for one in re.split(r"[\n,]", text)) if name)
     if not names:
         raise InputError(f"{shown(path)} holds no names; write a name a line")

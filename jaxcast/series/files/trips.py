@@ -64,7 +64,7 @@ def read_od(
 
     Raises:
         InputError: for a file that is cut off or pickled, has no such array, negative trips, or a
-            number of pairs that is no square.
+            number of pairs that is not a square.
 
     Example:
         >>> import jaxcast, numpy as np, pathlib, tempfile

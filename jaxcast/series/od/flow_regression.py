@@ -154,7 +154,7 @@ def fit_flow_regression(
         The model.
 
     Raises:
-        InputError: as in `fit_factor_regression`, and for a number of series that is no square.
+        InputError: as in `fit_factor_regression`, and for a number of series that is not a square.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

@@ -16,7 +16,7 @@ def num_zones_of(samples: SeriesWindows) -> int:
         samples: of a network.
 
     Raises:
-        InputError: for a number of regions that is no square, or several features.
+        InputError: for a number of regions that is not a square, or several features.
     """
     if samples.features is not None:
         raise InputError("expected trips (time, pair) without an axis of features; leave past_covariates out")
@@ -30,7 +30,7 @@ def num_zones_of_pairs(num_pairs: int) -> int:
         num_pairs: of origin and destination.
 
     Raises:
-        InputError: for a number that is no square.
+        InputError: for a number that is not a square.
     """
     num_zones = math.isqrt(num_pairs)
     if num_zones**2 != num_pairs:

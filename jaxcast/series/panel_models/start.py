@@ -179,7 +179,7 @@ def scaled(start: Start, train: SeriesPanel, lower: float | int | None) -> Panel
         lower: the least value of a quantile; None for 0 where the head is one of counts.
 
     Raises:
-        InputError: for a value that is no count where the head needs one, with its series.
+        InputError: for a value that is not a count where the head needs one, with its series.
     """
     model = start.model
     if model.network.head.is_count:
@@ -203,7 +203,7 @@ def features_of(panel: SeriesPanel, names: Sequence[str] | None, seasons: Sequen
         seasons: whose phases they are without a calendar; None for the usual ones.
 
     Raises:
-        InputError: for unknown features, and seasons that are no whole numbers.
+        InputError: for unknown features, and seasons that are not whole numbers.
     """
     if names is None:
         own = default_seasons(panel.calendar) if seasons is None else tuple(seasons)
@@ -237,7 +237,7 @@ def numbered(panel: SeriesPanel, embed_series: bool) -> SeriesPanel:
 
 
 def _check_counts(panel: SeriesPanel) -> None:
-    """Raises InputError for a value that is no count, with its series."""
+    """Raises InputError for a value that is not a count, with its series."""
     for number in range(len(panel.names)):
         own = panel.values[panel.offsets[number] :][: panel.lengths[number]]
         check_counts(own, f"series {shown(repr(panel.names[number]))}")

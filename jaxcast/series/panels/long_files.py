@@ -117,7 +117,7 @@ def parquet_blocks(path: Path, columns: LongColumns, size: int | None) -> Iterat
         The rows, in their order.
 
     Raises:
-        InputError: for files that are no table or lack a column, and cells of another kind.
+        InputError: for files that are not tables or lack a column, and cells of another kind.
     """
     for file in parquet_files(path):
         length = _length(file)

@@ -22,7 +22,7 @@ class PanelSizes(NamedTuple):
         cardinalities: how many values each category of a series has, without that of the unseen.
 
     Raises:
-        InputError: when made of or checked for sizes that are no whole numbers in range.
+        InputError: when made of or checked for sizes that are not whole numbers in range.
 
     Example:
         >>> import jaxcast
@@ -53,7 +53,7 @@ class PanelSizes(NamedTuple):
             The sizes.
 
         Raises:
-            InputError: for sizes that are no whole numbers in range.
+            InputError: for sizes that are not whole numbers in range.
         """
         if not isinstance(config, Mapping) or {*config} != {*cls._fields}:
             raise InputError(f"expected the sizes {', '.join(cls._fields)}, got {shown(config)}")
