@@ -95,7 +95,7 @@ class Kernel:
     cost: Cost
     """Of one launch."""
     text: str = dataclasses.field(repr=False)
-    """Its line of HLO, behind the opcode."""
+    """Its line of HLO, after the opcode."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Instruction:
     opcode: str
     operands: tuple[str, ...]
     text: str
-    """Everything behind the opcode."""
+    """Everything after the opcode."""
     is_root: bool
 
     def called(self, attribute: str) -> str:

@@ -71,7 +71,7 @@ def subject_series(
 ) -> SubjectSeries:
     """Checks the series and labels of subjects and puts them together.
 
-    Scans that are NaN in all regions, before or behind the others, are left out: so one array holds
+    Scans that are NaN in all regions, before or after the others, are left out: so one array holds
     recordings of different lengths. A region that is NaN throughout is taken as one without signal.
 
     Args:

@@ -90,7 +90,7 @@ def plot_word_saliency(
 
     Values with a sign are blue where a word speaks for the predicted class and red where it speaks
     against it. Values without one, such as attention, are grey: they say how much a word counts,
-    and not for which class. Of a long text the first lines are drawn, and "..." behind them.
+    and not for which class. Of a long text the first lines are drawn, and "..." after them.
 
     Args:
         ax: to draw on.

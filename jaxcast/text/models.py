@@ -116,7 +116,7 @@ class NetworkTextModel(Checked, FrozenPytree, TextModel, name="network_text_mode
         graph, state = nnx.split(self.networks)
         tokens = padded([numbers], bucket)
         attention, slopes = _relevance(graph, state, tokens, jnp.asarray(number))
-        found = np.zeros(len(document))  # words behind the last bucket do not count
+        found = np.zeros(len(document))  # words beyond the last bucket do not count
         found[:bucket] = np.asarray(slopes if attention is None else attention)[: len(document)]
         return "gradient x vector" if attention is None else "attention", found
 

@@ -45,7 +45,7 @@ class Vocabulary:
         Args:
             documents: the tokens of each text.
             min_count: how often a word must occur.
-            also: words to add behind those of the texts, such as all that have a vector.
+            also: words to add after those of the texts, such as all that have a vector.
 
         Returns:
             The words, the commonest first and equally common ones in alphabetical order.

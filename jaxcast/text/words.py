@@ -30,7 +30,7 @@ _MARKS = (
     "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u0900-\u0963\u0966-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ecd\u102b-\u103e\u17b4-\u17d3\u200c\u200d"
 )
-"""Vowels and accents that stand behind a letter, and are none to Python: Hebrew, Arabic, Indic, Thai."""
+"""Vowels and accents that follow a letter, and are not letters to Python: Hebrew, Arabic, Indic, Thai."""
 _LETTERS = rf"[^\W_{_CHARACTERS}]+(?:[{_MARKS}]+[^\W_{_CHARACTERS}]*)*"
 _TOKEN = re.compile(
     r"-[lr][rsc]b-"

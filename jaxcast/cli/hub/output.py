@@ -25,7 +25,7 @@ def truth_note(hub: Hub, *, is_pooled: bool = False) -> str:
     """
     if hub.as_of is None:
         return FINAL_TRUTH
-    pooled = "; each date was pooled from what its round could know alone" if is_pooled else ""
+    pooled = "; each date was pooled only from what its round could know" if is_pooled else ""
     return f"truth of the newest release, {hub.as_of[-1]}, of {len(hub.as_of)} since {hub.as_of[0]}{pooled}"
 
 

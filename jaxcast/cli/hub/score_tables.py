@@ -45,7 +45,7 @@ class Scale(NamedTuple):
 
     @property
     def head(self) -> str:
-        """The factor, to be put behind the name of a score; nothing where there is none."""
+        """The factor, to be put after the name of a score; nothing where there is none."""
         return f" (x 1e{self.exponent})" if self.exponent else ""
 
     def text(self, value: float | None, more: int = 0) -> str:

@@ -55,7 +55,7 @@ def scored_windows(
     Args:
         panel: with the series.
         horizon: steps of a window.
-        num_windows: of each series, one behind another.
+        num_windows: of each series, one after another.
         seen: newest steps of which one must have a value.
         season: steps of a season; 1 for none.
         levels: quantile levels.

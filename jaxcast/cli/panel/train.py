@@ -174,7 +174,7 @@ class TrainPanel:
         if not self.is_finished(folder):
             with folder.leaving_nothing():
                 self.train(folder, panel, scored, plan, old)
-        folder.remove_checkpoints()  # also after a kill behind the last file
+        folder.remove_checkpoints()  # also those of a run that was killed after its last file
         results = read_json(folder.path / "results.json")
         make_console().print(table_of(results["rows"], results["method"], self.test_windows))
         until = "all values" if self.refit else "all values but those"

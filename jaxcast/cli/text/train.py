@@ -109,7 +109,7 @@ class TrainText:
         if not all((folder.path / name).is_file() for name in OUTPUTS):
             with folder.leaving_nothing():
                 self.train(folder, parts, embeddings)
-        folder.remove_checkpoints()  # also after a kill behind the last file
+        folder.remove_checkpoints()  # also those of a run that was killed after its last file
         results = read_json(folder.path / "results.json")
         make_console().print(table_of(results["rows"], results["method"], results["num_test"]))
         announce(f"{results['method']} in {self.out}; see jaxcast text predict --help")

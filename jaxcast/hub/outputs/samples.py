@@ -29,11 +29,11 @@ def pool_samples(
     The samples of a compound task (one round, location and target, say) with the same id are one
     trajectory over its other task ids, such as horizons. Trajectories stay whole, so that the pool
     keeps how each model's values depend on each other. Where there are more than `max_samples`,
-    each model gives a number in proportion to its weight, or all that it has; equal numbers thus
-    for equal weights. Which model gives one more than another where these are not whole numbers is
-    drawn. A model's trajectories are drawn systematically: in order from low to high, by the mean
-    rank of their values, every kth is taken, from a random one on. Each is as likely as any other,
-    and the draw is closer to all of them than a random one.
+    each model gives a number in proportion to its weight, or all that it has; with equal weights
+    all give as many. Where these are not whole numbers, a draw decides which models give one more.
+    A model's trajectories are drawn systematically: in order from low to high, by the mean rank of
+    their values, every kth is taken, from a random one on. Each is as likely as any other, and the
+    draw is closer to all of them than a random one.
 
     Models may differ in the tasks of their trajectories. The pool's trajectories are over the tasks
     that at least half of the models have, and of the models that have all of these.

@@ -98,7 +98,7 @@ def fit_panel_network(
         optimizer: of optax; by default Adam with a learning rate of 0.001 and gradients clipped to
             a norm of 10.
         patience: epochs without a better validation loss after which a seed stops; None for none.
-        num_validation_windows: how many windows of each series are held out, one behind another; by
+        num_validation_windows: how many windows of each series are held out, one after another; by
             default three, or as many as make 200 in all, from at most a fifth of the typical
             series.
         calibrate: whether quantiles are recalibrated on the held-out windows; see `spread_shifts`.

@@ -29,7 +29,7 @@ def held_out_windows(
     Args:
         panel: with the series.
         num_leads: steps of targets.
-        num_windows: how many of each series, one behind another; None for enough to calibrate by.
+        num_windows: how many of each series, one after another; None for enough to calibrate by.
 
     Returns:
         The panel without the targets of these windows, and the series and the newest step of each.
