@@ -194,7 +194,8 @@ def compare_forecasters(
 
     Returns:
         The ratio of their mean WIS, its bootstrap interval (low, high) and p-value over blocks of
-        four weeks, the p-value of the Diebold-Mariano test, and the numbers of weeks and tasks.
+        four weeks, or of the horizon if that is longer, the p-value of the Diebold-Mariano test,
+        and the numbers of weeks and tasks.
 
     Raises:
         InputError: for no common task whose target is known, too few of them for the tests, or a
