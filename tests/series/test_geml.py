@@ -138,7 +138,7 @@ def test_a_history_without_gaps_has_one_lstm(trips):
 
 
 def test_geml_refuses_what_is_no_matrix_of_trips(trips):
-    with pytest.raises(InputError, match="no square number"):
+    with pytest.raises(InputError, match="not a square number"):
         network_of(samples_of(trips[:, :15]))
     with pytest.raises(InputError, match="adjacency of 4 zones"):
         network_of(samples_of(trips), adjacency=np.ones((3, 3)))

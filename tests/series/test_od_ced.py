@@ -284,7 +284,7 @@ def test_od_ced_works_without_a_calendar_and_finds_clusters_itself(trips):
 def test_od_ced_refuses_what_it_cannot_forecast(trips, samples):
     for text, make in (
         ("not negative, got -1", lambda: network_of(samples_of(np.where(trips == trips.max(), -1, trips)))),
-        ("no square number", lambda: network_of(samples_of(trips[:, :24]))),
+        ("not a square number", lambda: network_of(samples_of(trips[:, :24]))),
         ("without gaps", lambda: network_of(samples, clusters=(0, 0, 2, 2, 2))),
         (
             "2 along the axis zone, where adjacency has 5|cluster of each of 5 zones",
