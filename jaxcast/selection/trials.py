@@ -119,7 +119,8 @@ def trial_of(method: str, found: BestSetting, best: Times) -> Trial:
         The trial.
     """
     own = found.times
-    tested = slice(None, None, -(-len(own.times) // MOST_TESTED))
+    num = len(own.times)
+    tested = np.linspace(0, num - 1, min(num, MOST_TESTED)).round().astype(int)
     test = paired_test(
         own.times[tested],
         best.times[tested],

@@ -8,6 +8,7 @@ import pytest
 import jaxcast
 from jaxcast.errors import InputError
 from jaxcast.series.panel_models.aligned import SHARED_PENALTY, PastValues, aligned, own_weights, shared_weights
+from jaxcast.series.panel_models.held_out import held_out_windows
 
 SEASON, LEADS = 6, 3
 RNG = np.random.default_rng(0)
@@ -99,6 +100,19 @@ def test_a_series_shorter_than_the_leads_is_forecast_by_the_shared_weights(panel
     assert np.isfinite(found.forecast(short).quantiles).all()
     np.testing.assert_allclose(found.weights[3, 1:], found.shared[1:], rtol=1e-12)  # it has a window of lead 1 only
     assert (abs(found.weights[:3, 1:] - found.shared[1:]) > 1e-6).any((1, 2)).all()
+
+
+def test_a_series_that_begins_after_the_part_learned_from_is_forecast_as_a_new_one(panel):
+    others = [panel.values[offset : offset + size] for offset, size in zip(panel.offsets, panel.lengths, strict=True)]
+    whole = jaxcast.series.series_panel([*others, series(3)], names=[*panel.names, "young"])
+    learned = held_out_windows(whole, 4, 1)[0]
+    model = jaxcast.series.fit_panel_regression(learned, num_leads=4, seasons=(12,))
+    assert model.names == panel.names
+    without = jaxcast.series.fit_panel_regression(learned.select(np.arange(len(others))), num_leads=4, seasons=(12,))
+    np.testing.assert_array_equal(model.forecast(whole).quantiles[:-1], without.forecast(panel).quantiles)
+    assert np.isfinite(model.forecast(whole).quantiles).all()
+    with pytest.raises(InputError, match="expected a series with values to learn from, got none"):
+        jaxcast.series.fit_panel_regression(learned.select(np.asarray([len(others)])), num_leads=4, seasons=(12,))
 
 
 def test_a_saved_model_forecasts_the_same(panel, model, tmp_path):

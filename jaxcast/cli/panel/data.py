@@ -103,7 +103,7 @@ def describe(panel: SeriesPanel, path: Path) -> list[str]:
     lines = [f"{first}one every {panel.calendar.step}, {text[0]} to {text[1]}"]
     early = int(((panel.starts + panel.newest) < newest).sum())
     if early:
-        lines.append(f"note: {early} series end before {text[1]}; each is forecast from its own last value")
+        lines.append(f"note: series that end before {text[1]}: {early}; each is forecast from its own last value")
     return lines
 
 

@@ -221,8 +221,9 @@ def fit_panel_regression(
     levels = check_levels(levels)
     seasons = default_seasons(panel.calendar) if seasons is None else tuple(seasons)
     features = _features_of(panel, num_leads, seasons, num_recent)
+    panel = _with_values(panel)
     train, (series, newest) = held_out_windows(panel, num_leads, 1)
-    train = train.select(np.flatnonzero(train.lengths))  # of the shortest nothing is left to learn from
+    train = _with_values(train)
     windows = _windows(panel, series, newest, features.size, num_leads)
     history = np.asarray(windows.history)
     early, whole = aligned(train, features), aligned(panel, features)
@@ -241,6 +242,15 @@ def fit_panel_regression(
     # What all series have missed at the same dates is chance: the middle level stays where it is.
     shifts = shifts - shifts[:, middle_of(levels), None]
     return dataclasses.replace(model, shifts=shifts, lower=None if lower is None else float(lower))
+
+
+def _with_values(panel: SeriesPanel) -> SeriesPanel:
+    """Leaves out series of which no value is left to learn from, such as those that begin in a later part."""
+    parts = zip(panel.offsets, panel.lengths, strict=True)
+    kept = [k for k, (offset, size) in enumerate(parts) if np.isfinite(panel.values[offset : offset + size]).any()]
+    if not kept:
+        raise InputError("expected a series with values to learn from, got none: give more steps, or hold out fewer")
+    return panel.select(np.asarray(kept))
 
 
 def _features_of(panel: SeriesPanel, num_leads: int, seasons: tuple[int, ...], num_recent: int | None) -> PastValues:
