@@ -35,14 +35,13 @@ def score_forecasters(
         truth: Target data, NaN where they are not known.
         levels: Levels of the quantiles.
         baseline: Forecaster whose relative WIS is 1; by default the geometric mean of all.
-        common: Whether to score only the tasks that all forecasters have.
+        common: Whether to score only the tasks of every forecaster that has any.
 
     Returns:
         Rows with method; wis, its parts dispersion, overprediction and underprediction; log_wis,
         the WIS of logarithms, None for target data below zero; coverage50 and so on, as far as the
         levels allow; relative_wis; num_tasks; num_missing, the tasks with a target that only others
-        forecast, of those that count; num_common, the tasks of
-        every forecaster that has any.
+        forecast, of those that count; num_common, the tasks of every forecaster that has any.
 
     Raises:
         InputError: for no forecaster, quantiles of another shape than target data and levels, an
