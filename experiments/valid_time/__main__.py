@@ -11,6 +11,7 @@ from jaxcast import InputError
 from jaxcast.benchmark import find_case
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.selection.comparison import NUM_WINDOWS
 from jaxcast.selection.methods import METHODS
 
 METHOD_NAMES = (PERFECT, *METHODS)
@@ -64,7 +65,15 @@ PRESETS = {
         num_trials=8,
     ),
     "quick": QUICK,
-    "paper": dataclasses.replace(QUICK, preset="paper", data_seed=3000, num_data_seeds=3, cases=MAIN, num_windows=200),
+    "paper": dataclasses.replace(
+        QUICK,
+        preset="paper",
+        data_seed=3000,
+        num_data_seeds=3,
+        cases=MAIN,
+        num_windows=200,
+        num_trials=NUM_WINDOWS,
+    ),
 }
 
 
