@@ -91,8 +91,8 @@ def tabulate_coverage(
         if (np.isnan(quantiles).any(-1) | np.isnan(truth)).all():
             continue
         curve = coverage_curve(quantiles, truth, levels)
-        found = curve._asdict()
+        found = {field: np.asarray(value).tolist() for field, value in curve._asdict().items() if field in CURVE}
         for i, level in enumerate(levels):
-            numbers = {field: float(found[field][i]) for field in CURVE}
+            numbers = {field: found[field][i] for field in CURVE}
             rows.append({"method": name, "level": float(level)} | numbers | {"num_tasks": curve.num_tasks})
     return rows

@@ -1,5 +1,6 @@
 """Calibration of quantile forecasts: bias and quantile coverage."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -7,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
+from scipy.special import bdtr, bdtrik
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_whole
-from jaxcast.distributions.tail_functions import lower_beta
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.scores.quantiles import check_quantiles, check_rising, is_missing
@@ -190,7 +191,10 @@ def coverage_curve(
         ]
     )
     key = jax.random.key(0) if key is None else key
-    resampled = np.asarray(_resampled_shares(jnp.asarray(sums[0]), jnp.asarray(counts), key, num_resamples))
+    # One program serves every number of weeks up to a power of two.
+    rest = 2 ** math.ceil(math.log2(len(counts))) - len(counts)
+    padded = np.pad(sums[0], ((0, rest), (0, 0))), np.pad(counts, (0, rest))
+    resampled = np.asarray(_resampled_shares(*map(jnp.asarray, padded), jnp.asarray(len(counts)), key, num_resamples))
     tails = [(1 - nominal) / 2, (1 + nominal) / 2]
     low, high = np.quantile(resampled, tails, axis=0)
     num_tasks = int(counts.sum())
@@ -202,22 +206,16 @@ def coverage_curve(
 
 @partial(jax.jit, static_argnames="num_resamples")
 def _resampled_shares(
-    sums: Float[Array, "week quantile"], counts: Array, key: Key[Array, ""], num_resamples: int
+    sums: Float[Array, "week quantile"], counts: Array, num_weeks: Array, key: Key[Array, ""], num_resamples: int
 ) -> Float[Array, "resample quantile"]:
-    num_weeks = len(counts)
-    drawn = jax.random.randint(key, (num_resamples, num_weeks), 0, num_weeks)
-    times = jax.vmap(lambda weeks: jnp.bincount(weeks, length=num_weeks))(drawn)
+    drawn = jax.random.randint(key, (num_resamples, len(counts)), 0, num_weeks)
+    is_drawn = (jnp.arange(len(counts)) < num_weeks).astype(sums.dtype)
+    times = jax.vmap(lambda weeks: jnp.bincount(weeks, is_drawn, length=len(counts)))(drawn)
     return (times @ sums) / (times @ counts)[:, None]
 
 
 def _binomial_quantile(num_trials: int, share: np.ndarray, level: float) -> np.ndarray:
     """Returns the least number of successes whose binomial distribution function reaches a level."""
-    low, high = np.full(len(share), -1), np.full(len(share), num_trials)
-    while (high - low > 1).any():
-        middle = (low + high) // 2
-        excess = middle + 1 - (num_trials + 1) * share
-        terms = (num_trials - middle, middle + 1, 1 - share, share, excess)
-        reached = lower_beta(*(jnp.asarray(term, float) for term in terms))  # P(X <= middle)
-        enough = np.asarray(reached) >= level
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return high
+    found = np.ceil(bdtrik(level, num_trials, share))
+    fewer = np.maximum(found - 1, 0)  # The inverse may be a rounding error above a whole number.
+    return np.where(bdtr(fewer, num_trials, share) >= level, fewer, found)

@@ -204,7 +204,11 @@ def interval_coverage(
         raise InputError(
             f"a {nominal:.0%} interval needs the levels {ends[0]:g} and {ends[1]:g}; the forecast lacks them"
         )
-    lower, upper = forecast[..., index[0]], forecast[..., index[1]]
+    return _is_within(forecast[..., index[0]], forecast[..., index[1]], truth)
+
+
+@jax.jit
+def _is_within(lower: Array, upper: Array, truth: Array) -> Array:
     missing = jnp.isnan(lower) | jnp.isnan(upper) | jnp.isnan(truth)
     return jnp.where(missing, jnp.nan, (truth >= lower) & (truth <= upper))
 
