@@ -1,6 +1,6 @@
 """Finds, fits and calibrates a forecaster of the series in a table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -55,12 +55,14 @@ class SeriesFit(NamedTuple):
         scores: of all methods that were tried, the best on the validation part first.
         validation_from: the first date of the validation part.
         test_from: the first date of the test part.
+        left_out: of each method that cannot learn from the table, why.
     """
 
     model: SeriesModel
     scores: tuple[MethodScores, ...]
     validation_from: str
     test_from: str
+    left_out: Mapping[str, str]
 
 
 @checked
@@ -89,7 +91,8 @@ def fit_series(
     second, the validation part, chooses one of them. All are then fitted to both and scored on the
     last, the test part, which plays no role in the choice. The chosen method is fitted to all
     dates, and its quantiles are calibrated on the validation and the test part. Missing values are
-    neither learned from nor scored.
+    neither learned from nor scored. Of several methods, those that cannot learn from the table are
+    left out, and the result says why.
 
     Args:
         table: with the series and their covariates, by `read_series` or `series_table`.
@@ -133,8 +136,8 @@ def fit_series(
         The model, and the scores of all methods.
 
     Raises:
-        InputError: for options out of range, unknown methods, a table that is too short for them,
-            series from which nothing can be learned, and forecasts that diverge.
+        InputError: for options out of range, unknown methods, and where no method can learn: from a
+            table that is too short or holds nothing to learn, or because its forecasts diverge.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -200,15 +203,20 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
         The model, and the scores of all methods.
 
     Raises:
-        InputError: for forecasts that diverge.
+        InputError: where no method can learn from the table, or forecasts without diverging.
     """
     first, second, _ = problem.bounds
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
     held_out = held_out_parts(problem, early, late)
-    tried = []
+    tried, left_out = [], {}
     for method in methods:
         progress(f"training {method}")
-        tried.append(_try(method, problem, (early, late), held_out))
+        try:
+            tried.append(_try(method, problem, (early, late), held_out))
+        except InputError as error:
+            if len(left_out) + 1 == len(methods):
+                raise
+            left_out[method] = str(error)
     tried.sort(key=lambda one: one.scores.validation_mae)
     best = tried[0]
     progress(f"training {best.scores.method} on all dates")
@@ -240,6 +248,7 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
         tuple(one.scores for one in tried),
         table.date(first),
         table.date(second),
+        left_out,
     )
 
 

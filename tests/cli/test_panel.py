@@ -141,6 +141,19 @@ def test_the_seasonal_naive_is_the_last_season_and_its_errors():
     assert scores_of(scored, np.broadcast_to(scored.truth[..., None], (1, 2, 3)))["wql"] == 0
 
 
+@pytest.mark.slow
+def test_a_method_that_cannot_learn_is_left_out_with_its_reason(folder, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise jaxcast.InputError("expected other series")
+
+    monkeypatch.setattr("jaxcast.cli.panel.train.fit_panel_network", refuse)
+    options = [*SHAPE, "--method", "deepar", "regression", "--no-refit", "--out", tmp_path / "model"]
+    run("panel", "train", folder / "sales.csv", *options)
+    results = json.loads((tmp_path / "model/results.json").read_text())
+    assert results["left_out"] == {"deepar": "expected other series"}
+    assert [row["method"] for row in results["rows"]] == ["seasonal_naive", "regression"]
+
+
 def test_gaps_and_short_series_do_not_stop_the_seasonal_naive():
     values = [np.asarray([1.0, 2, np.nan, 4, 5, np.nan, 7, 8, 9, 1]), np.asarray([3.0, 5, 6])]
     scored = scored_windows(series_panel(values), 2, 1, seen=3, season=3, levels=(0.25, 0.5, 0.75))

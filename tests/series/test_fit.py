@@ -59,6 +59,28 @@ def test_the_method_with_the_smallest_validation_error_is_chosen_and_all_are_sco
     assert set(drift.test.coverage) == {"0.8"}
 
 
+class Unable(jaxcast.series.TrainableForecaster, name="unable"):
+    """Learns from nothing."""
+
+    signature = None
+
+    @classmethod
+    def fit(cls, windows, *, problem):
+        raise jaxcast.InputError("expected another table")
+
+    def __call__(self, history, covariates=None):
+        raise NotImplementedError
+
+
+@pytest.mark.slow
+def test_a_method_that_cannot_learn_is_left_out_with_its_reason():
+    fitted = fit(table(), horizon=2, methods=("unable", "last_value"))
+    assert [one.method for one in fitted.scores] == ["last_value"]
+    assert fitted.left_out == {"unable": "expected another table"}
+    with pytest.raises(jaxcast.InputError, match="expected another table"):
+        fit(table(), horizon=2, methods=("unable",))
+
+
 @pytest.mark.slow
 def test_the_test_part_is_as_large_as_its_share():
     fitted = fit(table(), horizon=2, validation_share=0.25, test_share=0.125)

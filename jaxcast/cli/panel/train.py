@@ -312,9 +312,18 @@ class TrainPanel:
             rows.append({"method": f"{old.method}, as it was"} | scores_of(scored, before))
             if has_learned_from(old, panel.calendar, scored.panel.starts + scored.newest):
                 note(f"{old.method}, from which training goes on, has learned from some of the windows that judge")
+        left_out: dict[str, str] = {}
         for name, settings in plan.items():
-            one = trained[name] = self.fit(name, settings, scored.train, scored, folder, "")
-            found = scores_of(scored, quantiles_of(one.model, scored.panel, scored.newest, what))
+            try:
+                one = self.fit(name, settings, scored.train, scored, folder, "")
+                found = scores_of(scored, quantiles_of(one.model, scored.panel, scored.newest, what))
+            except InputError as error:
+                if len(left_out) + 1 == len(plan):
+                    raise
+                left_out[name] = str(error)
+                note(f"{name} is left out: {error}")
+                continue
+            trained[name] = one
             rows.append({"method": name} | found)
         own = {row["method"]: row["wql"] for row in rows if row["method"] in trained}
         best = min(own, key=lambda name: np.inf if own[name] is None else own[name])
@@ -339,6 +348,7 @@ class TrainPanel:
             "rows": rows,
             "horizon": scored.truth.shape[1],
             "num_series": len(panel.names),
+            "left_out": left_out,
             "losses": {name: listed(one.losses) for name, one in trained.items()},
             "validation_losses": {name: listed(one.validation_losses) for name, one in trained.items()},
         }

@@ -184,6 +184,8 @@ class TrainSeries:
             announce(line)
         with folder.leaving_nothing():
             fitted = search(methods, problem._replace(checkpoints=folder.path / "stages"))
+        for method, reason in fitted.left_out.items():
+            announce(f"{method} is left out: {reason}")
         business_days = table.calendar.weekdays and not table.calendar.months
         attributes = {"columns": columns | {"business_days": business_days}, "trained_on": str(self.data)}
         if hierarchy is not None:
@@ -270,6 +272,7 @@ def results_of(fitted: SeriesFit, table: SeriesTable) -> dict[str, Any]:
         ],
         "validation_from": fitted.validation_from,
         "test_from": fitted.test_from,
+        "left_out": dict(fitted.left_out),
         "missing": list(table.missing),
     }
 
