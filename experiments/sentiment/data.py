@@ -26,6 +26,8 @@ CLASSES = {
     "subj": ("subjective", "objective"),
 }
 """What the numbers in the files mean."""
+SPLITS: dict[str, Literal["words", "spaces"]] = {"mr": "words", "subj": "words"}
+"""Of sets whose contractions are still whole, such as "isn't"; those of the others are apart."""
 VALIDATION_SHARE = 0.1
 PAGE = "experiments/sentiment/README.md"
 VECTORS = "glove_6b_100d_subset.npz"
@@ -239,14 +241,14 @@ def _mr() -> SentenceSet:
     for name in ("neg", "pos"):
         lines = [line for line in read_lines(folder / f"rt-polarity.{name}.gz") if line]
         parts.append((lines, [name] * len(lines)))
-    return joined("mr", parts, "aa")
+    return joined("mr", parts, "aa", SPLITS["mr"])
 
 
 def _split(name: str, *parts: str) -> SentenceSet:
     folder = find_folder(None, "sentence_sets", PAGE)
     kinds = {"": "a", "_train": "r", "_dev": "v", "_test": "t"}
     files = [read_labelled(folder / f"{name}{part}.txt.gz") for part in parts]
-    found = joined(name, files, "".join(kinds[part] for part in parts))
+    found = joined(name, files, "".join(kinds[part] for part in parts), SPLITS.get(name, "spaces"))
     return found._replace(classes=CLASSES[name])
 
 

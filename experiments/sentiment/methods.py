@@ -35,6 +35,7 @@ METHODS: dict[str, dict[str, Any]] = {
 """Arguments of `fit_text_classifier` for each method; "vectors" says what becomes of GloVe's, and
 "stop_words" is for the tokenizer."""
 PLAIN = tuple(name for name, options in METHODS.items() if "vectors" not in options)
+NETWORKS = tuple(name for name, options in METHODS.items() if options["method"] in ("cnn", "lstm", "gru"))
 PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
     "Kim's CNN, learned vectors": {"mr": (75.9,), "subj": (89.2,), "trec": (88.2,)},
     "Kim's CNN, word2vec fixed": {"mr": (80.5,), "subj": (93.0,), "trec": (91.8,)},
@@ -62,7 +63,7 @@ def fitted(name: str, part: Part, vectors: WordEmbeddings, config: Any, checkpoi
             settings["hidden_size"] = config.hidden_size
             options["learning_rate"] = config.recurrent_rate
         if options["method"] == "cnn":
-            settings["num_maps"] = config.num_maps
+            settings |= {"num_maps": config.num_maps, "vector_dropout": config.vector_dropout}
         options |= {
             "embeddings": None if kind == "learned" else vectors,
             "tune": kind == "tuned",

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from jaxcast.text.vocabulary import PADDING, UNKNOWN
 
-BUCKETS = (16, 32, 64, 128)
+BUCKETS = (12, 20, 28, 40, 64, 128)
 """Lengths to which texts are padded; what is longer is cut."""
 
 

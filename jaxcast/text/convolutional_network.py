@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from jaxcast.checks import check_sizes
+from jaxcast.checks import check_number, check_sizes
 from jaxcast.errors import InputError
+from jaxcast.nn.dropout import drop
 from jaxcast.nn.temporal_convolution import TemporalConvolution
 from jaxcast.text.networks import TextNetwork, TextOutput, TextSizes
 
@@ -17,7 +18,8 @@ from jaxcast.text.networks import TextNetwork, TextOutput, TextSizes
 class ConvolutionalTextNetwork(TextNetwork, name="convolutional_text_network"):
     """Convolutions of several widths, the maximum of each over the text, and a linear read-out.
 
-        c_w = max_t relu(W_w [x_t; ...; x_(t+w-1)] + b_w),  logits = W dropout([c_3; c_4; c_5]) + b
+        x = dropout(E[w]),  c_w = max_t relu(W_w [x_t; ...; x_(t+w-1)] + b_w)
+        logits = W dropout([c_3; c_4; c_5]) + b
 
     The text has w - 1 zeros on both sides; windows without any word do not count, so that padding
     changes nothing.
@@ -31,6 +33,7 @@ class ConvolutionalTextNetwork(TextNetwork, name="convolutional_text_network"):
         widths: words that a window covers.
         num_maps: outputs of each width.
         dropout: of the maxima, in training.
+        vector_dropout: of the components of the words' vectors, in training.
         word_dropout: probability with which a word is unknown in training.
 
     Raises:
@@ -59,6 +62,7 @@ class ConvolutionalTextNetwork(TextNetwork, name="convolutional_text_network"):
         widths: Sequence[int] = (3, 4, 5),
         num_maps: int = 100,
         dropout: float | int = 0.5,
+        vector_dropout: float | int = 0.0,
         word_dropout: float | int = 0.0,
     ):
         if not widths or not isinstance(widths, list | tuple):
@@ -66,6 +70,7 @@ class ConvolutionalTextNetwork(TextNetwork, name="convolutional_text_network"):
         for width in widths:
             check_sizes(widths=width)
         check_sizes(num_maps=num_maps)
+        check_number("vector_dropout", vector_dropout, least=0, below=1)
         of_base, *keys = jax.random.split(key, 1 + len(widths))
         sizes = TextSizes(num_classes, num_trained, num_fixed, embedding_size)
         num_features = num_maps * len(widths)
@@ -74,6 +79,7 @@ class ConvolutionalTextNetwork(TextNetwork, name="convolutional_text_network"):
             TemporalConvolution(input_size=embedding_size, output_size=num_maps, kernel_size=width, key=one)
             for width, one in zip(widths, keys, strict=True)
         )
+        self.vector_dropout = float(vector_dropout)
 
     @property
     def own_config(self) -> dict[str, Any]:
@@ -82,14 +88,17 @@ class ConvolutionalTextNetwork(TextNetwork, name="convolutional_text_network"):
             "widths": [one.kernel.shape[-3] for one in self.convolutions],
             "num_maps": self.convolutions[0].kernel.shape[-1],
             "dropout": self.dropout,
+            "vector_dropout": self.vector_dropout,
             "word_dropout": self.word_dropout,
         }
 
     def classify(
         self, vectors: Float[Array, "text token size"], mask: Bool[Array, "text token"], key: Key[Array, ""] | None
     ) -> TextOutput:
+        of_vectors, of_readout = (None, None) if key is None else jax.random.split(key)
+        vectors = drop(vectors, self.vector_dropout, of_vectors)
         maxima = [self._maximum(one, vectors, mask) for one in self.convolutions]
-        return self.read_out(jnp.concatenate(maxima, -1), key)
+        return self.read_out(jnp.concatenate(maxima, -1), of_readout)
 
     def _maximum(self, convolution: TemporalConvolution, vectors: Array, mask: Array) -> Float[Array, "text map"]:
         more = convolution.kernel.shape[-3] - 1

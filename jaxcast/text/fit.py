@@ -20,9 +20,11 @@ from jaxcast.text.network_fit import Options, Part, fit_networks, maker
 from jaxcast.text.networks import TextNetwork
 from jaxcast.text.words import WordTokenizer
 from jaxcast.training.folds import checked_labels, stratified_split
+from jaxcast.training.optimizers import average_parameters
 
 LINEAR: tuple[Weighting, ...] = ("tfidf", "naive_bayes")
 INVERSE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
+AVERAGING = 0.995
 
 
 class LabelledTexts(NamedTuple):
@@ -64,6 +66,7 @@ def fit_text_classifier(
     weight_decay: float = 0.0,
     max_norm: float | None = 3.0,
     smoothing: float = 0.0,
+    averaging: float | None = AVERAGING,
     inverse_penalties: Sequence[float | int] = INVERSE_PENALTIES,
     seeds: Sequence[int] = (0,),
     on_progress: Callable[[int, Any], None] | None = None,
@@ -74,9 +77,9 @@ def fit_text_classifier(
 
     The vocabulary is that of the texts that are trained on, and of all words with a given vector.
     Texts without any word are left out; `WordTokenizer` says what a word is. A network keeps the
-    parameters of its best epoch on the validation texts. A bag of words takes the penalty that is
-    best there, by accuracy and then by cross-entropy, and is then fitted to all of `texts`; it does
-    not learn from texts that are given as `validation`.
+    moving average of its parameters at the best epoch on the validation texts. A bag of words takes
+    the penalty that is best there, by accuracy and then by cross-entropy, and is then fitted to all
+    of `texts`; it does not learn from texts that are given as `validation`.
 
     Args:
         texts: to learn from.
@@ -103,6 +106,8 @@ def fit_text_classifier(
         weight_decay: decoupled weight decay.
         max_norm: largest norm of the weights of the read-out to one class; None for any.
         smoothing: share of each label that is spread over all classes in training.
+        averaging: decay of the moving average of a network's parameters, which is validated and
+            kept; None to keep the parameters themselves. See `training.average_parameters`.
         inverse_penalties: of bags of words, of which the best is taken (C of scikit-learn); one
             alone is taken as it is, and nothing is held out.
         seeds: of the networks; the probabilities of several are averaged. The first also draws the
@@ -158,6 +163,8 @@ def fit_text_classifier(
             float(learning_rate), tuning=float(tuning_factor if embeddings is not None else 1.0),
             weight_decay=float(weight_decay), max_norm=max_norm,
         )  # fmt: skip
+        if averaging is not None:
+            optimizer = average_parameters(optimizer, float(averaging))
         make = maker(method, settings or {})
         model = fit_networks(
             train, held_out, len(classes), make, embeddings, options,

@@ -8,6 +8,7 @@ from jaxcast.training.fitting import FitResult as FitResult
 from jaxcast.training.fitting import fit as fit
 from jaxcast.training.folds import stratified_folds as stratified_folds
 from jaxcast.training.folds import stratified_split as stratified_split
+from jaxcast.training.optimizers import average_parameters as average_parameters
 from jaxcast.training.optimizers import make_optimizer as make_optimizer
 from jaxcast.training.options import TrainingOptions as TrainingOptions
 from jaxcast.training.run import Curriculum as Curriculum

@@ -1,12 +1,16 @@
-"""Adam and its learning-rate schedules."""
+"""Adam and its learning-rate schedules, and averages of what is trained."""
 
 import math
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_number
 from jaxcast.errors import InputError, shown
 
 
@@ -70,3 +74,59 @@ def make_optimizer(
         rate = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup_steps), after], [warmup_steps])
     adam = optax.adamw(rate, weight_decay=weight_decay) if weight_decay else optax.adam(rate)
     return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+
+
+class AverageState(NamedTuple):
+    """The state of an optimizer that also averages the parameters.
+
+    Args:
+        inner: state of the optimizer.
+        average: of the parameters.
+        num_steps: steps taken.
+    """
+
+    inner: Any
+    average: Any
+    num_steps: Array
+
+
+@cache
+def average_parameters(optimizer: optax.GradientTransformation, decay: float) -> optax.GradientTransformation:
+    """Makes an optimizer that also keeps a moving average of the parameters.
+
+        average <- d average + (1 - d) parameters,  d = min(decay, (1 + n) / (10 + n)) at step n
+
+    `fit` and `fit_stream` train the parameters as before; they validate, keep and return the
+    average, whose loss is lower and varies less from epoch to epoch.
+
+    Args:
+        optimizer: that trains.
+        decay: d; the average reaches back over about 1 / (1 - decay) steps.
+
+    Raises:
+        InputError: for a decay outside of [0, 1).
+
+    Source:
+        Polyak and Juditsky (1992); the rule of the first steps is that of TensorFlow's
+        ExponentialMovingAverage.
+
+    Example:
+        >>> import jaxcast
+        >>> optimizer = jaxcast.training.average_parameters(jaxcast.training.make_optimizer(1e-3), 0.99)
+    """
+    check_number("decay", decay, least=0, below=1)
+
+    def init(params: Any) -> AverageState:
+        return AverageState(optimizer.init(params), params, jnp.zeros((), jnp.int32))
+
+    def update(updates: Any, state: AverageState, params: Any = None) -> tuple[Any, AverageState]:
+        updates, inner = optimizer.update(updates, state.inner, params)
+        share = jnp.maximum(1 - decay, 9 / (10 + state.num_steps.astype(jnp.float32)))
+
+        def moved(average: Array, param: Array, update: Array) -> Array:
+            return average + share.astype(average.dtype) * (param + update - average)
+
+        average = jax.tree.map(moved, state.average, params, updates)
+        return updates, AverageState(inner, average, state.num_steps + 1)
+
+    return optax.GradientTransformation(init, update)

@@ -19,6 +19,7 @@ from jaxcast.limits import check_memory
 from jaxcast.pytrees import fingerprint
 from jaxcast.sharding import everywhere, gather_seeds, map_seeds, spread_seeds
 from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
+from jaxcast.training.optimizers import AverageState
 from jaxcast.types import Scalar
 
 
@@ -112,6 +113,15 @@ class Run(NamedTuple):
     best: Any = None
 
 
+def result_of(run: Run) -> Any:
+    """Returns the parameters that are judged and returned: an average, if the optimizer keeps one.
+
+    Args:
+        run: of one seed or of all.
+    """
+    return run.opt_state.average if isinstance(run.opt_state, AverageState) else run.params
+
+
 def train(
     init: Callable[[Any], Any] | None,
     models: Any,
@@ -160,7 +170,7 @@ def train(
         if on_progress is not None:
             on_progress(stop, everywhere(run.losses)[: len(keys), stop - 1])
     # Nobody needs the keys and the state of the optimizer any more: they stay on their devices.
-    return graph, gather_seeds(run._replace(opt_state=None, key=None), len(keys))
+    return graph, gather_seeds(run._replace(params=result_of(run), opt_state=None, key=None), len(keys))
 
 
 def started_run(
@@ -443,7 +453,7 @@ def in_chunks(data: PyTree, size: int) -> PyTree:
 
 def _validation_loss(run: Run, validation: PyTree, settings: FitSettings, restored: Any) -> Array:
     """Computes the validation loss, without keys and so without dropout."""
-    model = restored(run.params, run.constants)
+    model = restored(result_of(run), run.constants)
     if not settings.over_time:
         return settings.loss(model, validation)
 
@@ -463,6 +473,6 @@ def _judged(run: Run, n: Array, loss: Array) -> Best:
     best = run.best
     loss = loss.astype(best.loss.dtype)
     is_better = loss < best.loss
-    newest = (run.params, loss, jnp.asarray(n, best.epoch.dtype))
+    newest = (result_of(run), loss, jnp.asarray(n, best.epoch.dtype))
     params, lowest, epoch = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), newest, tuple(best[:3]))
     return Best(params, lowest, epoch, best.losses.at[n].set(loss))

@@ -23,6 +23,7 @@ from jaxcast.training.run import (
     Run,
     identity_of,
     progress_of,
+    result_of,
     resumed_run,
     run_epochs,
     started_run,
@@ -128,7 +129,7 @@ def fit_stream(
                 on_progress(epoch + 1, losses[:, epoch])
         if is_last:
             break
-    run = gather_seeds(run._replace(opt_state=None, key=None), len(keys))
+    run = gather_seeds(run._replace(params=result_of(run), opt_state=None, key=None), len(keys))
     params = run.params if run.best is None or keep == "last" else run.best.params
     return FitResult(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
 

@@ -124,9 +124,17 @@ def test_dropped_words_are_unknown_ones():
     assert 0.4 < share[0] < 0.6
 
 
+def test_a_convolution_drops_components_of_vectors_in_training():
+    network = ConvolutionalTextNetwork(**SIZES, dropout=0.0, vector_dropout=0.5, key=jax.random.key(0))
+    trained = jax.jit(lambda key: network(jnp.asarray(TOKENS), key=key).logits)
+    assert np.abs(trained(jax.random.key(0)) - trained(jax.random.key(1))).max() > 1e-3
+    assert network.config["vector_dropout"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda key: ConvolutionalTextNetwork(**SIZES, vector_dropout=1.0, key=key), "vector_dropout"),
         (lambda key: RecurrentTextNetwork(**SIZES, readout="mean", key=key), "readout"),
         (lambda key: MeanTextNetwork(**SIZES, dropout=1.0, key=key), "dropout"),
         (lambda key: ConvolutionalTextNetwork(**SIZES, widths=(), key=key), "widths"),

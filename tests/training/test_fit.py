@@ -340,6 +340,22 @@ def test_of_equal_epochs_the_first_is_the_best_and_patience_counts_from_it(patie
     assert abs(float(last.models.value[...][0])) < abs(float(once.models.value[...][0]))
 
 
+def test_the_average_of_the_parameters_is_validated_and_returned():
+    decay, target = 0.8, 2.0
+    options = dict(keys=jax.random.key(0)[None], num_epochs=5, batch_size=2, loss=off_by, init=Number)
+    optimizer = jaxcast.training.average_parameters(optax.sgd(0.1), decay)
+    fit = jaxcast.fit(jnp.full(4, target), validation=jnp.full(2, target), optimizer=optimizer, keep="last", **options)
+    number = average = float(Number(jax.random.fold_in(options["keys"][0], 0)).value[...])
+    held_out = []
+    for step in range(10):  # two minibatches an epoch
+        number -= 0.1 * 2 * (number - target)
+        share = min(decay, (1 + step) / (10 + step))
+        average = share * average + (1 - share) * number
+        held_out.append((average - target) ** 2)
+    np.testing.assert_allclose(fit.models.value[...], [average], rtol=1e-5)
+    np.testing.assert_allclose(fit.validation_losses, [held_out[1::2]], rtol=1e-5)
+
+
 def test_a_checkpoint_of_other_validation_data_or_patience_is_refused(tmp_path):
     options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=3, batch_size=2, loss=off_by)
     run = partial(jaxcast.fit, jnp.zeros(4), init=Number, checkpoint=tmp_path / "run", **options)
