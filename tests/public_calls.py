@@ -177,6 +177,11 @@ CALLS = {
         (whole(3, 3, 4, 2), whole(3, 4, 2, seed=1)),
         {"scale": 3.0},
     ),
+    "spread_factors": lambda: (
+        jaxcast.scores.spread_factors,
+        (whole(3, 4, 2), whole(3, 4, 2, seed=2), whole(3, 4, 2, seed=1)),
+        {"scale": 3.0},
+    ),
     "paired_test": lambda: (
         jaxcast.scores.paired_test,
         (whole(9), whole(9, seed=1)),

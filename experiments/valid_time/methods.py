@@ -85,7 +85,11 @@ class Methods:
         found = self.comparison.best_setting(name)
         windows = jax.tree.map(jnp.asarray, self.task.windows)
         output = jaxcast.forecast_windows(self.record.fit(name, found.setting), windows)
-        return self.scored(np.asarray(output.forecast), output.info.get("spread")) | {
+        spread, factors = None, found.times.spread_factors
+        if factors is not None:
+            leads = np.minimum(np.arange(output.forecast.shape[1]), len(factors) - 1)
+            spread = output.info["spread"] * factors[leads, None]
+        return self.scored(np.asarray(output.forecast), spread) | {
             "trial_mean": np.asarray(found.times.times.mean()),
             "trial_error": np.asarray(found.times.error),
             "setting": np.asarray(json.dumps(found.setting)),

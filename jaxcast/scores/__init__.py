@@ -6,6 +6,7 @@ from jaxcast.scores.by_lead import SpreadAndError as SpreadAndError
 from jaxcast.scores.by_lead import lead_crps as lead_crps
 from jaxcast.scores.by_lead import lead_errors as lead_errors
 from jaxcast.scores.by_lead import spread_and_error as spread_and_error
+from jaxcast.scores.by_lead import spread_factors as spread_factors
 from jaxcast.scores.calibration import CoverageCurve as CoverageCurve
 from jaxcast.scores.calibration import coverage_curve as coverage_curve
 from jaxcast.scores.calibration import quantile_bias as quantile_bias

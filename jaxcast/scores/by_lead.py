@@ -147,6 +147,60 @@ def spread_and_error(
     return SpreadAndError(spread, error, spread / error, failed.sum(0))
 
 
+SMOOTHED_OVER = 1.25
+"""A factor of `spread_factors` is of leads up to so many times longer or shorter."""
+
+
+@checked
+def spread_factors(
+    forecasts: Float[Array, "window lead dim"],
+    spread: Float[Array, "window lead dim"],
+    truth: Float[Array, "window lead dim"],
+    *,
+    scale: Shaped[ArrayLike, "..."] = 1.0,
+) -> Float[Array, " lead"]:
+    """Finds what a spread has to be multiplied by at each lead, to match the error.
+
+        factor = sqrt( sum of (forecast - truth)^2 / sum of spread^2 )
+
+    with sums over windows, components, and leads from 0.8 to 1.25 times this one, since errors of
+    neighbouring leads are alike and those of one lead are few. Take windows that the forecaster has
+    not learned from.
+
+    Args:
+        forecasts: forecasts of all windows.
+        spread: standard deviations that the forecaster reports for them, such as `info["spread"]`.
+        truth: true states at the same windows and leads; NaN where they are not known.
+        scale: divides errors and spread; one number or one per component, such as the standard
+            deviations.
+
+    Returns:
+        The factor of each lead; 1 where there is no truth, no finite forecast or no spread.
+
+    Raises:
+        InputError: for arrays of different shapes.
+
+    Source:
+        Own design; a variance deflation as in Wilks, Q. J. R. Meteorol. Soc. 132 (2006), applied to
+        the root mean square.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> errors = jnp.asarray([[[2.0], [6.0]], [[-2.0], [6.0]]])
+        >>> jaxcast.scores.spread_factors(errors, jnp.ones((2, 2, 1)), jnp.zeros((2, 2, 1))).tolist()
+        [2.0, 6.0]
+    """
+    scale = jnp.asarray(scale)
+    squares, variances = ((forecasts - truth) / scale) ** 2, (spread / scale) ** 2
+    is_known = jnp.isfinite(squares) & jnp.isfinite(variances)
+    leads = 1 + jnp.arange(truth.shape[1])
+    ratios = leads[:, None] / leads
+    is_near = (ratios <= SMOOTHED_OVER) & (ratios >= 1 / SMOOTHED_OVER)
+    squares, variances = (is_near @ jnp.where(is_known, a, 0).sum((0, 2)) for a in (squares, variances))
+    has_both = (squares > 0) & (variances > 0)
+    return jnp.where(has_both, jnp.sqrt(squares / jnp.where(has_both, variances, 1)), 1)
+
+
 @checked
 def lead_crps(
     forecasts: Float[Array, "member window lead dim"],

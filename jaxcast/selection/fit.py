@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxcast.arguments import checked
 from jaxcast.checks import check_names, check_number, check_seed, check_whole
 from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, candidate_shapes
@@ -35,6 +37,8 @@ class PoolChoice:
         num_windows: held-out windows that they forecast.
         window: duration of a window; longer valid times are not known.
         threshold: of the mean squared error.
+        spread_factors: for a cell that reports a "spread", what multiplies it at each lead of a
+            window, so that it matches the errors of the held-out windows; None for others.
 
     Example:
         >>> import jaxcast
@@ -51,6 +55,7 @@ class PoolChoice:
     num_windows: int
     window: float
     threshold: float
+    spread_factors: np.ndarray | None = None
 
     def __str__(self) -> str:
         head = (
@@ -202,7 +207,7 @@ def _fitted(comparison: Comparison, data: PoolData) -> PoolChoice:
     record = Record(data)
     for name in comparison.ranked():
         doing(f"fitting {name} to the whole trajectory")
-        setting, _, seconds, _ = comparison.best[name]
+        setting, times, seconds, _ = comparison.best[name]
         try:
             cell = record.fit(name, setting)
         except InputError as error:
@@ -210,7 +215,8 @@ def _fitted(comparison: Comparison, data: PoolData) -> PoolChoice:
             continue
         num_windows, num_leads = comparison.windows.truth.shape[:2]
         window = comparison.dt * num_leads
-        return PoolChoice(cell, name, setting, comparison.trials(), num_windows, window, comparison.threshold)
+        trials, factors = comparison.trials(), times.spread_factors
+        return PoolChoice(cell, name, setting, trials, num_windows, window, comparison.threshold, factors)
     reasons = "; ".join(f"{name}: {trial.reason}" for name, trial in comparison.left_out.items())
     raise InputError(f"expected a method that can be tried, got none ({shown(reasons)})")
 

@@ -74,6 +74,7 @@ def _as_json(found: BestSetting) -> dict[str, Any]:
 
 
 def _from_json(record: dict[str, Any]) -> BestSetting:
-    times, censored, error = (record["times"][name] for name in Times._fields)
-    found = Times(np.asarray(times, float), np.asarray(censored, bool), float(error))
+    times, censored, error, factors = (record["times"][name] for name in Times._fields)
+    factors = None if factors is None else np.asarray(factors, float)
+    found = Times(np.asarray(times, float), np.asarray(censored, bool), float(error), factors)
     return BestSetting(dict(record["setting"]), found, float(record["seconds"]))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.rollout import Cell
+from jaxcast.scores.by_lead import spread_factors
 from jaxcast.scores.paired import paired_test
 from jaxcast.scores.valid_times import lost_share, valid_time
 from jaxcast.windows import Windows, forecast_windows
@@ -51,11 +52,14 @@ class Times(NamedTuple):
         censored: whether each of them is only a lower bound.
         error: `lost_share` at the threshold; it decides between equal times, and is 1 where no
             forecast is finite.
+        spread_factors: what the cell's spread is to be multiplied by at each lead; None for a cell
+            without one.
     """
 
     times: np.ndarray
     censored: np.ndarray
     error: float
+    spread_factors: np.ndarray | None = None
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -91,9 +95,12 @@ def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) ->
     Returns:
         The times.
     """
-    forecast = forecast_windows(cell, windows).forecast
+    forecast, info = forecast_windows(cell, windows)
     times, censored, error = _times(forecast, windows.truth, dt, threshold)
-    return Times(np.asarray(times, float), np.asarray(censored), float(error))
+    factors = None
+    if "spread" in info and info["spread"].shape == forecast.shape:
+        factors = np.asarray(spread_factors(forecast, info["spread"], jnp.asarray(windows.truth)), float)
+    return Times(np.asarray(times, float), np.asarray(censored), float(error), factors)
 
 
 @jax.jit

@@ -142,6 +142,26 @@ def test_members_that_failed_are_counted(without_type_checks):
         jaxcast.scores.lead_errors(jnp.ones((10, 2)), jnp.ones((10, 2)))
 
 
+def test_a_spread_times_its_factors_matches_the_errors_of_other_windows():
+    rng = np.random.default_rng(0)
+    width, believed = np.asarray([0.1, 1.0, 2.0, 5.0])[:, None], np.asarray([0.2, 0.5, 2.0, 1.0])[:, None]
+    errors = width * rng.normal(size=(2, 4000, 4, 3))
+    spread = np.broadcast_to(believed, errors.shape[1:])
+    factors = jaxcast.scores.spread_factors(*map(jnp.asarray, (errors[0], spread, np.zeros(spread.shape))))
+    np.testing.assert_allclose(factors * believed[:, 0], np.sqrt((errors[1] ** 2).mean((0, 2))), rtol=0.03)
+
+
+def test_a_spread_factor_is_of_near_leads_and_of_what_is_known():
+    errors = np.broadcast_to(np.arange(1.0, 6.0)[:, None], (2, 5, 1)).copy()
+    errors[1] = np.nan
+    ones, zeros = jnp.ones((2, 5, 1)), jnp.zeros((2, 5, 1))
+    factors = jaxcast.scores.spread_factors(jnp.asarray(errors), ones, zeros)
+    np.testing.assert_allclose(factors, [1, 2, 3, np.sqrt((16 + 25) / 2), np.sqrt((16 + 25) / 2)])
+    np.testing.assert_array_equal(jaxcast.scores.spread_factors(jnp.asarray(errors), zeros, zeros), 1)
+    with pytest.raises(jaxcast.InputError, match="has 3 along the axis lead"):
+        jaxcast.scores.spread_factors(ones, ones, zeros[:, :3])
+
+
 def test_either_of_a_pair_may_be_the_lower_bound_that_leaves_it_open():
     """Undecided where the smaller one is a lower bound, whichever that is; both orders count alike."""
     values, bounds = np.asarray([[6.0, 4.0], [4.0, 6.0]]), np.asarray([[False, False], [True, True]])

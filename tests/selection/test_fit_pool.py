@@ -10,6 +10,7 @@ import jaxcast
 from jaxcast.scores.valid_times import usual_threshold
 from jaxcast.selection.comparison import Comparison
 from jaxcast.selection.filters import fit_filter
+from jaxcast.selection.kept import KeptTrials
 from jaxcast.selection.methods import METHODS, Method, PoolData
 from jaxcast.selection.trials import BestSetting, Times, trial_of, valid_times
 from jaxcast.windows import late_windows
@@ -260,6 +261,31 @@ def test_unknown_truth_is_not_judged():
     expected = [0.5 * next((k for k, error in enumerate(row) if error >= 1.5), 6) for row in errors]
     np.testing.assert_allclose(times.times, expected)
     assert times.error == pytest.approx(np.mean(errors / (errors + 1.5)))
+
+
+def test_kept_trials_are_read_as_they_were(tmp_path):
+    for name, factors in (("nvar", None), ("regime", np.asarray([1.0, 0.5]))):
+        kept = KeptTrials(tmp_path / "trials.npz", {})
+        kept.add(name, BestSetting({"a": 1}, Times(np.asarray([1.0]), np.asarray([True]), 0.2, factors), 3.0))
+    read = KeptTrials(tmp_path / "trials.npz", {}).best
+    assert read["nvar"].times.spread_factors is None
+    np.testing.assert_array_equal(read["regime"].times.spread_factors, [1.0, 0.5])
+    assert read["regime"].setting == {"a": 1}
+
+
+@pytest.mark.slow
+def test_the_spread_of_the_chosen_cell_matches_the_errors_of_held_out_windows():
+    truth = trajectory_of(30.5)
+    seen = truth._replace(states=truth.states + jax.random.normal(jax.random.key(0), truth.states.shape))
+    choice = jaxcast.fit_pool(seen, CANDIDATES, methods=("ensemble_kalman_filter",), **SIZES)
+    num_fit = len(truth.states) - round(0.25 * len(truth.states))
+    windows = late_windows(seen, num_fit, **SIZES)
+    output = jaxcast.forecast_windows(choice.cell, windows)
+    errors = np.sqrt(((np.asarray(output.forecast) - np.asarray(windows.truth)) ** 2).mean((0, 2)))
+    spread = np.sqrt((np.asarray(output.info["spread"]) ** 2).mean((0, 2)))
+    ratios = [np.log(given / errors) for given in (spread, spread * choice.spread_factors)]
+    assert np.abs(ratios[1]).mean() < 0.5 * np.abs(ratios[0]).mean()
+    assert jaxcast.fit_pool(seen, CANDIDATES, methods=("persistence",), **SIZES).spread_factors is None
 
 
 @pytest.mark.slow
