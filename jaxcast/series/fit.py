@@ -208,7 +208,7 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     first, second, _ = problem.bounds
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
     held_out = held_out_parts(problem, early, late)
-    tried, left_out = [], {}
+    tried, left_out = [], dict[str, str]()
     for method in methods:
         progress(f"training {method}")
         try:
