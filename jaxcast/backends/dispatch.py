@@ -332,7 +332,21 @@ def map_chunks(function: Callable[[Any], Result], chunks: Any) -> Result:
 def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., Result]:
     """Compiles like `jax.jit`; on a CPU with its widest vectors, if it is the outermost `jit`.
 
-    Only the outermost one may have compiler options.
+    Args:
+        function: to compile.
+        options: of `jax.jit`.
+
+    Returns:
+        The compiled function.
+    """
+    return _jit_on_cpu(function, {"xla_cpu_prefer_vector_width": 512}, **options)
+
+
+def quick_jit(function: Callable[..., Result], **options: Any) -> Callable[..., Result]:
+    """Compiles like `jax.jit`; on a CPU quickly rather than well, if it is the outermost `jit`.
+
+    For what runs once, such as the start of a network: compiling its random numbers takes far longer
+    than drawing them.
 
     Args:
         function: to compile.
@@ -341,6 +355,13 @@ def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., R
     Returns:
         The compiled function.
     """
+    return _jit_on_cpu(function, {"xla_backend_optimization_level": 0}, **options)
+
+
+def _jit_on_cpu(
+    function: Callable[..., Result], compiler_options: dict[str, int], **options: Any
+) -> Callable[..., Result]:
+    """Compiles like `jax.jit`, with options on a CPU; only the outermost `jit` may have such options."""
     plain = jax.jit(function, **options)
 
     def call(*args: Any, **kwargs: Any) -> Result:
@@ -348,9 +369,9 @@ def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., R
         # Inside another program even a new array is a tracer.
         if is_traced(args, kwargs, new) or (_platforms_of(args, kwargs) or _platforms_of(new)) != {"cpu"}:
             return plain(*args, **kwargs)
-        return wide(*args, **kwargs)
+        return special(*args, **kwargs)
 
-    wide = jax.jit(function, **options, compiler_options={"xla_cpu_prefer_vector_width": 512})
+    special = jax.jit(function, **options, compiler_options=compiler_options)
     return call
 
 

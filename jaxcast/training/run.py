@@ -13,6 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
+from jaxcast.backends.dispatch import quick_jit
 from jaxcast.backends.tpu import no_float64_on_tpu
 from jaxcast.errors import InputError
 from jaxcast.limits import check_memory
@@ -284,7 +285,7 @@ def identity_of(data: PyTree, validation: PyTree | None, keys: Array, settings: 
     return own if validation is None else own | {"validation": fingerprint(validation), "patience": settings.patience}
 
 
-@partial(jax.jit, static_argnames=("init", "optimizer", "num_epochs", "validated"))
+@partial(quick_jit, static_argnames=("init", "optimizer", "num_epochs", "validated"))
 def _begin(
     keys: Array,
     *,

@@ -88,6 +88,15 @@ def test_the_widest_vectors_are_for_arguments_on_a_cpu(monkeypatch):
     assert dispatch._platforms_of((3.0, "x")) == set()
 
 
+def test_what_is_compiled_quickly_may_lie_inside_of_another_program():
+    draw = dispatch.quick_jit(lambda key: jax.random.uniform(key, (3,)))
+    keys = jax.random.split(jax.random.key(0), 2)
+    alone = jax.random.uniform(keys[0], (3,))
+    for found in (draw(keys[0]), jax.jit(draw)(keys[0]), jax.vmap(draw)(keys)[0]):
+        np.testing.assert_allclose(found, alone, rtol=1e-6)
+    assert jax.eval_shape(draw, keys[0]).shape == (3,)
+
+
 def test_a_result_that_no_batch_reaches_has_derivatives_under_vmap():
     def one(x, y):
         return by_platform(lambda x, y: (jnp.sin(x), jnp.cos(y)), x, y, cpu=lambda x, y: (jnp.sin(x), jnp.cos(y)))
