@@ -5,10 +5,12 @@ import pytest
 
 import jaxcast
 from jaxcast.neuro import BrainGNN, BrainGNNLoss, BrainGNNMethod, fit_subject_classifier, simulate_subjects
+from jaxcast.neuro.classifiers import networks
 from jaxcast.neuro.classifiers.abstract import rows_of
 from jaxcast.neuro.classifiers.brain_gnn_layers import Pooled, RegionConvolution, TopKPool, augmented, num_kept
 from jaxcast.neuro.classifiers.brain_gnn_method import strongest
 from jaxcast.neuro.classifiers.networks import validation_split
+from jaxcast.training.fitting import FitResult
 
 KEY = jax.random.key(0)
 
@@ -59,6 +61,16 @@ def test_convolution_is_that_of_its_equation(aggregation, graph):
     order = np.asarray([3, 0, 4, 1, 2])
     some = layer.of_some(graph[0][:, order], graph[1][:, order][:, :, order], jnp.tile(order, (3, 1)))
     np.testing.assert_allclose(some, expected[:, order], atol=1e-5)
+
+
+def test_each_region_begins_in_the_community_of_its_module():
+    layer, modules = convolution(), np.asarray([0, 0, 1, 2, 2])
+    before, random = layer._kernels(), np.asarray(layer.memberships[...])
+    layer.begin_as(modules)
+    found = np.asarray(layer.communities)
+    assert (found.argmax(1) == modules).all()
+    np.testing.assert_allclose(found - np.eye(3)[modules], random / 3, atol=1e-6)  # (3 / 3)^(1/2) is 1
+    assert 0.5 < float(layer._kernels().std() / before.std()) < 2
 
 
 @pytest.mark.slow
@@ -143,6 +155,21 @@ def test_folds_of_nearly_one_size_are_trained_alike():
     assert sizes == {(832, 96)}
 
 
+@pytest.mark.parametrize(("share", "num_train", "num_held_out"), [(0.0, 100, None), (0.25, 72, 24)])
+def test_without_a_validation_share_all_subjects_are_learned_from(share, num_train, num_held_out, monkeypatch):
+    seen = {}
+
+    def fit(data, *, validation, patience, **_):
+        seen.update(train=len(data["label"]), held_out=None if validation is None else len(validation["label"]))
+        assert (patience is None) == (validation is None)
+        return FitResult(None, jnp.zeros((1, 1)))
+
+    monkeypatch.setattr(networks, "fit", fit)
+    method = BrainGNNMethod(validation_share=share, batch_size=8)
+    networks.train_networks(lambda key: None, lambda *_: 0.0, {}, np.arange(100) % 2, method, key=KEY)
+    assert seen == {"train": num_train, "held_out": num_held_out}
+
+
 @pytest.fixture(scope="module")
 def trained():
     """Subjects that the classifier has not seen, and the classifier."""
@@ -192,6 +219,8 @@ def test_what_does_not_fit_is_refused(trained):
         fit_subject_classifier(few, method="brain_gnn", key=KEY)
     with pytest.raises(jaxcast.InputError, match="num_epochs"):
         fit_subject_classifier(few, method=BrainGNNMethod(num_epochs=0), key=KEY)
+    with pytest.raises(jaxcast.InputError, match="communities"):
+        fit_subject_classifier(few, method=BrainGNNMethod(communities="planted"), key=KEY)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
@@ -54,6 +55,18 @@ class RegionConvolution(nnx.Module):
         """How much each region belongs to each community, at least 0."""
         return jax.nn.relu(self.memberships[...])
 
+    def begin_as(self, modules: Int[np.ndarray, " region"]) -> None:
+        """Makes communities of modules, so that each region begins in one of them.
+
+        Kernels keep their size. What is left of the random memberships lets a region join others.
+
+        Args:
+            modules: number of the module of each region.
+        """
+        num_communities = self.memberships.shape[-1]
+        own = (num_communities / 3) ** 0.5 * jax.nn.one_hot(modules, num_communities, dtype=self.memberships.dtype)
+        self.memberships[...] = own + self.memberships[...] / num_communities
+
     def of_all(
         self, inputs: Float[Array, "batch region input"], edges: Float[Array, "batch region region"]
     ) -> Float[Array, "batch region output"]:
@@ -63,9 +76,7 @@ class RegionConvolution(nnx.Module):
             inputs: of each node.
             edges: weights; 0 where there is no edge.
         """
-        # Every subject has the same regions, so each region's kernel is made once.
-        kernels = jnp.einsum("rk,kio->rio", self.communities, self.basis[...]) + self.shared[...]
-        return self._aggregated(jnp.einsum("bri,rio->bro", inputs, kernels), edges)
+        return self._aggregated(jnp.einsum("bri,rio->bro", inputs, self._kernels()), edges)
 
     def of_some(
         self,
@@ -80,11 +91,12 @@ class RegionConvolution(nnx.Module):
             edges: weights; 0 where there is no edge.
             regions: which region each node is.
         """
-        memberships = self.communities[regions]
-        num_communities, input_size, output_size = self.basis.shape
-        basis = jnp.moveaxis(self.basis[...], 0, 1).reshape(input_size, num_communities * output_size)
-        of_each = (inputs @ basis).reshape(*memberships.shape, output_size)
-        return self._aggregated((memberships[..., None] * of_each).sum(-2) + inputs @ self.shared[...], edges)
+        kernels = self._kernels()[regions]
+        return self._aggregated(jnp.einsum("bni,bnio->bno", inputs, kernels), edges)
+
+    def _kernels(self) -> Float[Array, "region input output"]:
+        # Every subject has the same regions, so each region's kernel is made once.
+        return jnp.einsum("rk,kio->rio", self.communities, self.basis[...]) + self.shared[...]
 
     def _aggregated(self, messages: Array, edges: Array) -> Array:
         is_own = jnp.eye(edges.shape[-1], dtype=bool)

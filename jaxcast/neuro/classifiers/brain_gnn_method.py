@@ -14,10 +14,12 @@ from jaxcast.neuro.classifiers.brain_gnn_layers import Aggregation
 from jaxcast.neuro.classifiers.brain_gnn_loss import BrainGNNLoss, ScoredNodes, Sigmoid
 from jaxcast.neuro.classifiers.networks import measure_statistics, new_networks, outputs_of, train_networks
 from jaxcast.neuro.connectivity import correlations, matrix_logarithms, partial_correlations
+from jaxcast.neuro.modules import region_modules
 from jaxcast.neuro.subjects import SubjectSeries
 from jaxcast.pytrees import FrozenPytree, static
 
 NodeFeatures = Literal["correlation", "logarithm"]
+Communities = Literal["random", "modules"]
 
 
 class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
@@ -26,8 +28,14 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
     Training stops by the cross-entropy of a validation part of the training subjects, and the
     probabilities of several networks are averaged.
 
+    What the network learns from is little more than a sum over each community. On measured brains,
+    begin with functional modules, and with many: sums over all regions with random weights hold
+    little, least of all where the global signal was removed.
+
     Args:
-        num_communities: see `BrainGNN`.
+        num_communities: see `BrainGNN`; with "modules" no more than there are regions that differ.
+        communities: what they are before training: "random" memberships between 0 and 1, or
+            "modules" of regions that correlate alike over the training subjects.
         hidden_size: see `BrainGNN`.
         ratio: see `BrainGNN`.
         dropout: see `BrainGNN`.
@@ -49,7 +57,8 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
         batch_size: subjects of a minibatch.
         learning_rate: Adam's learning rate, which falls to zero along a half cosine.
         weight_decay: decoupled weight decay.
-        validation_share: share of the training subjects that stops the training.
+        validation_share: share of the training subjects that stops the training; with 0 all of them
+            are learned from, in all epochs.
         patience: epochs without a better validation loss after which it stops.
         num_seeds: networks whose probabilities are averaged; one alone may not learn.
 
@@ -70,6 +79,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
     """
 
     num_communities: int = static(default=8)
+    communities: Communities = static(default="random")
     hidden_size: int = static(default=32)
     ratio: float = static(default=0.5)
     dropout: float = static(default=0.5)
@@ -95,6 +105,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
     def inputs(self, subjects: SubjectSeries) -> Inputs:
         check_number("edge_share", self.edge_share, above=0, most=1)
         check_choice("features", self.features, get_args(NodeFeatures))
+        check_choice("communities", self.communities, get_args(Communities))
         partial = partial_correlations(subjects, shrinkage=self.shrinkage)
         if self.features == "logarithm":
             features = matrix_logarithms(subjects, shrinkage=self.shrinkage)
@@ -132,6 +143,11 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
             mean = features.mean(0)
             models.mean[...] = jnp.broadcast_to(mean, models.mean.shape)
             models.scale[...] = jnp.full(models.scale.shape, max(float((features - mean).std()), 1e-6))
+        if self.communities == "modules":
+            different = len(np.unique(features.mean(0), axis=0))
+            modules = region_modules(features, min(self.num_communities, different))
+            models.first.begin_as(modules)
+            models.second.begin_as(modules)
         loss = BrainGNNLoss(
             self.unit_penalty, self.top_penalty, self.consistency_penalty, self.scored_nodes, self.sigmoid
         )

@@ -32,7 +32,8 @@ class TrainingSettings(Protocol):
         batch_size: subjects of a minibatch.
         learning_rate: Adam's learning rate, which falls to zero along a half cosine.
         weight_decay: decoupled weight decay.
-        validation_share: share of the training subjects that stops the training.
+        validation_share: share of the training subjects that stops the training; with 0 all of them
+            are learned from, in all epochs.
         patience: epochs without a better validation loss after which it stops.
         num_seeds: networks whose probabilities are averaged.
     """
@@ -68,7 +69,7 @@ def check_training(settings: TrainingSettings) -> None:
     check_whole("num_seeds", settings.num_seeds)
     check_number("learning_rate", settings.learning_rate, above=0)
     check_number("weight_decay", settings.weight_decay, least=0)
-    check_number("validation_share", settings.validation_share, above=0, most=0.5)
+    check_number("validation_share", settings.validation_share, least=0, most=0.5)
 
 
 def new_networks(make: Callable[[Key[Array, ""]], Any], num_seeds: int, key: Key[Array, ""]) -> Any:
@@ -96,7 +97,7 @@ def train_networks(
     key: Key[Array, ""],
     groups: np.ndarray | None = None,
 ) -> Any:
-    """Trains networks from several seeds, each stopped by a validation part of the subjects.
+    """Trains networks from several seeds, each stopped by a validation part of the subjects, if any.
 
     Args:
         init: key -> network; the same object for the same sizes, so that `fit` compiles once. Or
@@ -116,7 +117,9 @@ def train_networks(
         InputError: for too few subjects of a class.
     """
     check_training(settings)
-    train, validation = validation_split(labels, settings.validation_share, settings.batch_size, groups)
+    train, validation = np.arange(len(labels)), None
+    if settings.validation_share:
+        train, validation = validation_split(labels, settings.validation_share, settings.batch_size, groups)
     data = {name: jnp.asarray(array) for name, array in inputs.items()} | {"label": jnp.asarray(labels, jnp.int32)}
     batch_size = min(settings.batch_size, len(train))
     start = init if callable(init) and not isinstance(init, nnx.Module) else FitResult(init, jnp.zeros((1, 1)))
@@ -134,8 +137,8 @@ def train_networks(
         num_epochs=settings.num_epochs,
         batch_size=batch_size,
         with_key=True,
-        validation=rows_of(data, validation),
-        patience=settings.patience,
+        validation=None if validation is None else rows_of(data, validation),
+        patience=None if validation is None else settings.patience,
     )
     return trained.models
 

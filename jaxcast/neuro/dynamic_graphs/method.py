@@ -53,7 +53,8 @@ class DynamicGraphMethod(ClassifierMethod, FrozenPytree, name="dynamic_graphs"):
         batch_size: subjects of a minibatch.
         learning_rate: Adam's learning rate, which falls to zero along a half cosine.
         weight_decay: decoupled weight decay.
-        validation_share: share of the training subjects that stops the training.
+        validation_share: share of the training subjects that stops the training; with 0 all of them
+            are learned from, in all epochs.
         patience: epochs without a better validation loss after which it stops.
         num_seeds: networks whose probabilities are averaged.
 
