@@ -120,7 +120,7 @@ METHODS: dict[str, Entry] = {
     ),
     "BrainGNN": Entry(brain_gnn, is_network=True),
     "BrainGNN, modules": Entry(brain_gnn_of_modules, is_network=True),
-    "BrainGNN, modules, mean of 5": Entry(partial(brain_gnn_of_modules, num_seeds=5), is_network=True),
+    "BrainGNN, modules, mean of 3": Entry(partial(brain_gnn_of_modules, num_seeds=3), is_network=True),
     "ST-GCN": Entry(brain_stgcn, is_network=True),
     "dynamic graphs, GRU": Entry(dynamic_graphs, is_network=True),
     "dynamic graphs, transformer": Entry(partial(dynamic_graphs, over_segments="transformer"), is_network=True),
