@@ -59,6 +59,18 @@ class DataSet:
     counted: str
 
 
+# What `write_synthetic_hub` makes.
+SYNTHETIC = DataSet(
+    folder="",
+    models=(),
+    exclude=(),
+    baseline="baseline",
+    ensemble=None,
+    truth_source=None,
+    locations=(),
+    windows=("A:2021-01-16:2021-02-27", "B:2021-03-20:2021-05-01"),
+    counted="synthetic counts",
+)
 DATA_SETS = {
     "deaths": DataSet(
         folder="us-covid19-forecast-hub",

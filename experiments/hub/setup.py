@@ -9,7 +9,7 @@ import tyro
 
 import jaxcast
 from experiments.frame import Settings, with_data
-from experiments.hub.data_sets import DATA_SETS, WEIGHT_DECAY
+from experiments.hub.data_sets import DATA_SETS, SYNTHETIC, WEIGHT_DECAY
 from jaxcast.errors import InputError, shown
 
 
@@ -18,7 +18,7 @@ class Config(Settings):
     """Pool the quantile forecasts of a hub, as the hub could have done it, and score the pools.
 
     Follows Patel and Wikner (2023), section 3.2, and goes beyond it. Presets: smoke, a small
-    synthetic hub; quick, the first horizon without networks; paper, all horizons and, for deaths,
+    synthetic hub where no tables are given; quick, the first horizon without networks; paper, all horizons and, for deaths,
     the paper's networks.
     """
 
@@ -91,11 +91,6 @@ class Config(Settings):
 PRESETS = {
     "smoke": Config(
         preset="smoke",
-        counted="synthetic counts",
-        num_models=4,
-        baseline="baseline",
-        windows=("A:2021-01-16:2021-02-27", "B:2021-03-20:2021-05-01"),
-        blocked=("linear_regression", "additive_attention", "multi_head_attention"),
         blocked_epochs=2,
         blocked_hidden=20,
         blocked_batch_size=16,
@@ -166,11 +161,15 @@ def settled(config: Config) -> Config:
             f"give --models or --num-models, not both, got {len(config.models)} names and {config.num_models}"
         )
     known = DATA_SETS[config.hub]
-    if config.forecasts is None and config.truth is None and config.vintages is None:
+    has_own = any(path is not None for path in (config.forecasts, config.truth, config.vintages))
+    if not has_own:
         config = with_data(config, known.folder, "experiments/hub/README.md")
     if config.data is None:
-        return config
-    networks = tuple(WEIGHT_DECAY) if config.preset == "paper" and config.hub == "deaths" else ()
+        if has_own:
+            return config
+        known = SYNTHETIC
+    is_of_paper = config.preset == "paper" and config.hub == "deaths"
+    networks = tuple(WEIGHT_DECAY) if config.data is None or is_of_paper else ()
     return dataclasses.replace(
         config,
         models=config.models or (known.models if config.num_models is None else ()),

@@ -44,8 +44,12 @@ class Revisions(NamedTuple):
             f"{self.num_releases} releases of the truth, {self.first} to {self.last}"
             f"{f' (none from {gaps})' if gaps else ''}: {self.share_changed:.0%} of {self.num_values} values changed "
             f"after their first, by {self.mean_change:.1%} on average, {abs(self.drift):.1%} "
-            f"{'upwards' if self.drift >= 0 else 'downwards'} in all; the newest value that forecasters saw was off by "
-            f"{self.newest_seen:.1%}"
+            f"{'upwards' if self.drift >= 0 else 'downwards'} in all; "
+            + (
+                f"the newest value that forecasters saw was off by {self.newest_seen:.1%}"
+                if self.missing_seen < 1
+                else "no release came out in time to hold the newest date that its round may know"
+            )
         )
 
 

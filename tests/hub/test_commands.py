@@ -238,7 +238,7 @@ def test_the_experiment_takes_the_tables_of_any_hub(tables, tmp_path):
         ({"preset": "quick", "data": None}, "does not hold forecasts.parquet"),
         ({"forecasts": "x"}, "both --forecasts and --truth"),
         ({"vintages": "x"}, "--vintages goes with --forecasts and --truth"),
-        ({"models": ("sharp",)}, "not both"),
+        ({"models": ("sharp",), "num_models": 4}, "not both"),
         ({"windows": ("A:2031-01-16:2031-02-16",)}, "no date of the hub lies in the window A"),
     ],
 )

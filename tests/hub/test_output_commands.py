@@ -120,6 +120,24 @@ def test_bad_choices_are_refused(hub, tmp_path, args, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_models_without_other_types_do_not_stop_the_scores_of_quantiles(hub):
+    series = hub / "target-data/time-series.csv"
+    command = parse(["hub", "score", "--forecasts", str(hub), "--truth", str(series), "--models", "of-quantiles"])
+    scores = command.score_types(["sample", "mean"])
+    assert scores.tables == []
+    assert scores.dropped[-1] == "sample, mean: no forecast is left of what was asked for"
+
+
+def test_pools_of_samples_whose_target_data_are_all_pending_are_refused(hub, tmp_path):
+    series = tmp_path / "time-series.csv"
+    series.write_text(f"target,location,target_end_date,observation\n{COUNT},US,2020-01-04,1\n")
+    command = parse(["hub", "pool", "--forecasts", str(hub), "--truth", str(series), "--out", str(tmp_path / "out")])
+    with pytest.raises(jaxcast.InputError, match=f"nothing could be scored: sample of {COUNT}: no target data for any"):
+        command.score_types(command, ["sample"])
+    rows, truth = jaxcast.hub.read_outputs(hub).rows, jaxcast.hub.read_output_truth(series)
+    assert jaxcast.hub.score_outputs(rows, truth).by(["location"]) == []
+
+
 @pytest.mark.slow
 def test_quantiles_are_scored_where_other_types_cannot_be(hub, tmp_path, monkeypatch):
     for slow in ("write_calibration", "draw_submissions"):  # pictures

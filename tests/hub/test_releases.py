@@ -326,6 +326,8 @@ def test_revisions_are_summed_up_by_a_loop(tables, tmp_path):
     np.testing.assert_allclose(found.missing_seen, 1 - there.mean())
     assert "4 releases of the truth" in str(found)
     assert "downwards" in str(found)
+    unseen = jaxcast.hub.summarise_revisions(dataclasses.replace(hub, observed=np.full_like(hub.observed, np.nan)))
+    assert str(unseen).endswith("; no release came out in time to hold the newest date that its round may know")
     with pytest.raises(jaxcast.InputError, match="no releases; read a table with a column as_of"):
         jaxcast.hub.summarise_revisions(dataclasses.replace(hub, releases=None))
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import jaxcast
-from experiments.hub.setup import PRESETS, default_folder
+from experiments.hub.setup import PRESETS, default_folder, settled
 from jaxcast.cli.hub import calibration, output, score_tables
 from jaxcast.io.run_folder import RunFolder
 
@@ -126,3 +126,10 @@ def test_pictures_are_of_all_horizons_and_models(tmp_path, monkeypatch):
 )
 def test_the_experiments_folder_is_named_after_the_hub(preset, changes, folder):
     assert default_folder(dataclasses.replace(PRESETS[preset], **changes)) == folder
+
+
+def test_the_smoke_preset_takes_what_belongs_to_the_synthetic_hub_for_no_other():
+    own = settled(dataclasses.replace(PRESETS["smoke"], forecasts=Path("f.csv"), truth=Path("t.csv")))
+    assert (own.baseline, own.windows, own.num_models, own.blocked, own.counted) == (None, (), None, (), "")
+    made = settled(PRESETS["smoke"])
+    assert (made.baseline, len(made.windows), len(made.blocked)) == ("baseline", 2, 3)

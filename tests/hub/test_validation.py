@@ -126,6 +126,16 @@ def repeated(folder):
     path.write_text("\n".join([*lines, lines[3]]) + "\n")
 
 
+def with_index(folder):
+    path, lines = lines_of(folder)
+    path.write_text("\n".join(["," + lines[0], *(f"{i},{line}" for i, line in enumerate(lines[1:]))]) + "\n")
+
+
+def with_commas(folder):
+    path, lines = lines_of(folder)
+    path.write_bytes("\r\n".join([*lines[:3], "," * lines[0].count(","), *lines[3:], ""]).encode())
+
+
 def cut(folder):
     path, lines = lines_of(folder)
     path.write_text("\n".join([*lines[:4], "2026-01-10,x"]) + "\n")
@@ -177,6 +187,8 @@ BROKEN = {
     "no column of the round": (headed("reference_date", "origin_date"), "valid_round_id_col", "expected a column reference_date"),
     "a missing column": (headed(",horizon,", ",step,"), "colnames", "got no horizon"),
     "a column too many": (with_extra_column, "colnames", "got comment"),
+    "an index without a name": (with_index, "colnames", "expected no columns but .*, got one without a name$"),
+    "a row of commas": (with_commas, "file_read", "row 3 has no cell; remove the row"),
     "numbers where dates should be": (of_parquet, "col_types", "expected date in the column reference_date, got cells of type String"),
     "two rounds": (changed(QUANTILE, reference_date="2026-01-17"), "unique_round_id", "row 1: expected one reference_date in all rows, got 2026-01-17, 2026-01-10"),
     "an unknown target": (changed(QUANTILE, target="wk x"), "valid_vals", "row 1: expected target to be wk inc x or wk rate x or wk category x, got 'wk x'"),
@@ -222,7 +234,15 @@ def test_broken_copies_fail_with_the_right_line(name, copy):
     assert any(re.search(line, each) for each in failed[check]), failed
 
 
-ONE_LINE = ("a value below zero", "a probability above one", "a row twice", "a horizon with a point", "NA as horizon")
+ONE_LINE = (
+    "a value below zero",
+    "a probability above one",
+    "a row twice",
+    "a horizon with a point",
+    "NA as horizon",
+    "an index without a name",
+    "a row of commas",
+)
 
 
 @pytest.mark.parametrize("name", [*ONE_LINE, *(name for name in BROKEN if name.startswith("metadata with "))])

@@ -137,6 +137,9 @@ def score_types(
     date = pl.col("target_end_date").cast(pl.String)
     for text, is_inside in ((choice.first, date.__ge__), (choice.last, date.__le__)):
         rows = rows if text is None else rows.filter(is_inside(text).fill_null(True))
+    if not len(rows):
+        nothing = f"{', '.join(kinds)}: no forecast is left of what was asked for"
+        return OutputScores([], pl.DataFrame(), (*read.dropped, nothing))
     hub = next((path for path in (choice.forecasts, choice.forecasts.parent) if is_hub(path)), None)
     description = None if hub is None else describe_hub(hub)
     categories: dict[Any, Sequence[str]] = dict(categories_of(description)) if description else {}

@@ -13,7 +13,7 @@ from jaxcast.cli.hub.folder import commands_of, folder_of, refuse_nothing, run_a
 from jaxcast.cli.hub.output import draw_submissions, draw_weights, say, say_about_truth, truth_note
 from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
 from jaxcast.cli.hub.score_tables import scored_dates, show_scores
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.config.files import is_hub
 from jaxcast.hub.membership import membership_table
@@ -132,10 +132,15 @@ class PoolHub(HubTables):
 
         Returns:
             The number of scores.
+
+        Raises:
+            InputError: where nothing could be scored, as where all target data are pending.
         """
         horizons = None if self.horizon is None else [self.horizon]
         choice = TypeChoice.of(shared, horizons=horizons)
         scores = score_types(kinds, choice, baseline=None, common=False, with_pool=True)
+        if not scores.tables:
+            raise InputError(f"nothing could be scored: {shown('; '.join(scores.dropped))}")
         for line in scores.dropped:
             announce(f"not scored: {line}")
         show_types(scores, horizons or scores.tasks["horizon"].drop_nulls().unique().sort().to_list())
@@ -143,8 +148,7 @@ class PoolHub(HubTables):
             own = dataclasses.replace(shared, target=target, out=folder_of(shared.out, target))
             rows = [row for row in scores.tables if row["target"] == target]
             open_folder(own, [], ("results.json",)).write_json("results.json", {"output_types": rows})
-        if scores.tables:
-            say(f"scores of these pools in {shared.out}/, results.json of each target")
+        say(f"scores of these pools in {shared.out}/, results.json of each target")
         return len(scores.tables)
 
 

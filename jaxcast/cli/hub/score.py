@@ -106,10 +106,7 @@ class ScoreHub(HubTables):
             results = {"rows": rows, "by": tables} | facts_of(hubs)
         if others is not None:
             show_types(others, self.horizons)
-            by = {
-                name: others.by(columns, baseline=self.baseline) if others.tables else []
-                for name, columns in keys.items()
-            }
+            by = {name: others.by(columns, baseline=self.baseline) for name, columns in keys.items()}
             for name, table in by.items():
                 show_types_by(name, table, others.tables)
             results |= {"output_types": others.tables, "output_types_by": by, "not_scored": others.dropped}

@@ -29,6 +29,8 @@ def grouped_tables(tasks: Any, columns: Sequence[str], baseline: str | None) -> 
         InputError: for columns that are none of the task's.
     """
     pl = polars()
+    if not tasks.columns:  # no truth is known yet
+        return []
     names = [name for name in tasks.columns if name not in NOT_TASKS]
     columns = check_names("column", columns, names)
     units = [name for name in tasks.columns if name not in ("model", "score", "value")]

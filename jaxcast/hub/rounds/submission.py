@@ -104,7 +104,9 @@ def check_submission(
     """
     target = hub.target if target is None else target
     if not target:
-        raise InputError("the hub's tables name no target; say which one the file is for, such as 'wk inc death'")
+        raise InputError(
+            "the hub's tables name no target; say which one the file is for (--target-name, target=), such as 'wk inc death'"
+        )
     path = submission_path(folder, model, reference_date)
     check_output(path, (".csv",), overwrite=overwrite)
     return target, path

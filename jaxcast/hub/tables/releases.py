@@ -198,7 +198,7 @@ def _refuse_duplicates(rows: Any, path: str | Path) -> None:
         fix = (
             "keep one of them"
             if has_releases
-            else "keep one release by its source (--truth-source, truth_source), or name the days in as_of"
+            else "keep one release of them by truth_source, or name their days in as_of"
         )
         raise InputError(
             f"the truth in {shown(path)} has {counted(int(twice.sum()), 'duplicate row')}, such as "

@@ -1,12 +1,13 @@
 """The table of a submission, its cells as text, beside what the hub says of its round."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jaxcast.errors import shown
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.config.description import ModelTask, Round, Value
 from jaxcast.hub.tables.cells import as_text
 from jaxcast.hub.tables.file_groups import ROW, scan_file
@@ -17,6 +18,8 @@ TYPE, TYPE_ID, VALUE = "output_type", "output_type_id", "value"
 MOST_LINES = 5
 """Failures of one check that are described; the others are counted."""
 NUMBER, TASK = "(number)", "(task)"
+COMMAS, NEWLINE = re.compile(rb"^,+\r?$", re.MULTILINE), b"\n"
+"""A row of commas alone, as spreadsheets leave them, which hubs read as one without a round."""
 DECIMALS = r"^([+-]?\d+)\.0*$"
 """A whole number that is written with a point."""
 
@@ -131,6 +134,8 @@ def read_submitted(path: Path, group: Round, round_id: str) -> SubmittedTable:
     """
     pl = polars()
     lazy = scan_file(path)
+    if path.suffix == ".csv" and (found := COMMAS.search(data := path.read_bytes())):
+        raise InputError(f"{shown(path)}, row {data.count(NEWLINE, 0, found.start())} has no cell; remove the row")
     dtypes = {name: dtype for name, dtype in lazy.collect_schema().items() if name != ROW}
     texts = [_text(pl.col(name), dtype) for name, dtype in dtypes.items()]
     return SubmittedTable(path, group, round_id, collected(lazy.select(pl.col(ROW), *texts), path), dtypes)

@@ -34,7 +34,8 @@ def check_columns(table: SubmittedTable) -> list[str]:
         lines.append(f"{table.path.name}: expected the columns {shown(', '.join(wanted))}, got no {', '.join(missing)}")
     if unknown:
         lines.append(
-            f"{table.path.name}: expected no columns but {shown(', '.join(wanted))}, got {shown(', '.join(unknown))}"
+            f"{table.path.name}: expected no columns but {shown(', '.join(wanted))}, got "
+            f"{shown(', '.join(name or 'one without a name' for name in unknown))}"
         )
     return lines
 
