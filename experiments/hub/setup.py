@@ -18,8 +18,8 @@ class Config(Settings):
     """Pool the quantile forecasts of a hub, as the hub could have done it, and score the pools.
 
     Follows Patel and Wikner (2023), section 3.2, and goes beyond it. Presets: smoke, a small
-    synthetic hub where no tables are given; quick, the first horizon without networks; paper, all horizons and, for deaths,
-    the paper's networks.
+    synthetic hub where no tables are given; quick, the first horizon without networks; paper, all
+    horizons and, for deaths, the paper's networks.
     """
 
     hub: Literal["deaths", "admissions"] = "deaths"

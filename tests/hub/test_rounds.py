@@ -410,3 +410,18 @@ def test_damaged_files_of_models_that_are_left_out_do_not_matter(hub, tmp_path):
     forecast = pool_round(description, "2026-01-24", settings(folder, exclude=MODELS[2:]))
     assert forecast.models == MODELS[:2]
     assert forecast.hubs[COUNT, 0][0].models == MODELS[:2]
+
+
+def test_columns_that_are_no_task_ids_and_links_to_folders_do_not_matter(hub, rows, tmp_path):
+    copy = tmp_path / "hub"
+    shutil.copytree(hub, copy)
+    first, second = (copy / "model-output" / model for model in MODELS[:2])
+    file = first / f"2026-01-24-{first.name}.csv"
+    header, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([f",{header},weight", *(f"{i},{line},0.5" for i, line in enumerate(lines))]) + "\n")
+    shutil.move(second, tmp_path / "elsewhere")
+    second.symlink_to(tmp_path / "elsewhere")
+    (second / "loop").symlink_to(tmp_path / "elsewhere")
+    found = pool_round(jaxcast.hub.describe_hub(copy), "2026-01-24", settings(copy))
+    assert found.table.frame.equals(rows)
+    assert found.notes[0] == f"no task id of the hub: one without a name, weight in 1 file, such as {file.name}"

@@ -123,11 +123,14 @@ def score_types(
     doing("scoring other output types than quantiles")
     pl = polars()
     targets = None if choice.target is None else [choice.target]
+    hub = next((path for path in (choice.forecasts, choice.forecasts.parent) if is_hub(path)), None)
+    description = None if hub is None else describe_hub(hub)
     read = read_outputs(
         choice.forecasts,
         output_types=kinds,
         targets=targets,
         exclude=choice.exclude,
+        task_ids=description and [name for group in description.rounds for name in group.task_id_names],
         step_days=choice.step_days,
         bad=choice.bad or "raise",
     )
@@ -140,8 +143,6 @@ def score_types(
     if not len(rows):
         nothing = f"{', '.join(kinds)}: no forecast is left of what was asked for"
         return OutputScores([], pl.DataFrame(), (*read.dropped, nothing))
-    hub = next((path for path in (choice.forecasts, choice.forecasts.parent) if is_hub(path)), None)
-    description = None if hub is None else describe_hub(hub)
     categories: dict[Any, Sequence[str]] = dict(categories_of(description)) if description else {}
     truth, of_pmf = _truth(choice), rows.filter(pl.col("output_type") == "pmf")["target"].unique().sort().to_list()
     if choice.categories:

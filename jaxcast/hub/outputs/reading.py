@@ -48,6 +48,7 @@ def read_outputs(
     reference_dates: Sequence[str] | None = None,
     round_id: str | None = None,
     exclude: Sequence[str] = (),
+    task_ids: Collection[str] | None = None,
     step_days: int = 7,
     bad: Literal["raise", "drop"] = "raise",
 ) -> Outputs:
@@ -62,13 +63,15 @@ def read_outputs(
         reference_dates: Reference dates to keep, such as 2024-01-06; by default all.
         round_id: The only round whose files are read, in a hub's folder; by default all.
         exclude: Models to leave out; their files in a hub's folder are not read.
+        task_ids: Further columns that distinguish tasks. By default all; then a comment in one file
+            makes its tasks others than those of all other files.
         step_days: Days of one step, where a table gives only one of target and reference date.
         bad: Whether to raise on, or to drop, files and cells that cannot be read and the first of
             two duplicate rows. `dropped` counts them.
 
     Returns:
-        The rows in one form, and what was left out: rows of types that are not known here, such as
-        the points of legacy hubs, and bad rows.
+        The rows in one form, and what was left out: columns that are no task ids, rows of types
+        that are not known here, such as the points of legacy hubs, and bad rows.
 
     Raises:
         InputError: for tables that cannot be read, unknown names, nothing left, and, unless
@@ -88,7 +91,15 @@ def read_outputs(
     chosen = {"output_type": output_types, "target": targets, "model": models, "location": locations}
     pl, dropped = polars(), list[str]()
     unreadable = dropped if bad == "drop" else None
-    frame = scan_outputs(path, step_days=step_days, round_id=round_id, exclude=exclude, unreadable=unreadable)
+    frame = scan_outputs(
+        path,
+        step_days=step_days,
+        round_id=round_id,
+        exclude=exclude,
+        unreadable=unreadable,
+        task_ids=task_ids,
+        unused=dropped,
+    )
     frame = frame.filter(~pl.col("model").is_in(list(exclude)).fill_null(False)) if exclude else frame
     for name, wanted in chosen.items():
         if wanted is not None:
@@ -115,6 +126,8 @@ def scan_outputs(
     round_id: str | None = None,
     exclude: Collection[str] = (),
     unreadable: list[str] | None = None,
+    task_ids: Collection[str] | None = None,
+    unused: list[str] | None = None,
 ) -> Any:
     """Returns a lazy frame of the forecasts of all output types of a table or folder, in one form.
 
@@ -124,6 +137,8 @@ def scan_outputs(
         round_id: The only round whose files are read; by default all.
         exclude: Models of a folder whose files are not read.
         unreadable: As for `scan_forecasts`.
+        task_ids: As for `read_outputs`.
+        unused: List to which a line is added on columns that are left out.
 
     Returns:
         The columns of `Outputs.rows`, file, row, and `fault`, the name of a column that cannot be
@@ -139,7 +154,8 @@ def scan_outputs(
     ]
     if not files:
         raise InputError(f"{shown(path)} holds no file of the round {shown(round_id)}; ask for another round")
-    return polars().concat(open_files(files, partial(_outputs, step_days=step_days), unreadable), how="diagonal")
+    open_group = partial(_outputs, step_days=step_days, task_ids=task_ids, unused=unused)
+    return polars().concat(open_files(files, open_group, unreadable), how="diagonal")
 
 
 def task_columns(rows: Any) -> list[str]:
@@ -174,12 +190,20 @@ def counted_by_model(rows: Any, noun: str, fault: str) -> list[str]:
     return [f"{counted(number, noun)} of {shown(name)} {fault}" for name, number in counts]
 
 
-def _outputs(group: FileGroup, step_days: int) -> Any:
+def _outputs(
+    group: FileGroup, step_days: int, task_ids: Collection[str] | None = None, unused: list[str] | None = None
+) -> Any:
     pl = polars()
     cells, steps, target = task_cells(group)
     found = cells.found
     taken = {*found.values(), *TASK_COLUMNS, *OTHER_COLUMNS, ROW, FILE}
-    extra = [name for name in cells.dtypes.names() if name not in taken and not cells.dtypes[name].is_nested()]
+    others = [name for name in cells.dtypes.names() if name not in taken and not cells.dtypes[name].is_nested()]
+    extra = [name for name in others if task_ids is None or name in task_ids]
+    if unused is not None and len(extra) < len(others):
+        names = ", ".join(name or "one without a name" for name in others if name not in extra)
+        unused.append(
+            f"no task id of the hub: {shown(names)} in {counted(len(group.paths), 'file')}, such as {group.path.name}"
+        )
     kind = cells.text("type").str.to_lowercase() if "type" in found else pl.lit("quantile")
     frame = group.frame.select(
         (cells.text("model") if group.model is None else group.model).alias("model"),

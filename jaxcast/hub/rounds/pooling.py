@@ -105,6 +105,7 @@ def _read(hub: HubDescription, round_id: str, settings: RoundSettings) -> Output
         hub.model_output,
         round_id=round_id,
         exclude=(settings.model, *check_names("model", settings.exclude, known)),
+        task_ids=hub.find_round(round_id).task_id_names,
         step_days=step_days_of(hub.find_round(round_id)) or 7,
         bad=settings.bad,
     )

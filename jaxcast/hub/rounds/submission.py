@@ -105,7 +105,8 @@ def check_submission(
     target = hub.target if target is None else target
     if not target:
         raise InputError(
-            "the hub's tables name no target; say which one the file is for (--target-name, target=), such as 'wk inc death'"
+            "the hub's tables name no target; say which one the file is for (--target-name, target=), "
+            "such as 'wk inc death'"
         )
     path = submission_path(folder, model, reference_date)
     check_output(path, (".csv",), overwrite=overwrite)

@@ -1,6 +1,7 @@
 """Scans the files of a hub lazily, those of the same columns together."""
 
 import itertools
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,18 +70,21 @@ def hub_files(path: Path, exclude: Collection[str] = ()) -> Iterator[tuple[Path,
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """Returns the tables of a folder at any depth, without hidden ones.
+    """Returns the tables of a folder at any depth, also in links to folders, without hidden ones.
 
     Args:
         folder: The folder.
     """
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix in SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    found: list[Path] = []
+    for root, folders, names in os.walk(folder, followlinks=True):
+        here, real = Path(root), Path(root).resolve()
+        # A link to a folder that it lies in would never end.
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and not real.is_relative_to((here / name).resolve())
+        ]
+        files = (here / name for name in names if not name.startswith("."))
+        found += [file for file in files if file.suffix in SUFFIXES and file.is_file()]
+    return sorted(found)
 
 
 def model_of(file: Path) -> str | None:
