@@ -107,6 +107,7 @@ def test_common_tasks_alone(hub, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (("--output-types", "mean", "--first", "06/01/2024"), "expected a date like 2024-01-06, got '06/01/2024'"),
         (("--output-types", "samples"), "unknown output type 'samples'; did you mean sample"),
         (("--output-types", "pmf"), "nothing could be scored: pmf of wk category x: no target data"),
         (("--output-types", "pmf", "--cut-points", 1, 2), "--cut-points needs --cut-target"),

@@ -15,6 +15,7 @@ from jaxcast.hub.outputs.samples import COMPOUND
 from jaxcast.hub.outputs.scores import OutputScores, score_outputs
 from jaxcast.hub.outputs.settings import categories_of, compound_of
 from jaxcast.hub.outputs.truth import cut_into_categories, read_output_truth
+from jaxcast.hub.tables.choosing import day_of
 from jaxcast.hub.tables.file_groups import SUFFIXES
 from jaxcast.hub.tables.scan import collected
 from jaxcast.io.tables import polars
@@ -125,21 +126,22 @@ def score_types(
     targets = None if choice.target is None else [choice.target]
     hub = next((path for path in (choice.forecasts, choice.forecasts.parent) if is_hub(path)), None)
     description = None if hub is None else describe_hub(hub)
+    rounds = () if description is None else description.rounds
     read = read_outputs(
         choice.forecasts,
         output_types=kinds,
         targets=targets,
         exclude=choice.exclude,
-        task_ids=description and [name for group in description.rounds for name in group.task_id_names],
+        task_ids=[name for group in rounds for name in group.task_id_names] or None,
         step_days=choice.step_days,
         bad=choice.bad or "raise",
     )
     rows = read.rows
     for name, names in (("model", choice.models), ("location", choice.locations)):
         rows = rows.filter(pl.col(name).is_in(list(names))) if names else rows
-    date = pl.col("target_end_date").cast(pl.String)
+    date = pl.col("target_end_date")
     for text, is_inside in ((choice.first, date.__ge__), (choice.last, date.__le__)):
-        rows = rows if text is None else rows.filter(is_inside(text).fill_null(True))
+        rows = rows if text is None else rows.filter(is_inside(day_of(text)).fill_null(True))
     if not len(rows):
         nothing = f"{', '.join(kinds)}: no forecast is left of what was asked for"
         return OutputScores([], pl.DataFrame(), (*read.dropped, nothing))

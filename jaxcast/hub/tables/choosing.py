@@ -193,11 +193,19 @@ def choose_rows(frame: Any, choice: Choice, known: Any, target: str | None, read
         frame = _of_levels(frame, choice.levels, read)
     date = pl.col("target_end_date")
     for text, is_inside in ((choice.first, date.__ge__), (choice.last, date.__le__)):
-        frame = frame if text is None else frame.filter(is_inside(_day(text)).fill_null(True))
+        frame = frame if text is None else frame.filter(is_inside(day_of(text)).fill_null(True))
     return frame.filter(is_or_null("model", wanted["model"])), wanted
 
 
-def _day(text: str) -> Any:
+def day_of(text: str) -> Any:
+    """Reads a date that was asked for.
+
+    Args:
+        text: The date, such as 2024-01-06.
+
+    Raises:
+        InputError: for what is not a date.
+    """
     try:
         return np.datetime64(text, "D").item()
     except ValueError:
