@@ -112,7 +112,9 @@ def test_the_baseline_of_a_hubs_folder_is_one_file_that_the_hub_accepts(tmp_path
     folder = write_hub(tmp_path / "hub", num_rounds=3, as_of=True)
     parse(["hub", "baseline", str(folder), "--model", "ours-flat"]).run()
     file = folder / "model-output/ours-flat/2026-01-17-ours-flat.csv"
-    assert f"{file}: round 2026-01-17 of {COUNT}; " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{file}: round 2026-01-17 of {COUNT}; " in printed
+    assert f"{COUNT}: made from truth up to 2026-01-10 as of 2026-01-" in printed
     assert validate_submission(file, folder).failures == ()
     rows = pl.read_csv(file, schema_overrides={"location": str, "output_type_id": str})
     assert set(rows["target"]) == {COUNT}

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from jaxcast.cli.hub.output import say
-from jaxcast.cli.hub.rounds import draw_round, open_round, refuse_options_of_tables, report_files
+from jaxcast.cli.hub.rounds import (
+    draw_round,
+    open_round,
+    refuse_options_of_tables,
+    report_files,
+    report_notes,
+    report_truth,
+)
 from jaxcast.errors import InputError, counted
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.baseline import flat_line_quantiles
@@ -17,7 +24,7 @@ from jaxcast.hub.rounds.pooling import RoundForecast
 from jaxcast.hub.rounds.quantiles import RoundSettings
 from jaxcast.hub.tables.target_data import TargetFiles, find_target_data
 from jaxcast.hub.validation.values import step_days_of
-from jaxcast.progress import announce, doing
+from jaxcast.progress import doing
 
 HISTORY_DAYS = 3660
 """Days of target data whose changes count: ten years."""
@@ -42,9 +49,9 @@ def write_baseline_round(command: Any) -> None:
         missing = write_round(path, forecast, overwrite=command.overwrite)
         stub = write_metadata(metadata, command.model, hub, METHODS, is_ensemble=False)
         of = ", ".join(dict.fromkeys(str(target) for target, _ in forecast.hubs))
-        for note in forecast.notes:
-            announce(note)
+        report_notes(forecast)
         say(f"{path}: round {round_id} of {of}; {counted(len(forecast.table.frame), 'row')}")
+        report_truth(forecast)
         report_files(stub, missing, "a baseline has")
         if command.plot is not None:
             draw_round(command.plot, _for_picture(forecast))

@@ -163,8 +163,7 @@ def _settings(command: Any, hub: HubDescription) -> RoundSettings:
 
 
 def _report(path: Path, forecast: RoundForecast) -> None:
-    for note, places in _grouped(forecast.notes).items():
-        announce(f"{'; '.join(places)}: {note}" if places else note)
+    report_notes(forecast)
     frame, group = forecast.table.frame, forecast.table.group
     parts = [
         f"{key[0]}: {counted(len(rows), 'row')}" for key, rows in frame.group_by("output_type", maintain_order=True)
@@ -173,6 +172,25 @@ def _report(path: Path, forecast: RoundForecast) -> None:
     names = [str(name) for column in targets for name in frame[column].unique(maintain_order=True)]
     of = f" of {', '.join(names)}" if names else ""
     say(f"{path}: round {forecast.round_id}{of}; {', '.join(parts)}; {counted(len(forecast.models), 'model')} pooled")
+    report_truth(forecast)
+
+
+def report_notes(forecast: RoundForecast) -> None:
+    """Prints what was left out of a round, each note once.
+
+    Args:
+        forecast: Forecasts of the round.
+    """
+    for note, places in _grouped(forecast.notes).items():
+        announce(f"{'; '.join(places)}: {note}" if places else note)
+
+
+def report_truth(forecast: RoundForecast) -> None:
+    """Prints from which target data the forecasts of each target were made.
+
+    Args:
+        forecast: Forecasts of the round.
+    """
     for target in dict.fromkeys(target for target, _ in forecast.hubs):
         latest = max(horizon for each, horizon in forecast.hubs if each == target)
         say(f"{target}: {newest_truth(forecast.hubs[target, latest][0])}")
