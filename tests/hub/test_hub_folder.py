@@ -297,6 +297,18 @@ def test_a_file_that_cannot_be_read_is_dropped_named_and_counted(hub, tmp_path, 
         assert ("1 file that cannot be read" in printed) == is_named
 
 
+def test_a_target_without_quantiles_is_pooled_by_its_own_types_alone(hub, tmp_path, capsys):
+    command = ["hub", "pool", str(hub), "--out", str(tmp_path / "out"), "--target"]
+    parse([*command, RATE]).run()
+    printed = capsys.readouterr().out
+    assert f"{RATE}: no forecasts of the output type quantile or sample" in printed
+    assert "equal_weights" in printed
+    rows = json.loads((tmp_path / "out/wk-rate-x/results.json").read_text())["output_types"]
+    assert {row["output_type"] for row in rows} == {"cdf"}
+    with pytest.raises(jaxcast.InputError, match="unknown target 'wk rate y'; did you mean wk rate x"):
+        parse([*command, "wk rate y"]).run()
+
+
 @pytest.mark.slow
 def test_ensembles_and_baselines_among_the_pooled_models_are_reported(hub, tmp_path, capsys):
     shutil.copytree(hub, folder := tmp_path / "hub")

@@ -160,12 +160,17 @@ def commands_of(
     pl = polars()
     unreadable: list[str] | None = [] if shared.bad == "drop" else None  # each command reports which
     frame = scan_outputs(hub.model_output, step_days=shared.step_days, exclude=shared.exclude, unreadable=unreadable)
-    frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
-    known = collected(frame, hub.model_output).sort("target", "horizon", nulls_last=True)
-    names = known["target"].drop_nulls().unique().to_list()
+    every = collected(frame.select("target", "horizon", "output_type").unique(), hub.model_output)
+    names = every["target"].drop_nulls().unique().to_list()
     if shared.target is not None and names:
         check_names("target", [shared.target], names)
-    targets = [shared.target] if shared.target is not None else known["target"].unique(maintain_order=True).to_list()
+    known = every.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
+    known = known.sort("target", "horizon", nulls_last=True)
+    targets = known["target"].unique(maintain_order=True).to_list()
+    if shared.target is not None and names and shared.target not in targets:
+        announce(f"{shared.target}: no forecasts of the output type {' or '.join(types)}")
+        return
+    targets = targets if shared.target is None else [shared.target]
     defaults = {field.name: field.default for field in dataclasses.fields(shared)}
     has_bound = "lower" in defaults and shared.lower == defaults["lower"]
     for target in targets:
