@@ -107,6 +107,11 @@ def test_what_is_true_of_all_runs_is_the_one_error(command, hub, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
+def test_other_steps_than_those_of_the_hub_are_refused(hub):
+    with pytest.raises(jaxcast.InputError, match=r"targets of this hub are 7 days apart, .* leave --step-days 3 out"):
+        parse(["hub", "score", str(hub), "--step-days", "3"]).run()
+
+
 def test_columns_of_further_tables_are_listed(hub):
     with pytest.raises(jaxcast.InputError, match=r"expected --by location, .* or target_end_date, .*, got 'state'"):
         parse(["hub", "score", str(hub), "--by", "location+state"]).run()

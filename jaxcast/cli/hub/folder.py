@@ -104,6 +104,11 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
         if truth is None:
             truth, vintages = find_target_data(folder)
         days = {step_days_of(group) for group in hub.rounds} - {None}
+        if len(days) == 1 and command.step_days not in (7, *days):
+            raise InputError(
+                f"targets of this hub are {min(days)} days apart, by its tasks.json; leave --step-days "
+                f"{command.step_days} out"
+            )
         due = due_days_of(hub) if command.due_days is None else command.due_days
         yield (
             dataclasses.replace(

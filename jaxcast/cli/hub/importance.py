@@ -15,6 +15,7 @@ from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import make_console
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, facts_of, open_folder
+from jaxcast.cli.hub.ensembles import warn_of_ensembles
 from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.forecast import make_pool
 from jaxcast.cli.hub.output import say, say_about_truth, truth_note
@@ -95,6 +96,7 @@ class HubImportance(HubTables):
         _show(rows, importance, f"{self.method}, horizon {hub.horizon}", self.baseline)
         say(truth_note(hub, is_pooled=has_memory))
         say_about_truth([hub])
+        warn_of_ensembles(pooled.models)
         _draw(folder, rows)
 
     def empty_score(self, hub: Hub) -> np.ndarray | None:
