@@ -96,7 +96,7 @@ def regions(found: Found, subjects: SubjectSeries) -> Figure:
         ax.set_yticks(places, [f"region {number}" for number in order], fontsize=7)
         ax.grid(axis="y", color="0.92")
         ax.set_title(title, fontsize=9, parse_math=False)
-        ax.set_xlabel(f"{'score' if name == 'BrainGNN' else 'importance'} (dotted: mean of all regions)")
+        ax.set_xlabel(f"{'score' if name.startswith('BrainGNN') else 'importance'} (dotted: mean of all regions)")
         ax.xaxis.set_major_locator(MaxNLocator(4))
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
