@@ -20,6 +20,7 @@ import optax
 
 import jaxcast
 from benchmarks import frame
+from benchmarks.d2stgnn import SMALL
 from benchmarks.recurrent import KEPT
 from jaxcast.io.files import save_figure
 
@@ -34,7 +35,8 @@ class Network(NamedTuple):
 
     Args:
         make: (samples, graphs, key) -> our network.
-        peer: (graphs, history_size, num_features) -> that of PyTorch, of (batch, time, node, feature).
+        peer: (graphs, history_size, num_features) -> that of PyTorch, of (batch, time, node, feature); None where
+            another benchmark has it.
         num_nodes: nodes.
         history_size: steps of a history.
         batch_size: windows of a minibatch.
@@ -42,7 +44,7 @@ class Network(NamedTuple):
     """
 
     make: Callable[..., Any]
-    peer: Callable[..., Any]
+    peer: Callable[..., Any] | None
     num_nodes: int
     history_size: int
     batch_size: int
@@ -73,6 +75,11 @@ def torch_st_mgcn(graphs: Any, history_size: int, num_features: int) -> Any:
     return STMGCN(polynomials(graphs), history_size, num_features)
 
 
+def d2stgnn(samples: Any, graphs: Any, key: Any) -> Any:
+    """Makes D2STGNN in the small form of `benchmarks.d2stgnn`."""
+    return jaxcast.series.D2STGNN(samples, graphs=graphs, key=key, **SMALL)
+
+
 def polynomials(graphs: Any) -> Any:
     """Returns the Chebyshev polynomials of each graph."""
     import torch
@@ -86,13 +93,16 @@ def polynomials(graphs: Any) -> Any:
 NETWORKS = {
     "STGCN": Network(stgcn, torch_stgcn, 228, 12, 50, 1),
     "ST-MGCN": Network(st_mgcn, torch_st_mgcn, 624, 17, 16, 2),
+    "D2STGNN": Network(d2stgnn, None, 170, 12, 16, 1),
 }
 GROWN = {"nodes": (25, 50, 100, 200, 400, 800, 2000), "steps": (12, 24, 48, 96)}
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """Measures both networks, and on one core their growth."""
+    """Measures the networks that have a peer, and on one core the growth of all."""
     for name, network in NETWORKS.items():
+        if network.peer is None:
+            continue
         case = network._replace(num_nodes=20, batch_size=4) if quick else network
         yield from against_torch(name, case, threads, quick)
     if threads == 1 and os.environ.keys() >= KEPT.keys():
@@ -165,6 +175,7 @@ def torch_peer(
     torch.set_num_threads(threads)
     history = torch.tensor(np.stack([samples.history, np.ones_like(samples.history)], -1))
     targets, size = torch.tensor(np.array(samples.targets)), network.batch_size
+    assert network.peer is not None
     model = network.peer(graphs, network.history_size, history.shape[-1])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
