@@ -15,7 +15,13 @@ import jaxcast
 from benchmarks import frame
 
 NUM_NODES, BATCH_SIZE, NUM_STEPS, SLOTS_PER_DAY = 170, 16, 12, 288
-SMALL: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "spatial_order": 1, "forecast_size": 64, "output_size": 128}
+SMALL: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_layers": 2,
+    "spatial_order": 1,
+    "forecast_size": 64,
+    "output_size": 128,
+}
 LOSS = jaxcast.series.WindowLoss("absolute")
 OPTIMIZER = jaxcast.training.make_optimizer(2e-3, clip_norm=5.0)
 
