@@ -103,7 +103,7 @@ def tables_of_hub(command: Any) -> Iterator[tuple[Any, HubDescription]]:
         truth, vintages = command.truth, command.vintages
         if truth is None:
             truth, vintages = find_target_data(folder)
-        days = {step_days_of(group) for group in hub.rounds} - {None}
+        days = {step for group in hub.rounds if (step := step_days_of(group)) is not None}
         if len(days) == 1 and command.step_days not in (7, *days):
             raise InputError(
                 f"targets of this hub are {min(days)} days apart, by its tasks.json; leave --step-days "
