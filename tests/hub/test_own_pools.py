@@ -85,7 +85,7 @@ def test_what_a_round_cannot_hold_is_refused_and_shown(tmp_path):
     (tmp_path / "f.csv").write_text("model,location,target_end_date,horizon,quantile,value\na,X,2024-01-06,1,0.5,1")
     for rows, message in (
         (["X,01/06/2024,3"], "row 1 has the date '01/06/2024' and the value '3'"),
-        (["X,2024-01-06,3", "X,2024-01-06,4"], r"by its source \(--truth-source, truth_source\)"),
+        (["X,2024-01-06,3", "X,2024-01-06,4"], "keep one release of them by truth_source, or name their days in as_of"),
     ):
         (tmp_path / "t.csv").write_text("\n".join(["location,date,value", *rows]))
         with pytest.raises(jaxcast.InputError, match=message):
