@@ -181,8 +181,7 @@ def spread_factors(
         InputError: for arrays of different shapes.
 
     Source:
-        Own design; a variance deflation as in Wilks, Q. J. R. Meteorol. Soc. 132 (2006), applied to
-        the root mean square.
+        Own design: it makes the ratio of `spread_and_error` one.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
