@@ -244,11 +244,11 @@ def next_steps(
     known = np.where(np.isfinite(counts[:stop]), counts[:stop], np.nan)[:, kept]
     if not (np.nanmax(known, 0, initial=-np.inf) > np.nanmin(known, 0, initial=np.inf)).any():
         raise InputError("expected counts that change in the training part, got none")
-    if not np.isfinite(counts[stop:][:, kept]).any():
-        raise InputError(
-            f"expected known counts in the test part, the last {len(counts) - stop} steps, got none; change "
-            "--train-share"
-        )
+    for part, rows in (("validation", counts[middle:stop]), ("test", counts[stop:])):
+        if not np.isfinite(rows[:, kept]).any():
+            raise InputError(
+                f"expected known counts in the {part} part, {len(rows)} steps, got none; change --train-share"
+            )
     has_places = {"latitude", "longitude"} <= arrays.keys()
     graphs = {key.removeprefix("graph_"): arrays[key][np.ix_(kept, kept)] for key in arrays if key.startswith("graph_")}
     return Problem(

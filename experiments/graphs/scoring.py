@@ -87,7 +87,7 @@ def compare(problem: Problem, forecasts: Mapping[str, Sequence[Forecast]]) -> li
         )
         found.append(
             {"data": problem.name, "method": first, "against": second}
-            | {name: float(getattr(result, name)) for name in ("ratio", "low", "high", "p_value")}
+            | {name: finite_or_none(getattr(result, name)) for name in ("ratio", "low", "high", "p_value")}
         )
     return found
 

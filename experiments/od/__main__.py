@@ -172,10 +172,11 @@ def main(config: Config) -> None:
             + ", ".join(f"{k} {results[-2][k]:.4f}" for k in scores.SCORES if results[-2][k] is not None),
             highlight=False,
         )
-    results += scores.published_rows(setup)
     for row in results:
-        if "ridge" in squares and row["method"] in squares and row["method"] != "ridge":
-            row["rmse_against_ridge"] = scores.against(setup, squares[row["method"]], squares["ridge"], "ridge")
+        if "ridge" in squares and row["method"] != "ridge":
+            found = scores.against(setup, squares[row["method"]], squares["ridge"], "ridge")
+            row |= {} if found is None else {"rmse_against_ridge": found}
+    results += scores.published_rows(setup)
     record = {
         "rows": results,
         "num_windows": len(setup.truths["test"]),

@@ -128,7 +128,7 @@ class Setup:
                 f"{len(learned.zones)} zones in {shown(learned.name)}"
             )
         margin = max(protocol.lags) + 1
-        season, num_leads = protocol.season, max(protocol.leads)
+        season = protocol.season
         gap = np.full((margin, folder.values.shape[1]), np.nan, np.float32)
         if train is None:
             end = margin + round(protocol.train_share * len(folder.values))
@@ -142,14 +142,9 @@ class Setup:
             begin, stop = end + margin + shift + season, len(values)
         middle = end - round(protocol.validation_share * (end - margin))
         first = margin + season + 1
-        parts = {"training": middle - first, "validation": end - middle, "test": stop - begin}
-        for name, length in parts.items():
-            needed = max(2 * num_leads, season * (name == "training"))
-            if length < needed:
-                raise InputError(
-                    f"the {name} part has {max(length, 0)} rows to forecast, and needs {needed}; give data of three "
-                    "weeks or more"
-                )
+        _check_parts(
+            values, {"training": (first, middle), "validation": (middle, end), "test": (begin, stop)}, protocol
+        )
         name = folder.name if train is None else f"{folder.name} (trained on {train.name})"
         bounds = (first, middle, end, begin)
         adjacency = learned.adjacency if folder.adjacency is None else folder.adjacency
@@ -216,6 +211,23 @@ class Setup:
         first, _, end, _ = self.bounds
         values = self.values[first:end]
         return np.asarray(np.nanmean(np.where(np.isfinite(values).any(0), values, 0), 0))
+
+
+def _check_parts(values: Float[np.ndarray, "time pair"], parts: dict[str, tuple[int, int]], protocol: Protocol) -> None:
+    """Refuses parts with too few rows, or with nothing to learn from or to score."""
+    for name, (start, stop) in parts.items():
+        is_training = name == "training"
+        needed = max(2 * max(protocol.leads), protocol.season * is_training)
+        if stop - start < needed:
+            raise InputError(
+                f"the {name} part has {max(stop - start, 0)} rows to forecast, and needs {needed} at "
+                f"{protocol.slots_per_day} a day; give data of three weeks or more, or fewer --slots-per-day"
+            )
+        known = values[start:stop]
+        if not np.isfinite(known).any():
+            raise InputError(f"expected known trips in the {name} part, got none; leave such rows out")
+        if is_training and not (np.fmax.reduce(known, 0) > np.fmin.reduce(known, 0)).any():
+            raise InputError("expected trips that change in the training part, got the same in all rows of each pair")
 
 
 def forecasts(model: Any, samples: Any) -> Float[np.ndarray, "window lead pair"]:

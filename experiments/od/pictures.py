@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 import jaxcast
 from experiments.od.data import Setup
-from experiments.od.scores import label_of
+from experiments.od.scores import known_mean, label_of
 
 matplotlib.use("Agg")
 OURS, NAIVE, NETWORK, PUBLISHED = "#c2410c", "0.65", "#0f766e", "#2563eb"
@@ -30,21 +30,26 @@ def errors(rows: list[dict[str, Any]], forecasts: dict[str, np.ndarray], setup: 
         forecasts: of the test part by method.
         setup: the data.
     """
-    shown = [row for row in rows if not row["method"].endswith(", median")]
-    shown = [row for row in shown if row["method"] != "zeros"]
+    means = [row for row in rows if not row["method"].endswith(", median") and _rmse(row) is not None]
+    shown = [row for row in means if row["method"] != "zeros"] or means
     figure = Figure(figsize=(11, 1.2 + 0.34 * len(shown)), layout="constrained")
     left, right = figure.subplots(1, 2)
-    values = [row["rmse"] or row["published"] for row in shown]
+    values = [_rmse(row) for row in shown]
     names = [label_of(row["method"]) for row in shown]
     bars = left.barh(names, values, color=[_color(row["method"]) for row in shown], height=0.65)
     left.bar_label(bars, fmt="%.3f", padding=3)
-    left.set(xlabel="RMSE", xlim=(0, 1.18 * max(values)))
+    left.set(xlabel="RMSE", xlim=(0, 1.18 * max(values, default=0) or 1))
     left.invert_yaxis()
     _by_lead_or_hour(right, forecasts, setup)
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{setup.name}: plain (grey), networks (green), ours (orange), published (blue)")
     return figure
+
+
+def _rmse(row: dict[str, Any]) -> Any:
+    """Returns the error of a row, the published one where there is no other; None where a forecast failed."""
+    return row["published"] if row["rmse"] is None else row["rmse"]
 
 
 def _by_lead_or_hour(ax: Any, forecasts: dict[str, np.ndarray], setup: Setup) -> None:
@@ -54,11 +59,11 @@ def _by_lead_or_hour(ax: Any, forecasts: dict[str, np.ndarray], setup: Setup) ->
     for name in shown or list(forecasts)[-1:]:
         squares = (forecasts[name] - truth) ** 2
         if len(leads) > 1:
-            steps, values = np.asarray(leads), np.sqrt(np.nanmean(squares, (0, 2)))
+            steps, values = np.asarray(leads), np.sqrt(known_mean(squares, (0, 2)))
         else:
             hours = (setup.target_rows("test")[:, 0] % day) * 24 // day
             steps = np.unique(hours)
-            values = np.sqrt([np.nanmean(squares[hours == hour]) for hour in steps])
+            values = np.sqrt([known_mean(squares[hours == hour], (0, 1, 2)) for hour in steps])
         style = {"color": _color(name), "ls": "-" if name in ("flows", "ridge", "od_ced") else "--"}
         ax.plot(steps, values, marker=".", label=label_of(name), **style)
     ax.set(xlabel="steps ahead" if len(leads) > 1 else "hour of the day", ylabel="RMSE")
@@ -124,5 +129,5 @@ def _clusters(setup: Setup) -> np.ndarray:
     values = setup.values[slice(*setup.rows("whole"))]
     values = values[: len(values) // season * season].reshape(-1, season, size, size)
     adjacency = setup.adjacency if setup.adjacency is not None else 1 - np.eye(size)
-    flows = np.nan_to_num(np.nanmean(values, 0))
+    flows = np.nan_to_num(known_mean(values, (0,)))
     return np.asarray(jaxcast.series.coarsen_zones(flows, adjacency, max_cluster_size=CLUSTER_SIZE, least_share=0.005))

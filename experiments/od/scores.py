@@ -16,6 +16,8 @@ from experiments.rows import finite_or_none
 FORMS = ("mean", "median")
 SCORES = ("rmse", "rmse_positive", "mae", "wmape", "cpc")
 NUM_GROUPS, NUM_BINS, LEAST_BIN, LEAST_GROUP = 8, 200, 100, 1000
+LEAST_WINDOWS = 4
+"""Test windows from which on methods are compared."""
 JAPAN = {
     "GEML": (0.400797, 0.280601),
     "CSTN": (0.400962, 0.285691),
@@ -57,7 +59,8 @@ def both_forms(setup: Setup, valid: np.ndarray, test: np.ndarray) -> dict[str, n
     forecasts of a group are cut into bins of equal numbers, and the median of the truth in a bin,
     which may not fall from bin to bin, is the forecast there. Between bins it is interpolated.
 
-    A group of fewer values than LEAST_GROUP joins that of the next smaller pairs.
+    A group of fewer known values than LEAST_GROUP joins that of the next smaller pairs. Pairs of
+    which no value is known, even so, keep the mean.
 
     Args:
         setup: the data.
@@ -68,12 +71,12 @@ def both_forms(setup: Setup, valid: np.ndarray, test: np.ndarray) -> dict[str, n
     share = np.cumsum(np.sqrt(setup.levels[order]))
     groups = np.empty(len(order), int)
     groups[order] = np.minimum(NUM_GROUPS * share / max(share[-1], 1e-9), NUM_GROUPS - 1)
-    per_pair = valid.shape[0] * valid.shape[1]
+    num_known = np.isfinite(setup.truths["valid"]).sum((0, 1))
     for group in range(NUM_GROUPS - 1, 0, -1):  # few values have no medians: they join the next smaller pairs
-        if (own := groups == group).sum() * per_pair < LEAST_GROUP:
+        if num_known[own := groups == group].sum() < LEAST_GROUP:
             groups[own] = group - 1
-    median = np.zeros_like(test)
-    for group in np.unique(groups):
+    median = test.copy()
+    for group in np.unique(groups[num_known > 0]):
         own = groups == group
         median[:, :, own] = _median_of(valid[:, :, own], setup.truths["valid"][:, :, own])(test[:, :, own])
     return {"mean": test, "median": median}
@@ -140,10 +143,11 @@ def make_row(method: str, form: str, setup: Setup, each: Sequence[Mapping[str, A
         "num_seeds": len(each),
     }
     row |= {name: finite_or_none(np.median([scores[name] for scores in each])) for name in SCORES}
-    row |= {"published": None, "rmse_per_seed": [float(scores["rmse"]) for scores in each]}
+    row |= {"published": None, "rmse_per_seed": [finite_or_none(scores["rmse"]) for scores in each]}
     if len(setup.protocol.leads) > 1:
         row |= {
-            name: np.median([scores[name] for scores in each], 0).tolist() for name in ("rmse_by_lead", "mae_by_lead")
+            name: [finite_or_none(error) for error in np.median([scores[name] for scores in each], 0)]
+            for name in ("rmse_by_lead", "mae_by_lead")
         }
     return row
 
@@ -158,7 +162,7 @@ def published_rows(setup: Setup) -> list[dict[str, Any]]:
     ]
 
 
-def against(setup: Setup, squares: np.ndarray, other: np.ndarray, name: str) -> dict[str, Any]:
+def against(setup: Setup, squares: np.ndarray, other: np.ndarray, name: str) -> dict[str, Any] | None:
     """Compares the RMSE of two methods by a paired bootstrap over blocks of days.
 
     Args:
@@ -166,12 +170,19 @@ def against(setup: Setup, squares: np.ndarray, other: np.ndarray, name: str) -> 
         squares: squared errors of the one, by window.
         other: of the other.
         name: of the other.
+
+    Returns:
+        The ratio with its interval; None where there are few windows, or the other has no errors.
     """
-    size = min(setup.protocol.block_days * setup.protocol.slots_per_day, max(len(squares) // 3, 1))
+    num_windows = int(np.isfinite(squares).sum())
+    if num_windows < LEAST_WINDOWS or not np.nansum(other) > 0:
+        return None
+    size = min(setup.protocol.block_days * setup.protocol.slots_per_day, num_windows // 3)
     found = jaxcast.scores.block_bootstrap(
         squares[:, None], other[:, None], key=jax.random.key(0), block_size=size, root_mean=True, num_resamples=2000
     )
-    return {"against": name, "ratio": found.ratio, "low": found.low, "high": found.high, "p": found.p_value}
+    numbers = {"ratio": found.ratio, "low": found.low, "high": found.high, "p": found.p_value}
+    return {"against": name} | {key: finite_or_none(value) for key, value in numbers.items()}
 
 
 def where_errors_sit(setup: Setup, test: Float[np.ndarray, "window lead pair"]) -> dict[str, Any]:

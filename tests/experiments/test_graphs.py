@@ -178,7 +178,11 @@ def test_few_windows_are_scored_and_not_compared(problem):
         ({"counts": np.random.default_rng(0).random((60, 2))}, "three days or more"),
         (
             {"counts": np.where(np.arange(500)[:, None] < 450, np.random.default_rng(0).random((500, 2)), np.nan)},
-            "known counts in the test part, the last 50 steps",
+            "known counts in the test part, 50 steps",
+        ),
+        (
+            {"counts": np.where(np.arange(500)[:, None] // 45 == 9, np.nan, np.random.default_rng(0).random((500, 2)))},
+            "known counts in the validation part, 45 steps",
         ),
         (
             {"counts": np.random.default_rng(0).random((500, 2)), "graph_a": np.ones((3, 3))},

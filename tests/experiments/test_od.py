@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.od import __main__ as od
-from experiments.od import networks, scores
+from experiments.od import networks, pictures, scores
 from experiments.od.data import JAPAN, Protocol, Setup, Trips, made_trips, read_trips
 from experiments.od.methods import PairInputs, average, least_squares, slot_mean
 from jaxcast import InputError
@@ -213,3 +213,52 @@ def test_bad_settings_of_trips_are_refused(changes, message, tmp_path, refused_i
     config = dataclasses.replace(SMOKE, out=tmp_path / "out", **changes)
     with refused_in_one_line(tmp_path, message):
         od.main(config)
+
+
+def part_of(values, name, number):
+    """Returns trips of which one part holds a number alone."""
+    values = values.copy()
+    _, middle, end, begin = Setup.of(SMOKE, made_trips(0)).bounds
+    margin = max(made_trips(0).protocol.lags) + 1
+    rows = {"training": (0, middle), "validation": (middle, end), "test": (begin, None)}[name]
+    values[slice(*(None if row is None else max(row - margin, 0) for row in rows))] = number
+    return values
+
+
+@pytest.mark.parametrize(
+    ("part", "number", "message"),
+    [
+        ("training", 0, "expected trips that change in the training part"),
+        ("training", np.nan, "expected known trips in the training part"),
+        ("validation", np.nan, "expected known trips in the validation part"),
+        ("test", np.nan, "expected known trips in the test part"),
+    ],
+)
+def test_parts_without_trips_are_refused_before_anything_is_learned(part, number, message):
+    trips = made_trips(0)
+    with pytest.raises(InputError, match=message):
+        Setup.of(SMOKE, dataclasses.replace(trips, values=part_of(trips.values, part, number)))
+
+
+def test_the_median_form_counts_known_values_alone():
+    setup = Setup.of(SMOKE, made_trips(0))
+    valid = np.full_like(setup.truths["valid"], 5)
+    test = np.full_like(setup.truths["test"], 5)
+    setup.truths["valid"] = np.full_like(valid, np.nan)
+    np.testing.assert_array_equal(scores.both_forms(setup, valid, test)["median"], test)
+    setup.truths["valid"][..., np.argmax(setup.levels)] = 3  # too few for a group of their own
+    np.testing.assert_array_equal(scores.both_forms(setup, valid, test)["median"], 0 * test + 3)
+
+
+def test_errors_that_are_zero_or_unknown_are_drawn_and_written():
+    setup = Setup.of(SMOKE, made_trips(0))
+    found = scores.scored(setup, setup.truths["test"])
+    perfect = scores.make_row("ridge", "mean", setup, [found])
+    failed = scores.make_row("flows", "mean", setup, [scores.scored(setup, setup.truths["test"] * np.nan)])
+    json.dumps([perfect, failed], allow_nan=False)
+    assert (perfect["rmse"], failed["rmse"], failed["rmse_per_seed"]) == (0, None, [None])
+    figure = pictures.errors([perfect, failed], {"ridge": setup.truths["test"]}, setup)
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0]
+    assert scores.against(setup, found["squares"], found["squares"], "ridge") is None
+    some = found["squares"] + np.where(np.arange(len(found["squares"])) < 6, 1.0, np.nan)
+    assert scores.against(setup, some, some, "ridge")["ratio"] == 1

@@ -235,6 +235,7 @@ def broken(path):
         ),
         "places": (lambda: read_sensors(archive(path, data=COUNTS, latitude=[1.0])), r"expected shape \(3,\) in 'lat"),
         "degrees": (lambda: read_sensors(archive(path, data=COUNTS, latitude=[1, 2, 91])), "at most 90 in latitude"),
+        "half a place": (lambda: read_sensors(archive(path, data=COUNTS, latitude=[1, 2, 3])), "got latitude alone"),
         "weather": (lambda: read_sensors(archive(path, data=COUNTS, weather=COUNTS[1:])), "'weather'.*the 5 rows"),
         "names": (lambda: read_sensors(archive(path, data=COUNTS), names=("a", "b", "a")), "3 different names.*got 2"),
         "hdf5 layout": (lambda: read_sensors(path / "other.h5"), "pandas' fixed format, found speed"),

@@ -174,6 +174,8 @@ def sensors_of(archive: Archive, *, key: str | None = None, missing: float | int
     called = [name for name in NAME_KEYS if name in archive.arrays]
     names = texts_of(path, called[0], archive.arrays[called[0]], count) if called else tuple(map(str, range(count)))
     places = {name: _place(archive, name, count) for name in ("latitude", "longitude") if name in archive.arrays}
+    if len(places) == 1:
+        raise InputError(f"{shown(path)}: expected latitude and longitude, got {next(iter(places))} alone; give both")
     graphs = {
         name.removeprefix(GRAPH): check_weights(
             f"{shown(path)}, {shown(repr(name))}", _of_shape(archive, name, (count, count), "each node"), names
