@@ -315,20 +315,6 @@ def _apart(function: Callable[..., Result], *args: Any) -> Result:
         return jax.jit(function)(*args)
 
 
-def map_chunks(function: Callable[[Any], Result], chunks: Any) -> Result:
-    """Computes function(chunk) for each chunk; on a CPU one after the other, elsewhere at once.
-
-    Args:
-        function: of one chunk.
-        chunks: a tree of arrays with a leading axis of chunks, each of which fits a CPU's cache.
-
-    Returns:
-        The results, stacked.
-    """
-    result: Result = jax.lax.platform_dependent(chunks, cpu=partial(jax.lax.map, function), default=jax.vmap(function))
-    return result
-
-
 def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., Result]:
     """Compiles like `jax.jit`; on a CPU with its widest vectors, if it is the outermost `jit`.
 

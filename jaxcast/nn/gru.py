@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.arguments import checked
-from jaxcast.nn.over_time import ByGates, Equations, GateProduct, Weights, contract, ones
+from jaxcast.nn.equations import ByGates, Equations, GateProduct, Weights, contract, ones
 from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
 
 

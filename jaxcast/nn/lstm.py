@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.arguments import checked
-from jaxcast.nn.over_time import ByGates, Equations, GateProduct, Weights, gradient
+from jaxcast.nn.equations import ByGates, Equations, GateProduct, Weights, gradient
 from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
 
 

@@ -7,79 +7,27 @@ take the batch as an axis: under `jax.vmap` the single product would become one 
 a sum.
 
 A CPU and accelerators have programs of their own. On a CPU all products stay in the loop, whose
-steps save their gates for the backward pass. On accelerators, where a launch costs microseconds,
-the products with the inputs are one product before the loop, in memory for all gates of all steps.
-There one kernel takes all steps in each direction, if the layer fits it (`kernels`). Else the
-backward pass computes the gates anew, by one product for all steps, and a pass of the loop takes
-several steps.
+steps save their gates for the backward pass; many sequences are run in blocks that stay in a core's
+cache, and the backward pass of a block computes its gates anew. On accelerators, where a launch
+costs microseconds, the products with the inputs are one product before the loop, in memory for all
+gates of all steps. There one kernel takes all steps in each direction, if the layer fits it
+(`kernels`). Else the backward pass computes the gates anew, by one product for all steps, and a
+pass of the loop takes several steps.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from jaxcast.backends.dispatch import by_platform
+from jaxcast.nn.equations import Equations, GateProduct, Weights, gradients, select
 from jaxcast.nn.kernels import gpu, tpu
 from jaxcast.nn.kernels.steps import Steps
-
-
-class Weights(NamedTuple):
-    """The weights of a layer, with the columns of its gates side by side.
-
-    Args:
-        input: of the inputs, (in, gates * hidden).
-        recurrent: of the past output, (hidden, gates * hidden).
-        bias: of all gates, (gates * hidden,).
-        recurrent_bias: second bias, (hidden,), of layers that have one; else None.
-    """
-
-    input: Array
-    recurrent: Array
-    bias: Array
-    recurrent_bias: Any = None
-
-
-GateProduct = Callable[[Array, int], Any]
-"""(a, k) -> the product of a block with the recurrent weights of gate k, on the way back with their transpose."""
-
-
-class ByGates(NamedTuple):
-    """The equations of a layer for kernels, which have a block (sequences, hidden) for each gate.
-
-    Args:
-        forward: (past, recurrent_bias, carry, products) -> (carry, h, gates), with a list of the
-            products of the inputs, to which the bias is added.
-        backward: (back, saved, d_carry, d_h) -> (d_carry, d_products), a list of all their parts.
-    """
-
-    forward: Callable[..., tuple[Any, Array, Any]]
-    backward: Callable[..., tuple[Any, list[Array]]]
-
-
-class Equations(NamedTuple):
-    """The equations of a layer for a batch at one step, and their derivatives.
-
-    They are static arguments of compiled programs, so they must be functions of a module.
-
-    Args:
-        forward: (weights, carry, product) -> (carry, h, gates), from the product of the input with
-            its weights. What the two others need is saved: the carry before the step, and `gates`.
-        backward: (weights, saved, d_carry, d_h) -> (d_carry, d_products), from the cotangents after
-            the step to those before it.
-        gradient: (weights, xs, saved, d_products) -> (d_weights, d_xs), for all steps, time first.
-        in_torch: whether PyTorch has this layer.
-        by_gates: the same as `ByGates`, for kernels; None for a layer without one.
-    """
-
-    forward: Callable[..., tuple[Any, Array, Any]]
-    backward: Callable[..., tuple[Any, Any]]
-    gradient: Callable[..., tuple[Weights, Array]]
-    in_torch: bool = True
-    by_gates: Any = None
+from jaxcast.nn.over_time_on_cpu import backward_of_block, backward_on_cpu, forward_on_cpu, zeros
 
 
 def over_time(
@@ -149,26 +97,8 @@ def _forward(
         platform: partial(_forward_in_kernel, **options, scan=scan) if platform in kernels else hoisted
         for platform, scan in _SCANS.items()
     }
-    outputs, saved = by_platform(partial(_forward_on_cpu, **options), weights, carry, xs, mask, **special)
-    return outputs, (weights, xs, mask, saved)
-
-
-def _forward_on_cpu(
-    weights: Weights, carry: Any, xs: Array, mask: Array | None, *, equations: Equations, save: bool
-) -> tuple[Any, Any]:
-    batch, num_steps, _ = xs.shape
-
-    # Inputs and outputs keep the batch first and are indexed at their second axis: a scan over time
-    # takes and gives time first, and to transpose whole sequences costs more.
-    def step(state: tuple[Any, Array], n: Array) -> tuple[Any, Any]:
-        before, hs = state
-        carry, h, gates = equations.forward(weights, before, _at(xs, n) @ weights.input)
-        carry, h = _where(mask, n, (carry, h), (before, jnp.zeros_like(h)))
-        hs = jax.lax.dynamic_update_index_in_dim(hs, h, n, 1)
-        return (carry, hs), (before, gates) if save else None
-
-    hs = jnp.zeros((batch, num_steps, len(weights.recurrent)), xs.dtype)
-    return jax.lax.scan(step, (carry, hs), jnp.arange(num_steps))
+    outputs, saved = by_platform(partial(forward_on_cpu, **options), weights, carry, xs, mask, **special)
+    return outputs, (weights, (carry, xs), mask, saved)
 
 
 Scan = Callable[..., tuple[list[Array], list[Array]]]
@@ -188,7 +118,7 @@ def _forward_on_accelerators(
     def step(before: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
         product, here = at
         carry, h, _ = equations.forward(weights, before, product)
-        carry, h = _select(here, (carry, h), (before, jnp.zeros_like(h)))
+        carry, h = select(here, (carry, h), (before, jnp.zeros_like(h)))
         return carry, (h, before if save else None)
 
     last, (hs, before) = jax.lax.scan(step, carry, (products, exists), unroll=_STEPS_AT_ONCE)
@@ -197,8 +127,7 @@ def _forward_on_accelerators(
         return outputs, None
     # The backward pass computes the gates of all steps again, by one product. The zeros give both programs results of
     # one type; where the backward pass is a part of the same program, XLA leaves them out.
-    gates = jax.eval_shape(equations.forward, weights, before, products)[2]
-    return outputs, (before, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), gates))
+    return outputs, (before, zeros(jax.eval_shape(equations.forward, weights, before, products)[2]))
 
 
 def _forward_in_kernel(
@@ -215,7 +144,7 @@ def _forward_in_kernel(
         after, h = _select_blocks(here, (after, h), (before, jnp.zeros_like(h)))
         return jax.tree.leaves(after), [h, *jax.tree.leaves((before, gates) if save else None)]
 
-    on_cpu = partial(_forward_on_cpu, equations=equations, save=save)
+    on_cpu = partial(forward_on_cpu, equations=equations, save=save)
     (_, hs), saved = jax.eval_shape(on_cpu, weights, carry, xs, mask)
     to_save, of_saved = jax.tree.flatten(saved)
     outputs = [Steps(hs, time_first=False), *[Steps(one, time_first=True) for one in to_save]]
@@ -228,33 +157,18 @@ def _backward(
     equations: Equations, kernels: tuple[str, ...], residuals: Any, cotangents: Any
 ) -> tuple[Weights, Any, Array, None]:
     # The default, which has the derivatives, does not need the gates, which it cannot be sure of.
-    d_carry, d_products, saved = by_platform(
+    gradients = by_platform(
         partial(_backward_on_accelerators, equations=equations),
         residuals,
         cotangents,
-        cpu=partial(_backward_on_cpu, equations=equations),
+        cpu=partial(backward_on_cpu, equations=equations),
         **{name: partial(_backward_in_kernel, equations=equations, scan=_SCANS[name]) for name in kernels},
     )
-    weights, xs, *_ = residuals
-    d_weights, d_xs = equations.gradient(weights, jnp.swapaxes(xs, 0, 1), saved, d_products)
-    return d_weights, d_carry, jnp.swapaxes(d_xs, 0, 1), None
+    return *gradients, None
 
 
-def _backward_on_cpu(residuals: Any, cotangents: Any, *, equations: Equations) -> tuple[Any, Any, Any]:
-    weights, xs, mask, saved = residuals
-    d_carry, d_hs = cotangents
-
-    def step(d_carry: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
-        n, saved = at
-        before, d_products = equations.backward(weights, saved, d_carry, _at(d_hs, n))
-        return _where(mask, n, (before, d_products), (d_carry, jax.tree.map(jnp.zeros_like, d_products)))
-
-    numbers = jnp.arange(xs.shape[1])
-    return *jax.lax.scan(step, d_carry, (numbers, saved), reverse=True), saved
-
-
-def _backward_on_accelerators(residuals: Any, cotangents: Any, *, equations: Equations) -> tuple[Any, Any, Any]:
-    weights, xs, mask, (before, _) = residuals
+def _backward_on_accelerators(residuals: Any, cotangents: Any, *, equations: Equations) -> tuple[Weights, Any, Array]:
+    weights, (_, xs), mask, (before, _) = residuals
     d_carry, d_hs = cotangents
     times, exists, d_hs = _time_first((xs, mask, d_hs))
     saved = before, equations.forward(weights, before, times @ weights.input)[2]
@@ -262,14 +176,16 @@ def _backward_on_accelerators(residuals: Any, cotangents: Any, *, equations: Equ
     def step(d_carry: Any, at: tuple[Any, Array, Any]) -> tuple[Any, Any]:
         saved, d_h, here = at
         before, d_products = equations.backward(weights, saved, d_carry, d_h)
-        return _select(here, (before, d_products), (d_carry, jax.tree.map(jnp.zeros_like, d_products)))
+        return select(here, (before, d_products), (d_carry, jax.tree.map(jnp.zeros_like, d_products)))
 
     scanned = jax.lax.scan(step, d_carry, (saved, d_hs, exists), reverse=True, unroll=_STEPS_AT_ONCE)
-    return *scanned, saved
+    return gradients(equations, weights, xs, saved, *scanned)
 
 
-def _backward_in_kernel(residuals: Any, cotangents: Any, *, equations: Equations, scan: Scan) -> tuple[Any, Any, Any]:
-    weights, _, mask, saved = residuals
+def _backward_in_kernel(
+    residuals: Any, cotangents: Any, *, equations: Equations, scan: Scan
+) -> tuple[Weights, Any, Array]:
+    weights, (_, xs), mask, saved = residuals
     d_carry, d_hs = cotangents
     carried: Any
     of_saved: Any
@@ -285,12 +201,12 @@ def _backward_in_kernel(residuals: Any, cotangents: Any, *, equations: Equations
         before, d_products = _select_blocks(here, (before, d_products), nothing)
         return jax.tree.leaves(before), d_products
 
-    _, d_products, _ = jax.eval_shape(partial(_backward_on_cpu, equations=equations), residuals, cotangents)
+    d_products = jax.eval_shape(partial(backward_of_block, equations=equations), weights, mask, saved, cotangents)[1]
     parts, of_products = jax.tree.flatten(d_products)
     inputs = [Steps(d_hs, time_first=False), *[Steps(one, time_first=True) for one in to_read]]
     outputs = [Steps(one, time_first=True) for one in parts]
     first, parts = scan(step, weights.recurrent, None, leaves, inputs, mask, outputs, backward=True)
-    return carried.unflatten(first), of_products.unflatten(parts), saved
+    return gradients(equations, weights, xs, saved, carried.unflatten(first), of_products.unflatten(parts))
 
 
 _over_time.defvjp(_forward, _backward)
@@ -300,60 +216,5 @@ def _time_first(sequences: Any) -> Any:
     return jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), sequences)
 
 
-def _at(sequences: Shaped[Array, "batch time ..."], n: Array) -> Shaped[Array, "batch ..."]:
-    return jax.lax.dynamic_index_in_dim(sequences, n, 1, keepdims=False)
-
-
-def _where(mask: Array | None, n: Array, inside: Any, outside: Any) -> Any:
-    """Selects `inside` where step n exists, else `outside`."""
-    return _select(None if mask is None else _at(mask, n), inside, outside)
-
-
-def _select(here: Array | None, inside: Any, outside: Any) -> Any:
-    """Selects `inside` for the samples that have a step here, else `outside`."""
-    if here is None:
-        return inside
-    return jax.tree.map(lambda a, b: jnp.where(here[:, None], a, b), inside, outside)
-
-
 def _select_blocks(here: Array | None, inside: Any, outside: Any) -> Any:
     return inside if here is None else jax.tree.map(partial(jnp.where, here), inside, outside)
-
-
-def gradient(weights: Weights, xs: Array, h: Array, d_products: Array) -> tuple[Weights, Array]:
-    """Computes `Equations.gradient` of a layer that adds up all products and the bias.
-
-    Args:
-        weights: of the layer.
-        xs: the inputs, time first.
-        h: the output before each step.
-        d_products: cotangents of the sums.
-    """
-    input_size = xs.shape[-1]
-    d_all = contract((xs, ones(xs), h), d_products)
-    return Weights(d_all[:input_size], d_all[input_size + 1 :], d_all[input_size]), d_products @ weights.input.T
-
-
-def contract(
-    inputs: tuple[Float[Array, "time batch _"], ...], d_products: Float[Array, "time batch gates"]
-) -> Float[Array, "rows gates"]:
-    """Sums outer products of inputs and cotangents over all steps and samples.
-
-    Args:
-        inputs: arrays whose components are joined.
-        d_products: cotangents of the products of these inputs with the weights.
-    """
-    rows = jnp.concatenate(inputs, -1)
-    # On a CPU, XLA is slower at a product that contracts leading axes than at a transpose and a
-    # plain product; without the barrier it would turn the latter back into the former.
-    columns = jax.lax.optimization_barrier(rows.reshape(-1, rows.shape[-1]).T)
-    return columns @ d_products.reshape(-1, d_products.shape[-1])
-
-
-def ones(xs: Float[Array, "time batch in"]) -> Float[Array, "time batch 1"]:
-    """Returns the constant input whose weight is the bias.
-
-    Args:
-        xs: the inputs, for their shape.
-    """
-    return jnp.ones((*xs.shape[:-1], 1), xs.dtype)

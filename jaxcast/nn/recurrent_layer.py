@@ -17,7 +17,8 @@ from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.nn import torch_layout
-from jaxcast.nn.over_time import Equations, Weights, over_time
+from jaxcast.nn.equations import Equations, Weights
+from jaxcast.nn.over_time import over_time
 
 Init = Literal["uniform", "orthogonal"]
 Layer = TypeVar("Layer", bound="RecurrentLayer")

@@ -8,7 +8,7 @@ from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.nn.over_time import Equations, Weights, gradient
+from jaxcast.nn.equations import Equations, Weights, gradient
 from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
 
 Activation = Literal["tanh", "sigmoid", "relu"]

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.errors import InputError, shown
-from jaxcast.nn.over_time import Weights
+from jaxcast.nn.equations import Weights
 
 
 def to_torch(weights: Weights, suffix: str) -> dict[str, Float[np.ndarray, "..."]]:

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.backends.dispatch import map_chunks
+from jaxcast.backends.blocks import map_chunks
 from jaxcast.checks import check_sizes, check_whole
 from jaxcast.nn.dropout import NO_DROPOUT, Dropout
 from jaxcast.nn.gated_residual import GatedResidual

@@ -8,7 +8,8 @@ from jax import export
 
 import jaxcast
 from jaxcast.backends import dispatch
-from jaxcast.backends.dispatch import by_platform, compile_apart, differentiable_by_platform, map_chunks
+from jaxcast.backends.blocks import in_blocks, map_chunks
+from jaxcast.backends.dispatch import by_platform, compile_apart, differentiable_by_platform
 
 
 def chosen(x, y=0.0):
@@ -68,6 +69,7 @@ def test_what_is_for_the_cpu_stays_there(platform, is_cpu):
     assert ("xla_cpu_small_call" in ensemble) == is_cpu
     assert ("inlineable" in lowered(lambda x: compile_apart(jnp.sin, x), platform, 1.0)) == is_cpu
     assert ("while" in lowered(lambda x: map_chunks(jnp.sin, x), platform, u0)) == is_cpu
+    assert ("while" in lowered(lambda x: in_blocks(lambda x, _: jnp.sin(x), x, size=2), platform, u0)) == is_cpu
 
 
 def test_chunks_may_be_computed_in_turn_or_at_once():
@@ -75,6 +77,22 @@ def test_chunks_may_be_computed_in_turn_or_at_once():
     np.testing.assert_array_equal(map_chunks(lambda c: c * c.sum(), chunks), chunks * chunks.sum(1, keepdims=True))
     gradient = jax.grad(lambda c: map_chunks(lambda c: c**2, c).sum())(chunks)
     np.testing.assert_array_equal(gradient, 2 * chunks)
+
+
+def test_blocks_of_an_axis_need_not_divide_it():
+    values = jnp.arange(1.0, 22.0).reshape(3, 7)
+
+    def squares(block, number):
+        return block**2 * jnp.sum(block, 0, keepdims=True) + 0 * number
+
+    def by_blocks(values):
+        return in_blocks(squares, values, size=2, axis=1)
+
+    np.testing.assert_array_equal(by_blocks(values), squares(values, 0))
+    expected = jax.grad(lambda values: jnp.sin(squares(values, 0)).sum())(values)
+    np.testing.assert_allclose(jax.grad(lambda values: jnp.sin(by_blocks(values)).sum())(values), expected, rtol=1e-5)
+    numbers = in_blocks(lambda block, number: 0 * block + number, values[0], size=2)
+    np.testing.assert_array_equal(numbers, [0, 0, 1, 1, 2, 2, 3])
 
 
 def test_the_widest_vectors_are_for_arguments_on_a_cpu(monkeypatch):

@@ -411,3 +411,32 @@ def test_the_program_of_accelerators_does_the_same(kind, has_gaps, monkeypatch):
     assert_close(result, expected, 1e-14)
     assert_close(gradients, expected_gradients, 1e-12)
     np.testing.assert_allclose(other_second, second, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "has_gaps"), [("lstm", True), ("gru_after", False), ("rnn_tanh", True)])
+def test_blocks_of_sequences_are_all_of_them(kind, has_gaps, monkeypatch):
+    layer = make(kind)
+    xs, carry = inputs(layer, (7,), 4)
+    mask = jnp.asarray(np.random.default_rng(1).random((7, 4)) > 0.3) if has_gaps else None
+
+    def all_of():
+        def run(*args):
+            result = over_time(layer.equations, *args, mask)
+            return weighted_loss(result), result
+
+        def curved(scale):
+            return weighted_loss(over_time(layer.equations, layer.weights, carry, scale * xs, mask))
+
+        program = jax.jit(jax.grad(run, argnums=(0, 1, 2), has_aux=True)).lower(layer.weights, carry, xs)
+        gradients, result = program.compile()(layer.weights, carry, xs)
+        return program.as_text().count("while"), result, gradients, jax.jit(jax.hessian(curved))(1.3)
+
+    num_loops, expected, expected_gradients, expected_second = all_of()
+    monkeypatch.setattr("jaxcast.nn.over_time_on_cpu._LEAST_BLOCK", 3)  # 3, 3 and 3 of 7: the last two overlap
+    monkeypatch.setattr("jaxcast.nn.over_time_on_cpu._BLOCK_BYTES", 1)
+    num_more, result, gradients, second = all_of()
+    assert num_more > num_loops
+    assert_close(result, expected, 1e-14)
+    assert_close(gradients, expected_gradients, 1e-12)
+    np.testing.assert_allclose(second, expected_second, rtol=1e-11)

@@ -194,4 +194,4 @@ def test_products_in_a_kernel_have_the_precision_asked_for(platform, monkeypatch
     with jax.default_matmul_precision("highest"):
         jax.eval_shape(lambda *args: results_and_gradients(layer, *args), *arguments)
     in_full = [text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") for text in texts]
-    assert in_full == [text.count("dot_general[") for text in texts] == [4, 3]
+    assert in_full == [text.count("dot_general[") for text in texts] == [4, 6]

@@ -179,6 +179,25 @@ def test_stgcn_is_its_layers_in_turn():
     np.testing.assert_allclose(found[..., 0], np.moveaxis(numbers, -1, 1), atol=1e-12)
 
 
+@pytest.mark.slow
+def test_blocks_of_windows_do_not_change_stgcn(monkeypatch):
+    network = randomised(make("stgcn", dtype=np.float64))
+
+    def found():
+        loss = jax.jit(
+            jax.value_and_grad(lambda network: (network(SAMPLES.history).forecast ** 2).sum(), allow_int=True)
+        )
+        leaves = jax.tree.leaves(loss(network))
+        return "while" in loss.lower(network).as_text(), [leaf for leaf in leaves if leaf.dtype != jax.dtypes.float0]
+
+    one_block, expected = found()
+    monkeypatch.setattr("jaxcast.series.graph_networks.stgcn._BLOCK_BYTES", 1)
+    blocks, leaves = found()
+    assert (one_block, blocks) == (False, True)
+    for ours, theirs in zip(leaves, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11 * np.abs(theirs).max())
+
+
 def lstm(stack, xs):
     """The outputs of a stack for (sample, time, feature), gate by gate."""
     for layer in stack.layers:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxcast.backends.dispatch import map_chunks
+from jaxcast.backends.blocks import map_chunks
 from jaxcast.neuro.activity.operators import FilterOperator
 from jaxcast.pytrees import FrozenPytree, static
 

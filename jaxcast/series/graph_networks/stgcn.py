@@ -1,6 +1,7 @@
 """Spatio-temporal graph convolutional networks: convolutions over time and over a graph in turn."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, get_args
 
 import jax
@@ -9,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.backends.blocks import in_blocks
 from jaxcast.checks import check_choice, check_sizes, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.dropout import drop
@@ -27,6 +29,9 @@ from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import KnownInputs, Start
 from jaxcast.types import Info
+
+_BLOCK_BYTES = 3 * 2**20
+"""Of the widest layer, if it kept all steps, for the windows that a CPU takes at once: they stay in its caches."""
 
 
 class STGCN(GraphNetwork, name="stgcn"):
@@ -150,12 +155,23 @@ class STGCN(GraphNetwork, name="stgcn"):
         self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region number"], Info]:
         inputs = with_calendar(inputs, known.slots, self.slots_per_day).astype(self.dtype)
-        values, operators = jnp.moveaxis(inputs, -2, 0), self.operators[...]
+        values = jnp.moveaxis(inputs, -2, 0)
+        num_bytes = values[:, 0].size // values.shape[-1] * max(map(max, self.channels)) * values.dtype.itemsize
+        if values.ndim == 4:
+            states = in_blocks(partial(self._states, key), values, size=max(1, _BLOCK_BYTES // num_bytes), axis=1)
+        else:
+            states = self._states(key, values, 0)
+        states = with_covariates(jnp.moveaxis(states, 0, -2), known.covariates)
+        return by_lead(self.output.numbers(states), self.num_leads), {}
+
+    def _states(self, key: Any, values: Array, num_block: int | Array) -> Array:
+        """Returns the states of a block of windows; nodes come first there and here."""
+        operators = self.operators[...]
+        key = None if key is None else jax.random.fold_in(key, num_block)
         for k, block in enumerate(self.blocks):
             values = block(values, operators)
             values = drop(values, self.dropout, None if key is None else jax.random.fold_in(key, k))
-        states = jnp.moveaxis(self.output.states(values), 0, -2)
-        return by_lead(self.output.numbers(with_covariates(states, known.covariates)), self.num_leads), {}
+        return self.output.states(values)
 
     @property
     def own_config(self) -> dict[str, Any]:
