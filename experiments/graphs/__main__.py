@@ -1,4 +1,4 @@
-"""Forecasts of charging piles, speeds, pedestrians, bicycles and taxis, or of counts in any folder."""
+"""Forecasts of charging piles, speeds, pedestrians, bicycles, taxis, or of counts in any folder."""
 
 import dataclasses
 import time
@@ -25,7 +25,7 @@ from jaxcast.pytrees import fingerprint
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Forecast series on graphs by plain methods, published networks and our own, and compare errors.
+    """Forecast series on graphs by plain methods, published networks and our own; compare errors.
     Presets: smoke, generated counts; quick, one data set; paper, all of them with five seeds."""
 
     data: Path | None = None

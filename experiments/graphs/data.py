@@ -43,6 +43,7 @@ class Problem:
         num_unused: rows at the end that no target lies in.
         published: rows of which only the errors are known.
         notes: what is missing or left out, in words.
+        names: of the series; () for their numbers.
     """
 
     name: str
@@ -62,6 +63,11 @@ class Problem:
     num_unused: int = 0
     published: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def name_of(self, series: int) -> str:
+        """Returns the name of a series, or its number."""
+        return self.names[series] if self.names else str(series)
 
     def truth(self, newest: Int[np.ndarray, " sample"]) -> Float[np.ndarray, "sample lead series"]:
         """Returns the values at all leads, NaN beyond the end."""
@@ -92,7 +98,7 @@ def pedestrians_melbourne(folder: Path) -> Problem:
 
 
 def los_loop(folder: Path) -> Problem:
-    """Speeds at 207 sensors, the next hour by five minutes; the windows lie inside of the test rows."""
+    """Speeds at 207 sensors, the next hour by five minutes; windows lie inside of the test rows."""
     files = [file for name in ("los_speed", "los_adj") for file in sorted(folder.glob(f"{name}.csv*"))[:1]]
     if len(files) < 2:
         raise InputError(f"expected los_speed.csv and los_adj.csv, or both gzipped, in {shown(folder)}")
@@ -208,7 +214,8 @@ def read_counts(folder: Path, *, slots_per_day: int, train_share: float, num_lea
         raise InputError(f"expected counts (time, node) in {shown(files[0].name)}, got shape {data.values.shape}")
     negative = data.values < 0
     counts = np.where(negative, np.nan, data.values)
-    arrays: dict[str, Any] = {"counts": counts} | {f"graph_{name}": graph for name, graph in data.graphs.items()}
+    arrays: dict[str, Any] = {"counts": counts, "names": np.asarray(data.names)}
+    arrays |= {f"graph_{name}": graph for name, graph in data.graphs.items()}
     if data.past_covariates is not None:
         arrays["weather"] = data.past_covariates
     if data.latitude is not None and data.longitude is not None:
@@ -264,6 +271,7 @@ def next_steps(
         places=(arrays["latitude"][kept], arrays["longitude"][kept]) if has_places else None,
         graphs=graphs,
         weather=arrays.get("weather"),
+        names=tuple(arrays["names"][kept].tolist()) if "names" in arrays else (),
     )
 
 

@@ -1,4 +1,4 @@
-"""ST-ResNet and DMVST-Net in `experiments.graphs`: on the cells of a grid, all channels of a cell together."""
+"""ST-ResNet and DMVST-Net in `experiments.graphs`: on a grid, all channels of a cell together."""
 
 from functools import cache, partial
 from typing import Any
@@ -22,7 +22,7 @@ RELATIVE = 1e-3
 
 
 def forecasts(name: str, problem: Problem, seed: int, config: Any) -> Arrays:
-    """Trains on what lies before the validation part, which chooses the epoch; forecasts the test windows.
+    """Trains before the validation part, which chooses the epoch; forecasts the test windows.
 
     Cells of the grid that no series has are missing values.
     """
@@ -77,7 +77,7 @@ def _on_grid(problem: Problem) -> Float[np.ndarray, "time node channel"]:
 
 
 def _lags(problem: Problem) -> tuple[int, ...]:
-    """Returns recent steps, and the slots of all targets on the days before and in the last week."""
+    """Returns recent steps, and the targets' slots on the days before and in the last week."""
     days = [back * problem.slots_per_day - lead for back in (*range(1, NUM_DAYS + 1), 7) for lead in problem.leads]
     return (*range(NUM_RECENT), *days)
 
@@ -99,7 +99,7 @@ def _st_resnet(problem: Problem, windows: Any, key: Any) -> Any:
 
 @cache
 def _similarity(problem: Problem) -> Float[np.ndarray, "node node"]:
-    """Returns the similarity of the demand of cells before the validation part, 0 for cells without series."""
+    """Returns how alike cells are before the validation part, 0 for cells without series."""
     nodes, grid = _nodes(problem), _on_grid(problem)
     graph = np.zeros((grid.shape[1],) * 2)
     demand = grid[: problem.middle, nodes].sum(-1)
@@ -121,4 +121,4 @@ NETWORKS: dict[str, tuple[Any, Any, bool]] = {
     "ST-ResNet": (_st_resnet, jaxcast.series.WindowLoss(), True),
     "DMVST-Net": (_dmvst_net, jaxcast.series.WindowLoss(relative=RELATIVE), False),
 }
-"""Of each network: how it is made, its loss, and whether it sees days and a week ago besides recent steps."""
+"""How each network is made, its loss, and whether it sees days and a week ago, too."""

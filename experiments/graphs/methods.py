@@ -48,7 +48,7 @@ class Method(NamedTuple):
 
 
 def on_changing(method: Forecaster) -> Forecaster:
-    """Runs a method on the series that change before the validation part; the others stay as they are."""
+    """Runs a method on the series that change before the validation part; the others stay."""
 
     def forecast(problem: Problem, seed: int, config: Any) -> Arrays:
         before = _known(problem)[: problem.middle]
@@ -73,7 +73,8 @@ def _of_series(problem: Problem, series: tuple[int, ...]) -> Problem:
     kept = np.asarray(series)
     graphs = {name: graph[np.ix_(kept, kept)] for name, graph in problem.graphs.items()}
     places = None if problem.places is None else (problem.places[0][kept], problem.places[1][kept])
-    return dataclasses.replace(problem, values=problem.values[:, kept], graphs=graphs, places=places)
+    names = tuple(problem.name_of(number) for number in series)
+    return dataclasses.replace(problem, values=problem.values[:, kept], graphs=graphs, places=places, names=names)
 
 
 def _at(problem: Problem, back: int) -> Float[np.ndarray, "sample lead series"]:
@@ -103,7 +104,7 @@ def same_slot(days: int, problem: Problem, seed: int, config: Any) -> Arrays:
 
 
 def slot_mean(problem: Problem, seed: int, config: Any) -> Arrays:
-    """Forecasts the mean of the training part in each slot of the week, or of the day for a short one."""
+    """Forecasts the mean of the training part by slot of the week, or the day if short."""
     week = 7 * problem.slots_per_day
     period = week if problem.stop >= 2 * week else problem.slots_per_day
     values = _known(problem)
@@ -114,7 +115,7 @@ def slot_mean(problem: Problem, seed: int, config: Any) -> Arrays:
 
 
 def historical_average(problem: Problem, seed: int, config: Any) -> Arrays:
-    """Averages the last two values and the same slot one and two weeks ago, or days in a short table."""
+    """Averages the last two values and the same slot one and two weeks (or days) ago."""
     weeks = problem.stop > 4 * 7 * problem.slots_per_day
     if problem.is_short:
         return {}
@@ -185,7 +186,7 @@ def vector_autoregression(problem: Problem, seed: int, config: Any) -> Arrays:
 
 
 def space_time_autoregression(problem: Problem, seed: int, config: Any) -> Arrays:
-    """Fits numbers that all series share, on lags of each and of its neighbours in the first graph."""
+    """Fits numbers that all series share, on lags of each and of neighbours in the first graph."""
     parts = parts_of(problem, usual_lags(problem))
     model = jaxcast.series.fit_star(
         parts.whole, graph=graphs_of(problem)[0], neighbour_lags=range(3), nonnegative=True, chunk_size=CHUNK
@@ -200,7 +201,7 @@ def _in_pieces(model: Any, windows: Any) -> np.ndarray:
 
 
 def boosting(problem: Problem, seed: int, config: Any, *, weather: bool = False) -> Arrays:
-    """Boosts trees on lags, the mean of the series, slot, day of the week and perhaps the weather: scikit-learn."""
+    """Boosts trees on lags, the mean of the series, slot, weekday and perhaps the weather."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     if weather and problem.weather is None:
@@ -248,7 +249,7 @@ def seasonal(problem: Problem, first_seed: int, num_seeds: int, num_epochs: tupl
 
 
 def own(kind: str, problem: Problem, seed: int, config: Any) -> Arrays:
-    """Forecasts with the regression of our own forecaster, with one network, or with all of them."""
+    """Forecasts with the regression of our own forecaster, with one network, or with all."""
     found = seasonal(problem, config.seed, config.num_seeds, config.num_epochs)
     model = found.model.regression if kind == "regression" else found.model
     if kind == "one":

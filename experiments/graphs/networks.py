@@ -40,7 +40,7 @@ class Recipe:
 
 
 def forecasts(recipe: Recipe, problem: Problem, seed: int, most_epochs: int) -> dict[str, np.ndarray]:
-    """Trains on what lies before the validation part, which chooses the epoch; forecasts the test windows."""
+    """Trains before the validation part, which chooses the epoch; forecasts the test windows."""
     num_epochs = min(recipe.num_epochs, most_epochs)
     lags = tuple(range(12)) if recipe.consecutive else usual_lags(problem)
     parts = parts_of(problem, lags)

@@ -64,7 +64,7 @@ def _name_lines(ax: Any, lead: int, ends: Mapping[str, float]) -> None:
 
 
 def forecasts(per_method: Mapping[str, Mapping[str, np.ndarray]], problem: Problem) -> Figure:
-    """Draws a week of the test part and forecasts of the last step at three nodes, small to large."""
+    """Draws a week of the test part and forecasts at the last lead, three nodes, small to large."""
     name = OWN if OWN in per_method else list(per_method)[-1]
     week = slice(0, min(len(problem.newest), 7 * problem.slots_per_day))
     lead = len(problem.leads) - 1
@@ -77,7 +77,7 @@ def forecasts(per_method: Mapping[str, Mapping[str, np.ndarray]], problem: Probl
         node = order[int(share * len(order))]
         ax.plot(days, truth[:, node], color="0.55", lw=2.5, label="observed")
         ax.plot(days, forecast[:, node], color=OURS, lw=1.2, label=f"forecast {problem.leads[lead]} steps ahead")
-        ax.set_title(f"series {node}: larger than {share:.0%} of all", fontsize=9)
+        ax.set_title(f"series {problem.name_of(node)}: larger than {share:.0%} of all", fontsize=9)
         ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel("days of the test part")
     figure.axes[0].legend(frameon=False, fontsize=8)

@@ -1,4 +1,4 @@
-"""Rows of `experiments.graphs`: errors plain and masked, and whether one method is better than another."""
+"""Rows of `experiments.graphs`: errors plain and masked, and which method is better."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -106,8 +106,8 @@ def where_errors_sit(problem: Problem, forecasts: Mapping[str, Forecast]) -> dic
         by_series = squares.sum((0, 1)) / squares.sum()
         by_slot = np.bincount(slots.ravel(), squares.sum(-1).ravel(), problem.slots_per_day) / squares.sum()
         found[name] = {
-            part: {str(n): round(float(values[n]), 4) for n in np.argsort(-values)[:5]}
-            for part, values in (("series", by_series), ("slots", by_slot))
+            part: {called(n): round(float(values[n]), 4) for n in np.argsort(-values)[:5]}
+            for part, values, called in (("series", by_series, problem.name_of), ("slots", by_slot, str))
         }
     return found
 

@@ -1,4 +1,4 @@
-"""The windows from which the methods of `experiments.graphs` learn, and the graphs that they see."""
+"""The windows from which methods of `experiments.graphs` learn, and the graphs that they see."""
 
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
 
 
 def usual_lags(problem: Problem) -> tuple[int, ...]:
-    """Returns recent steps and the slot of each target on past days and in past weeks, newest first."""
+    """Returns recent steps and the targets' slots on past days and in past weeks, newest first."""
     num_recent = 12 if problem.is_short or problem.slots_per_day > 48 else 6
     num_days = min(7, problem.middle // problem.slots_per_day - 2)
     num_weeks = 4 if problem.middle > 6 * 7 * problem.slots_per_day else 0

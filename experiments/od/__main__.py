@@ -1,4 +1,4 @@
-"""Forecasts of trips between zones: all methods on one folder, or learned from one and tested on another."""
+"""Forecasts of trips between zones: on one folder, or learned from one and tested on another."""
 
 import dataclasses
 import time
@@ -23,7 +23,7 @@ PLAIN = tuple(name for name in METHODS if name not in NETWORKS)
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Forecast the trips between all zones of a folder with plain methods, published networks and our own models.
+    """Forecast the trips between all zones of a folder with plain methods, networks and our models.
     Presets: smoke, generated trips; quick, all without networks; paper, all, five seeds."""
 
     data: Path | None = None

@@ -69,7 +69,7 @@ class Protocol:
 
     @property
     def few_lags(self) -> tuple[int, ...]:
-        """The lags of least squares and networks: the newest, a day, a week and two weeks before."""
+        """The lags of least squares and networks: the newest, a day and up to three weeks before."""
         if self.slots_per_day < 7:
             return tuple(range(self.season))[::-1]
         lead = self.leads[0]
@@ -300,7 +300,7 @@ def read_trips(folder: Path, slots_per_day: int | None = None) -> Trips:
 
 
 def _adjacency(folder: Path, beside: str | None, zones: tuple[str, ...]) -> np.ndarray | None:
-    """Reads which zones touch, in the order of the trips; a header, and a first column of names, are left out."""
+    """Reads which zones touch, in the order of the trips; leaves out a header and names of rows."""
     files = sorted(file for file in folder.iterdir() if "adj" in file.name and file.suffix in (".csv", ".npy"))
     if not files and beside is not None:
         files = [file for file in [folder / beside] if file.is_file()]
@@ -324,7 +324,7 @@ def _matrix(file: Path, zones: tuple[str, ...]) -> Float[np.ndarray, "row column
 
 
 def _first_day(name: str) -> int:
-    """Returns the weekday of the first of the month that a file's name tells; 0, a Monday, if it tells none."""
+    """Returns the weekday of the first of the month in a file's name; 0, a Monday, without one."""
     found = re.search(rf"(20\d\d)\D?({'|'.join(MONTHS)}|0[1-9]|1[0-2])", name.lower())
     if not found:
         return 0

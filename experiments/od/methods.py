@@ -23,7 +23,7 @@ PARTS: tuple[tuple[Part, Part], ...] = (("early", "valid"), ("whole", "test"))
 """What is learned from before what is forecast."""
 
 Forecasts = dict[str, np.ndarray]
-"""Of the validation part by what was learned before it, and of the test part, (window, lead, pair)."""
+"""Of the validation part, learned before it, and of the test part, (window, lead, pair)."""
 Found = Callable[[str, int], Forecasts]
 """The forecasts of another method by its name and seed."""
 
@@ -132,7 +132,7 @@ def least_squares(setup: Setup, seed: int, found: Found, *, zones: bool = False)
 
 
 def penalised(setup: Setup, seed: int, found: Found, *, kind: str) -> Forecasts:
-    """Fits one regression for all pairs, with the penalty that forecasts the validation part best."""
+    """Fits one regression for all pairs; the penalty is that of the least validation error."""
     lags = setup.protocol.lags
 
     def path(samples: Any, penalties: Any) -> Any:
@@ -197,14 +197,14 @@ def num_seeds_of(name: str, config: Any) -> int:
 
 
 def members(setup: Setup) -> list[str]:
-    """Returns the methods that may be averaged: those that do not draw, and those with all seeds."""
+    """Returns the methods that may be averaged: without seeds, or with all of them."""
     config = setup.config
     names = [name for name in ("ridge", *NETWORKS, "factors", "flows") if name in config.methods]
     return [name for name in names if not METHODS[name].draws or num_seeds_of(name, config) >= config.num_seeds]
 
 
 def select(setup: Setup, seed: int, found: Found) -> Forecasts:
-    """Averages those of the regressions, our models and one seed's networks that forecast the validation part best."""
+    """Averages those of the regressions, our models and a seed's networks that validate best."""
     names = members(setup)
     each = [found(name, seed) for name in names]
     chosen = jaxcast.training.select_average(np.stack([one["valid"] for one in each]), setup.truths["valid"])

@@ -42,7 +42,7 @@ def _units(setup: Setup) -> dict[str, Any]:
 
 
 def _graph(setup: Setup) -> np.ndarray:
-    """Returns which zones touch, or else between which most people travel, over the training part."""
+    """Returns which zones touch, or else between which most people travel in the training part."""
     if setup.adjacency is not None:
         return setup.adjacency
     trips = setup.levels.reshape(setup.num_zones, -1)
@@ -96,7 +96,7 @@ NETWORKS: dict[str, Network] = {
 
 
 def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarray]:
-    """Trains a network before the validation part, which says when to stop; it then forecasts the test part.
+    """Trains a network before the validation part, which stops it; then forecasts the test part.
 
     Args:
         name: of the network.
@@ -150,7 +150,7 @@ def _seen(network: Network, setup: Setup, part: Any) -> SeriesWindows:
 
 
 def _destinations(setup: Setup) -> np.ndarray:
-    """Returns the zones to which trips differ; the others, where nobody travels to, are left out."""
+    """Returns the zones to which trips differ; those to which nobody travels are left out."""
     values = setup.values[slice(*setup.rows("early"))].reshape(-1, setup.num_zones, setup.num_zones)
     return np.flatnonzero(np.nanmax(values, (0, 1)) > np.nanmin(values, (0, 1)))
 

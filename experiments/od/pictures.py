@@ -48,7 +48,7 @@ def errors(rows: list[dict[str, Any]], forecasts: dict[str, np.ndarray], setup: 
 
 
 def _rmse(row: dict[str, Any]) -> Any:
-    """Returns the error of a row, the published one where there is no other; None where a forecast failed."""
+    """Returns the error of a row or the published one; None where a forecast failed."""
     return row["published"] if row["rmse"] is None else row["rmse"]
 
 

@@ -98,14 +98,17 @@ def test_series_that_never_change_stay_as_they_are(problem):
 def test_any_folder_of_counts_is_read(tmp_path, problem):
     graph = np.eye(6)[::-1]
     counts = problem.values.copy()
-    counts[:, 4], counts[:, 5] = 3, np.nan  # one that never changes, and one of which nothing is known
-    np.savez(tmp_path / "metro.npz", counts=counts, latitude=np.arange(6.0), longitude=np.zeros(6), graph_line=graph)
+    counts[:, 4], counts[:, 5] = np.nan, 3  # one of which nothing is known, and one that never changes
+    arrays = {"latitude": np.arange(6.0), "longitude": np.zeros(6), "graph_line": graph, "names": list("abcdef")}
+    np.savez(tmp_path / "metro.npz", counts=counts, **arrays)
     read = read_counts(tmp_path, slots_per_day=18, train_share=0.8, num_leads=3)
     assert read.values.shape[1] == 5
     assert read.leads == (1, 2, 3)
     assert read.stop == int(0.8 * len(counts))
     assert read.newest[-1] + 3 == len(counts) - 1
-    np.testing.assert_array_equal(read.graphs["line"], graph[:5, :5])
+    np.testing.assert_array_equal(read.graphs["line"], np.delete(np.delete(graph, 4, 0), 4, 1))
+    off = read.truth(read.newest) + np.eye(5)[4]
+    assert where_errors_sit(read, {"ridge, each series": off})["ridge, each series"]["series"]["f"] == 1
     assert graphs_of(read).shape == (2, 5, 5)
     config = dataclasses.replace(PRESETS["quick"], data=tmp_path, slots_per_day=18)
     assert next(problems(config)).name == tmp_path.name

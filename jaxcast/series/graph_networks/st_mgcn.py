@@ -1,4 +1,4 @@
-"""ST-MGCN: recurrent networks gated by their context on several graphs, and a convolution over each."""
+"""ST-MGCN: recurrent networks gated by context on several graphs, and a convolution over each."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args

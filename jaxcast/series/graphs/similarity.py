@@ -71,7 +71,7 @@ def graph_from_correlation(
 
 
 def _correlation(values: Float[np.ndarray, "time node"]) -> Float[np.ndarray, "node node"]:
-    """Returns the correlations over the rows known in both; 0 on the diagonal and where there is none."""
+    """Returns correlations over rows known in both; 0 on the diagonal and where there is none."""
     if np.isinf(values).any():
         raise InputError("expected values that are finite, and NaN where missing; fix them")
     known = np.isfinite(values)

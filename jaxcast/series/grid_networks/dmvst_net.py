@@ -1,4 +1,4 @@
-"""DMVST-Net: convolutions around each cell, a recurrent layer over time, and cells of like demand."""
+"""DMVST-Net: convolutions around a cell, a recurrent layer over time, and cells of like demand."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from jaxcast.types import Info
 
 
 class DMVSTNet(GraphNetwork, name="dmvst_net"):
-    """Three views of each cell of a grid: its surroundings, its past and cells of like demand (DMVST-Net).
+    """Three views of each cell: its surroundings, its past and cells of like demand (DMVST-Net).
 
         s_t = relu(W_s conv_K(...conv_1(x_t)) + b_s)     each followed by relu; 3 x 3 cells
         h = LSTM(s_t, calendar_t),    m = relu(W_m e + b_m)

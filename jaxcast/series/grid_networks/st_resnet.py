@@ -1,4 +1,4 @@
-"""ST-ResNet: residual convolutions over a grid, of recent values, those of days and of weeks ago."""
+"""ST-ResNet: residual convolutions over a grid, of recent values, those of days and weeks ago."""
 
 import math
 from collections.abc import Sequence

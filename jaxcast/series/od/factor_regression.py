@@ -1,4 +1,4 @@
-"""A dynamic factor model: ridge regression of the principal components of many series on their lags."""
+"""A dynamic factor model: ridge regression of principal components of many series on their lags."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Forecasts of trips between zones: a factor model, corrected by a regression shared by pairs of a size."""
+"""Forecasts of trips: a factor model, corrected by a regression that pairs of a size share."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +26,7 @@ from jaxcast.types import Scalar
 
 
 class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regression"):
-    """A forecast of all pairs of zones by their factors, corrected by what each pair has seen itself.
+    """A forecast of all pairs of zones by their factors, corrected by what each pair has seen.
 
         y_p = mean_p + std_p ( z_p + w_(h,g(p))' x_(p,h) + b_(h,g(p)) )
 
@@ -131,7 +131,7 @@ def fit_flow_regression(
     num_blocks: int = 5,
     nonnegative: bool = True,
 ) -> FlowRegression:
-    """Fits a factor model of trips between zones, and the regression that corrects it, in closed form.
+    """Fits a factor model of trips, and the regression that corrects it, in closed form.
 
     The correction learns from forecasts of factor models that have not seen their targets: the
     samples are cut into blocks of time, and each block is forecast by a model of the others.

@@ -212,7 +212,7 @@ class ODCED(WindowNetwork, name="od_ced"):
         return Flows(trips, usual, expected, self.usual.mean.reshape(matrix[1:]), calendar)
 
     def _levels_of_trips(self, trips: Float[Array, "*batch pair"]) -> Float[Array, "*batch pair output"]:
-        """Returns standardised trips; of other levels, what softplus makes the distance to the next."""
+        """Returns standardised trips; of other levels, what softplus makes the distance."""
         mean, std = self.mean[...][0], self.std[...][0]
         if not self.levels:
             return ((trips - mean) / std)[..., None]

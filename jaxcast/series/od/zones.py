@@ -35,8 +35,8 @@ def num_zones_of_pairs(num_pairs: int) -> int:
     num_zones = math.isqrt(num_pairs)
     if num_zones**2 != num_pairs:
         raise InputError(
-            f"expected every pair of zones as a region, origin * N + destination, got {num_pairs} regions, which is not "
-            "a square number"
+            f"expected every pair of zones as a region, origin * N + destination, got {num_pairs} regions, which is "
+            "not a square number; give all pairs"
         )
     return num_zones
 
