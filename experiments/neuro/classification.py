@@ -45,13 +45,14 @@ def run(config: Any, data: Path | None, folder: Any, console: Any) -> dict[str, 
         What goes into results.json.
     """
     rows: list[dict[str, Any]] = []
-    facts: dict[str, dict[str, Any]] = {"class_balance": {}, "classes": {}, "left_out": {}}
+    facts: dict[str, dict[str, Any]] = {"class_balance": {}, "classes": {}, "repeated": {}, "left_out": {}}
     for number, task in enumerate(config.tasks if data is not None and data.is_dir() else ("label",)):
         subjects = read(config, data, task)
         name = f"{ABIDE}, {task}" if data is not None and data.is_dir() else "simulated" if data is None else data.stem
         console.print(f"{name}: {about(subjects)}", highlight=False, markup=False)
         check_class_sizes(subjects.labels, class_names(subjects), config.folds)
         facts["class_balance"][name], facts["classes"][name] = class_balance(subjects), class_names(subjects)
+        facts["repeated"][name] = num_repeated(subjects)
         for protocol in protocols(subjects):
             found, left_out = all_validated(config, folder, console, subjects, name, protocol)
             of_protocol = [row_of(each, name, method, protocol) for method, each in found.items()]
@@ -130,7 +131,20 @@ def about(subjects: SubjectSeries) -> str:
     if constant.any():
         people = counted(constant.any(1).sum(), "subject")
         text += f"; {counted(constant.sum(), 'constant region')} in {people}, with correlations of 0"
+    if repeated := num_repeated(subjects):
+        text += (
+            f"; {counted(repeated, 'subject')} with the series of another, so that folds may share them: leave them out"
+        )
     return text
+
+
+def num_repeated(subjects: SubjectSeries) -> int:
+    """Counts the subjects whose series an earlier subject has, too.
+
+    Args:
+        subjects: the subjects.
+    """
+    return len(subjects.series) - len({fingerprint(one) for one in subjects.series})
 
 
 def protocols(subjects: SubjectSeries) -> list[str]:

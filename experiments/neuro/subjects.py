@@ -79,11 +79,7 @@ def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
     archives.check_is_file(file, "an archive of NumPy (.npz)")
     archive = archives.read_archive(file)
     found = archive.arrays
-    if pickled := [name for name in (series, labels, *CONFOUNDS) if name in archive.pickled]:
-        raise InputError(
-            f"{shown(file)}: {shown(pickled[0])} is pickled Python objects, which could run code; save it as an array "
-            "of numbers or texts"
-        )
+    archive.refuse_pickled((series, labels, *CONFOUNDS))
     if absent := [name for name in (series, labels) if name not in found]:
         raise InputError(
             f"{shown(file)} has no array {shown(absent[0])}; it has {shown(', '.join(found))}: name them by --series "

@@ -14,6 +14,7 @@ from experiments.probabilistic.methods import METHODS, NETWORKS, seeds_of
 from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.errors import counted
 from jaxcast.progress import note
 from jaxcast.pytrees import fingerprint
 
@@ -153,7 +154,8 @@ def main(config: Config) -> None:
     folder.write_json("results.json", record)
     folder.save_figure("scores.png", pictures.of_scores(rows, task))
     folder.save_figure("fans.png", pictures.fans(first, task))
-    shape = f"{len(task.panel.names)} series, {task.horizon} steps ahead, {len(task.origins)} origins"
+    origins, shown_series = counted(len(task.origins), "origin"), len(task.panel.names)
+    shape = f"{shown_series} series, {counted(task.horizon, 'step')} ahead, {origins}"
     console.print(scores.table(rows, f"{task.name}: {shape}"))
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
 

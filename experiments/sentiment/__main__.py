@@ -30,6 +30,7 @@ from jaxcast.progress import note
 from jaxcast.pytrees import fingerprint
 from jaxcast.scores import confusion_table
 from jaxcast.text import WordEmbeddings
+from jaxcast.text.words import also_learned
 
 SHOWN = ("CNN, GloVe fixed", "BiGRU, attention")
 """Networks whose words are drawn, of which the first that ran."""
@@ -114,6 +115,18 @@ class Run:
         self.console = console
         self.parts = list(sentences.parts(config.num_folds, config.num_seeds, config.seed))
         self.stage = f"{sentences.name}-{sentences.fingerprint}"
+
+    def num_repeated(self) -> int:
+        """Counts the test sentences that a part also learns from, and notes them."""
+        judged = self.parts if self.sentences.test is None else self.parts[:1]
+        repeated = [also_learned(part.test.texts, [*part.train.texts, *part.validation.texts]) for part in judged]
+        count, total = sum(int(one.sum()) for one in repeated), sum(map(len, repeated))
+        if count:
+            note(
+                f"{self.sentences.name}: {count} of {total} test sentences are also learned from, in other lines, which "
+                "makes scores too good; keep one of each"
+            )
+        return count
 
     def found(self, name: str) -> list[dict[str, np.ndarray]]:
         """Returns the probabilities of a method for each fold or seed.
@@ -279,8 +292,10 @@ def run_sets(
     rows: list[dict[str, Any]] = []
     confusions: list[tuple[SentenceSet, str, np.ndarray]] = []
     words: list[tuple[str, Any]] = []
+    repeated: dict[str, int] = {}
     for sentences in sets:
         run = Run(folder, sentences, vectors, config, console)
+        repeated[sentences.name] = run.num_repeated()
         own_rows, tests = run.rows()
         rows += own_rows
         best = AVERAGE if AVERAGE in tests else list(tests)[-1]
@@ -289,7 +304,8 @@ def run_sets(
     folder.save_figure("accuracy.png", pictures.accuracies(rows, PLAIN))
     folder.save_figure("confusion.png", pictures.confusions(confusions))
     folder.save_figure("words.png", pictures.words(words))
-    folder.write_json("results.json", {"rows": rows, "classes": {one.name: list(one.classes) for one in sets}})
+    classes = {one.name: list(one.classes) for one in sets}
+    folder.write_json("results.json", {"rows": rows, "classes": classes, "repeated": repeated})
     return rows
 
 

@@ -30,6 +30,21 @@ class Archive(NamedTuple):
         named = [f"{name} {values.shape}" for name, values in self.arrays.items()]
         return ", ".join([*named, *(f"{name} (pickled, not read)" for name in self.pickled)]) or "no arrays"
 
+    def refuse_pickled(self, names: Sequence[str]) -> None:
+        """Refuses arrays of Python objects.
+
+        Args:
+            names: Of arrays, whether they are there or not.
+
+        Raises:
+            InputError: for the first of them that is pickled.
+        """
+        if pickled := [name for name in names if name in self.pickled]:
+            raise InputError(
+                f"{shown(self.path)}: {shown(repr(pickled[0]))} is pickled Python objects, which could run code; save "
+                "it as an array of numbers or texts"
+            )
+
     def named(self, key: str) -> Any:
         """Returns one array of numbers.
 
@@ -39,11 +54,7 @@ class Archive(NamedTuple):
         Raises:
             InputError: where there is none, with the names there are, or it is no array of numbers.
         """
-        if key in self.pickled:
-            raise InputError(
-                f"{shown(self.path)}: {shown(repr(key))} is pickled Python objects, which could run code; save it as "
-                "an array of numbers"
-            )
+        self.refuse_pickled([key])
         if key not in self.arrays:
             raise InputError(f"{shown(self.path)} has no array {shown(repr(key))}; it holds {shown(self.listing)}")
         if self.arrays[key].dtype.kind not in "biuf":

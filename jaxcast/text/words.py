@@ -5,6 +5,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+from jaxtyping import Bool
+
 from jaxcast.checks import Checked, check_choice, check_flag
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree, static
@@ -117,3 +120,18 @@ class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
 
 def _words(text: str) -> list[str]:
     return [BRACKETS.get(token.lower(), token) for token in _TOKEN.findall(_NEGATION.sub(" n't", text))]
+
+
+def also_learned(tested: Sequence[str], learned: Sequence[str]) -> Bool[np.ndarray, " text"]:
+    """Says which texts for testing are also learned from, so that their scores are too good.
+
+    Args:
+        tested: texts for testing.
+        learned: texts to learn from; upper case and spaces make no difference.
+    """
+    known = {_same(text) for text in learned}
+    return np.asarray([_same(text) in known for text in tested], bool)
+
+
+def _same(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -41,6 +41,9 @@ def test_subjects_are_described_in_one_line():
         "4 subjects, 3 regions, 8 to 12 scans, classes ill 2, well 2; "
         "1 constant region in 1 subject, with correlations of 0"
     )
+    series[2] = series[0]
+    again = classification.about(subject_series(series, ["ill", "well", "ill", "well"]))
+    assert again == told + "; 1 subject with the series of another, so that folds may share them: leave them out"
 
 
 @pytest.mark.slow

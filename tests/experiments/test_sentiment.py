@@ -194,6 +194,22 @@ def test_few_sentences_empty_and_long_ones_are_classified_and_published_rows_are
     assert not (tmp_path / "run").exists()
 
 
+def test_test_sentences_that_are_also_learned_from_are_counted_and_noted(capsys):
+    texts = [f"good w{k}" for k in range(10)] + [f"bad w{k}" for k in range(10)]
+    labels = ["1"] * 10 + ["0"] * 10
+    vectors, config = made_set(0)[1], PRESETS["smoke"]
+
+    def repeated(sentences):
+        return Run(Folder(), sentences, vectors, config, None).num_repeated()
+
+    assert repeated(joined("x", [(texts, labels)], "a")) == 0
+    assert capsys.readouterr().err == ""
+    given = joined("x", [(texts, labels), (["GOOD  w3", "good"], ["1", "1"])], "rt")
+    assert repeated(given) == 1
+    assert "1 of 2 test sentences are also learned from" in capsys.readouterr().err
+    assert repeated(joined("x", [([*texts[:10], *["bad"] * 10], labels)], "a")) == 10  # five of them in each fold
+
+
 def test_vectors_may_be_missing_where_no_method_takes_them(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXCAST_DATA", str(tmp_path))
     assert read_vectors(None, needed=False).words == ()

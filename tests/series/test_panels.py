@@ -269,6 +269,39 @@ def test_an_archive_of_m4_is_read_with_and_without_its_test_values(tmp_path):
         read_panel(tmp_path / "m4.npz")
 
 
+@pytest.mark.parametrize(
+    ("series", "names"),
+    [
+        (["a b", "ü"], ("a b", "ü")),
+        ([3, 11], ("3", "11")),
+        (np.asarray([[3], [11]]), ("3", "11")),
+        ("a b\nü\n", ("a b", "ü")),
+        ("a b\nü".encode(), ("a b", "ü")),
+        ([b"a b", "ü".encode()], ("a b", "ü")),
+    ],
+)
+def test_names_of_an_archive_are_texts_numbers_or_lines(tmp_path, series, names):
+    np.savez(tmp_path / "a.npz", train=np.arange(7.0), length=[3, 4], series=series)
+    assert read_panel(tmp_path / "a.npz").names == names
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"series": np.asarray(["a", "b"], object)}, "'series' is pickled Python objects.*array of numbers or texts"),
+        ({"train": np.asarray(["1"] * 7)}, "expected numbers in 'train'"),
+        ({"length": [3.0, 4.0]}, "whole numbers, got shapes .7,. and .2,. of float64"),
+        ({"length": [3, 5]}, "add up to the 7 values of train.*got the sum 8"),
+        ({"length": [-3, 10]}, "not be negative"),
+    ],
+)
+def test_an_archive_that_is_none_is_refused_in_one_line(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **({"train": np.arange(7.0), "length": [3, 4], "series": "a\nb"} | arrays))
+    with pytest.raises(jaxcast.InputError, match=message) as error:
+        read_panel(tmp_path / "a.npz")
+    assert "\n" not in str(error.value)
+
+
 def test_an_unknown_category_is_number_0():
     panel = series_panel([np.ones(3)] * 3, categories={"kind": ["b", "", "a"]})
     assert panel.categories[:, 0].tolist() == [2, 0, 1]

@@ -8,6 +8,7 @@ import pytest
 import jaxcast
 from jaxcast.text import Vocabulary, WordEmbeddings, WordTokenizer, embedding_table, read_embeddings, read_text_table
 from jaxcast.text.batches import BUCKETS, GroupDraw, bucket_of, buckets_for, padded
+from jaxcast.text.words import also_learned
 from tests.real_data import real_data
 
 
@@ -190,3 +191,9 @@ def test_vectors_that_are_none_are_refused_in_one_line(tmp_path, name, content, 
     with pytest.raises(jaxcast.InputError, match=message) as error:
         read_embeddings(tmp_path / name)
     assert "\n" not in str(error.value)
+
+
+def test_texts_that_are_learned_from_are_found_whatever_their_case_and_spaces():
+    learned = ["A good  film", "bad", ""]
+    assert also_learned(["a GOOD film ", "good film", "bad", "Bad."], learned).tolist() == [True, False, True, False]
+    assert also_learned([], learned).shape == (0,)

@@ -22,7 +22,7 @@ from jaxcast.text.fit import LINEAR, LabelledTexts, fit_text_classifier
 from jaxcast.text.network_fit import NETWORKS
 from jaxcast.text.networks import TextNetwork
 from jaxcast.text.tables import TextTable
-from jaxcast.text.words import WordTokenizer
+from jaxcast.text.words import WordTokenizer, also_learned
 from jaxcast.training.folds import stratified_split
 
 NAMES = Names((*LINEAR, *NETWORKS), (TextNetwork,))
@@ -103,6 +103,7 @@ class TrainText:
         table = read_data(self.data, self.text_column, self.label_column, self.encoding)
         table = self.with_words(table)
         parts = self.parts(table)
+        self.note_repeated(*parts)
         embeddings = None if self.embeddings is None else read_embeddings(self.embeddings)
         folder = self.folder(table, embeddings)
         announce(f"{self.data}: {len(table.texts)} texts with words; {class_counts(table.labels or ())}")
@@ -193,6 +194,21 @@ class TrainText:
             return LabelledTexts([table.texts[k] for k in rows], labels[rows])
 
         return of(rest[train]), of(rest[stop]), of(test)
+
+    def note_repeated(self, train: LabelledTexts, stop: LabelledTexts, test: LabelledTexts) -> None:
+        """Reports texts for testing that are also learned from.
+
+        Args:
+            train: texts to learn from.
+            stop: texts for validation.
+            test: texts that are held out for testing.
+        """
+        repeated = also_learned(test.texts, [*train.texts, *stop.texts])
+        if repeated.any():
+            note(
+                f"also learned from: {repeated.sum()} of the {len(repeated)} texts that are held out for testing, which "
+                f"makes scores too good; keep one of each text in {shown(self.data)}"
+            )
 
     def folder(self, table: TextTable, embeddings: WordEmbeddings | None) -> RunFolder:
         """Opens the folder of the run.

@@ -291,26 +291,38 @@ def _check_constant(
 def _read_archive(path: Path, with_test: bool) -> SeriesPanel:
     check_is_file(path, "an .npz with train, length and series")
     archive = read_archive(path)
-    lacking = [name for name in (*ARCHIVE_ARRAYS, *(("test",) if with_test else ())) if name not in archive.arrays]
+    wanted = (*ARCHIVE_ARRAYS, *(("test",) if with_test else ()))
+    archive.refuse_pickled(wanted)
+    lacking = [name for name in wanted if name not in archive.arrays]
     if lacking:
         raise InputError(
             f"{shown(path)} lacks {', '.join(lacking)}; a panel has train (all values), length (of each series), "
             f"series (names) and perhaps test, found {shown(archive.listing)}"
         )
-    train, lengths = archive.arrays["train"], archive.arrays["length"]
-    given = archive.arrays["series"]
-    names = str(given).strip("\n").split("\n") if given.ndim == 0 else [str(name) for name in given]
-    if train.ndim != 1 or lengths.ndim != 1 or lengths.dtype.kind not in "iu" or int(lengths.sum()) != len(train):
+    train, lengths = archive.named("train"), archive.named("length")
+    if train.ndim != 1 or lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise InputError(
-            f"{shown(path)}: expected train (value) and whole length (series) with sum {len(train)}, got shapes "
-            f"{train.shape} and {lengths.shape}"
+            f"{shown(path)}: expected train (value) and length (series), whole numbers, got shapes {train.shape} and "
+            f"{lengths.shape} of {lengths.dtype}"
         )
+    if (lengths < 0).any() or int(lengths.sum()) != len(train):
+        raise InputError(
+            f"{shown(path)}: length must add up to the {len(train)} values of train, and not be negative, got the sum "
+            f"{lengths.sum()}"
+        )
+    names = _archive_names(archive.arrays["series"])
     if len(names) != len(lengths):
         raise InputError(f"{shown(path)}: expected {len(lengths)} names in series, one a line, got {len(names)}")
     values = np.split(train.astype(float), np.cumsum(lengths)[:-1])
     if with_test:
-        test = archive.arrays["test"]
+        test = archive.named("test")
         if test.ndim != 2 or len(test) != len(values):
             raise InputError(f"{shown(path)}: expected test ({len(values)}, time), got shape {test.shape}")
         values = [np.concatenate(pair) for pair in zip(values, test.astype(float), strict=True)]
     return series_panel(values, names=names)
+
+
+def _archive_names(names: np.ndarray) -> list[str]:
+    """Returns the names of series, which are texts in an array, or the lines of a single one."""
+    texts = np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names.astype(str)
+    return str(texts).strip("\n").split("\n") if texts.ndim == 0 else list(map(str, texts.ravel()))
