@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -10,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.locks import Lock, is_held
 from jaxcast.io.ownership import SOFTWARE, note_written, refuse_replacing
 from jaxcast.io.reading import CHECKSUM, checksum_of
+from jaxcast.progress import note
+
+_NO_GLYPH = re.compile(r"Glyph (\d+) .*missing from font", re.DOTALL)
+"""How matplotlib warns of a character that its font lacks, once for each."""
 
 
 def partial_path(path: Path) -> Path:
@@ -158,8 +164,28 @@ def save_figure(path: Path, figure: Any, check: Callable[[], None] | None = None
         check: Raises where the file of that name may not be replaced; by default only pictures of
             jaxcast are replaced.
     """
-    with whole_file(path, check or partial(refuse_replacing, path, overwrite=True)) as growing:
+    with (
+        whole_file(path, check or partial(refuse_replacing, path, overwrite=True)) as growing,
+        _noting_glyphs(path),
+    ):
         figure.savefig(growing, dpi=110, format="png", metadata={"Software": SOFTWARE})
+
+
+@contextmanager
+def _noting_glyphs(path: Path) -> Iterator[None]:
+    """Reports characters that the font of a picture lacks in one line; other warnings stay as they are."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    found = [(warning, _NO_GLYPH.search(str(warning.message))) for warning in caught]
+    if lacking := sorted({int(match[1]) for _, match in found if match}):
+        note(
+            f"{shown(path)}: the font of the picture lacks {counted(len(lacking), 'character')}, such as "
+            f"{chr(lacking[0])}, and shows boxes; put one that has them first in its matplotlibrc"
+        )
+    for warning, match in found:
+        if not match:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def write_json(path: Path, record: Any, check: Callable[[], None] = lambda: None) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import jaxcast
 from jaxcast import InputError
 from jaxcast.cli.main import parse
 from jaxcast.io import TrajectoryWriter
+from jaxcast.io.files import save_figure
 from jaxcast.io.locks import Lock
 from jaxcast.io.outputs import Outputs
 from jaxcast.io.ownership import is_ours
@@ -263,3 +265,19 @@ def test_a_run_is_opened_from_the_options_of_a_command(tmp_path):
     inside = dataclasses.replace(options, others=(tmp_path / "run",))
     with pytest.raises(jaxcast.InputError, match=r"--out would replace .*run, which --others .*run reads"):
         RunFolder.of(inside, reads=reads)
+
+
+def test_characters_that_the_font_of_a_picture_lacks_are_reported_in_one_line(tmp_path, capsys):
+    figure = Figure(figsize=(1, 1))
+    figure.text(0.5, 0.5, "\u8fd9 \u90e8 \u8fd9")
+    save_figure(tmp_path / "a.png", figure)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lacks 2 characters, such as \u8fd9" in line
+
+    class Odd(Figure):
+        def savefig(self, *args, **options):
+            warnings.warn("something else", stacklevel=1)
+            super().savefig(*args, **options)
+
+    with pytest.warns(UserWarning, match="something else"):
+        save_figure(tmp_path / "b.png", Odd(figsize=(1, 1)))
