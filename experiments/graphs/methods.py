@@ -51,8 +51,8 @@ def on_changing(method: Forecaster) -> Forecaster:
     """Runs a method on the series that change before the validation part; the others stay."""
 
     def forecast(problem: Problem, seed: int, config: Any) -> Arrays:
-        before = _known(problem)[: problem.middle]
-        changing = np.flatnonzero(before.max(0) > before.min(0))
+        before = problem.values[: problem.middle]
+        changing = np.flatnonzero(np.fmax.reduce(before, 0) > np.fmin.reduce(before, 0))
         if len(changing) == problem.values.shape[1]:
             return method(problem, seed, config)
         if not len(changing):

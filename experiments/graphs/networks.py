@@ -48,15 +48,16 @@ def forecasts(recipe: Recipe, problem: Problem, seed: int, most_epochs: int) -> 
         windows._replace(covariates=jnp.asarray(slots_of(windows, problem)))
         for windows in (parts.early, parts.validation, parts.test)
     )
+    batch_size = min(recipe.batch_size, len(early.history))
     found = jaxcast.fit(
         early,
         init=partial(recipe.make, early, problem),
         loss=jaxcast.series.WindowLoss(recipe.error),
         keys=jax.random.key(seed)[None],
         with_key=True,
-        optimizer=optimizer(recipe.learning_rate, num_epochs * (len(early.history) // recipe.batch_size)),
+        optimizer=optimizer(recipe.learning_rate, num_epochs * (len(early.history) // batch_size)),
         num_epochs=num_epochs,
-        batch_size=recipe.batch_size,
+        batch_size=batch_size,
         validation=validation,
     )
     model = jax.tree.map(lambda a: a[0], found.models)

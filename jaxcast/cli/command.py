@@ -171,7 +171,7 @@ def as_typed(message: str, settings: Any) -> str:
         if "_" in name or name in WORDS:
             pattern = rf"(?<![\w./:=('\[-]){name}(?![\w./('-]|=\w+\()"
         else:  # as an English word it may mean something else
-            pattern = rf"\A{name}(?= must |=)|(?<=got ){name}(?==)"
+            pattern = rf"\A{name}(?= must |=)|(?<=got ){name}(?==)|(?<=with ){name}=(?:True)?(?![\w.('])"
         parts = re.split(r"('[^']*')", message)
         message = "".join(part if k % 2 else re.sub(pattern, option, part) for k, part in enumerate(parts))
     return message

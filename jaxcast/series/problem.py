@@ -130,6 +130,8 @@ def series_problem(
     _check_options(leads, history_size, season, validation_share, test_share, hidden_size, num_epochs, seed)
     leads, levels = tuple(leads), check_levels(levels)
     length = newest_row(table.values) + 1
+    if not length:
+        raise InputError(f"expected a table with values, all of its {len(table.values)} dates lack them; give others")
     if season is None:
         usual = SEASONS.get(table.calendar.step, 0)
         season = usual if length >= 4 * usual else 0
@@ -190,7 +192,7 @@ def _bounds(length: int, validation_share: float, test_share: float, needed: int
         if sizes[name] < 2:
             raise InputError(
                 f"the {name} part must have at least 2 dates, {share:g} of the table's {length} has {sizes[name]}; "
-                f"give a larger {name}_share"
+                f"give a longer table or a larger {name}_share"
             )
     first = length - sizes["validation"] - sizes["test"]
     if first < needed:

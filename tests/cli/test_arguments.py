@@ -218,6 +218,9 @@ def test_messages_name_options_as_they_are_typed():
     hub = parse(["hub", "score", "--forecasts", "f", "--truth", "t"])
     assert as_typed("step_days must be at least 1", hub) == "--step-days must be at least 1"
     assert as_typed("num_samples must be 1", None) == "num_samples must be 1"
+    train = parse(["series", "train", "--data", "a.npz", "--out", "model"])
+    told = "leave them out with others=True, or name it with missing=; others=True"
+    assert as_typed(told, train) == "leave them out with --others, or name it with --missing; others=True"
 
 
 @pytest.mark.parametrize(

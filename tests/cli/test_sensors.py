@@ -73,6 +73,8 @@ def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys)
         ((*DATES, "--coordinates", "few.csv"), "lacks 1 sensor, the first '2'; add a row"),
         ((*DATES, "--distances", "unknown.csv"), "line 2: '9' is none of the 3 sensors"),
         ((*DATES, "--distances", "distances.csv", "--adjacency", "a.csv"), "got --adjacency and --distances; leave"),
+        ((*DATES, "--nearest", 3, "--distances", "distances.csv"), "nearest must be at most 2, got 3"),
+        ((*DATES[:4], "--feature", 0), "all 3 series are unknown or the same until then"),
         ((*DATES, "--nearest", 1), "--nearest needs --distances or --coordinates"),
         ((*DATES, "--nearest", 1, "--graph", "line"), "--nearest is for --distances and places"),
         ((*DATES, "--graph", "line"), "--graph names a graph of a file of sensors, and --data has none"),
@@ -84,6 +86,20 @@ def test_bad_files_of_sensors_are_refused_in_one_line(sensors, tmp_path, monkeyp
     (tmp_path / "unknown.csv").write_text("from,to,cost\n9,1,1\n")
     with pytest.raises(jaxcast.InputError, match=message):
         run("series", "train", "--data", "PEMS00.npz", "--out", "model", *OPTIONS, *options)
+    assert not (tmp_path / "model").exists()
+
+
+def test_zones_that_touch_one_way_are_refused_before_anything_is_learned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trips = np.random.default_rng(0).poisson(3.0, (60, 2, 2))
+    np.savez("trips.npz", od=trips)
+    np.save("zones.npy", [[0, 1], [0, 0]])
+    options = ("--adjacency", "zones.npy", *OPTIONS[:-1], "od_ced", *DATES[:4])
+    with pytest.raises(jaxcast.InputError, match=r"got 1 and 0 back between zones number 0 and 1; give max\(A, A\^T\)"):
+        run("series", "train", "--data", "trips.npz", "--out", "model", *options)
+    np.savez("trips.npz", od=np.full(trips.shape, np.nan))
+    with pytest.raises(jaxcast.InputError, match="all 4 series are unknown or the same"):
+        run("series", "train", "--data", "trips.npz", "--out", "model", *options[2:])
     assert not (tmp_path / "model").exists()
 
 

@@ -192,11 +192,18 @@ def learnable(
         adjacency: which zones touch, or None.
 
     Returns:
-        What is left; all series where none changes before that row.
+        What is left.
+
+    Raises:
+        InputError: where no series changes before that row.
     """
     known = table.values[:end]
     moves = np.fmax.reduce(known, 0) > np.fmin.reduce(known, 0)
-    moves = moves if moves.any() else np.ones_like(moves)
+    if not moves.any():
+        raise InputError(
+            f"expected values that change before {table.date(end)}, where the validation part begins; all "
+            f"{len(moves)} series are unknown or the same until then; give others"
+        )
     kept = np.flatnonzero(moves)
     whole = None
     if sensors.layout is not None:
@@ -283,6 +290,7 @@ def read_graph(
 def _of_distances(distances: np.ndarray, nearest: int | None) -> np.ndarray:
     if nearest is None:
         return graph_from_distances(distances)
+    check_whole("nearest", nearest, most=max(len(distances) - 1, 1))
     return nearest_neighbours_graph(distances, nearest, either=True)
 
 

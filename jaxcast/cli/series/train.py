@@ -26,6 +26,7 @@ from jaxcast.series.files.regions import read_names
 from jaxcast.series.files.sensors import SensorData
 from jaxcast.series.fit import SeriesFit, search
 from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_head, check_methods, chosen_methods
+from jaxcast.series.od.zones import zone_graph
 from jaxcast.series.problem import SeriesProblem, series_problem
 from jaxcast.series.reconciled import table_with_sums
 from jaxcast.series.tables import SeriesTable, newest_row
@@ -220,7 +221,7 @@ class TrainSeries:
         zones = () if sensors is None or sensors.layout is None else sensors.layout.zones
         adjacency = None
         if zones and self.adjacency is not None:  # is of zones, not of their pairs
-            adjacency = read_adjacency(self.adjacency, zones)
+            adjacency = zone_graph(read_adjacency(self.adjacency, zones), len(zones))
             files["adjacency"] = None
         graph = read_graph(table.names, sensors, graph=self.graph, others=self.others, nearest=self.nearest, **files)
         if sensors is None or self.hierarchy is not None:

@@ -94,7 +94,11 @@ def zone_graph(adjacency: Any, num_zones: int) -> np.ndarray:
     edges = np.array(adjacency, float)
     if edges.shape != (num_zones, num_zones):
         raise InputError(f"expected an adjacency of {num_zones} zones, got shape {edges.shape}")
-    if not (np.isfinite(edges).all() and (edges >= 0).all() and (edges == edges.T).all()):
-        raise InputError("expected an adjacency that is symmetric, finite and not negative; give max(A, A^T)")
+    if (bad := ~(np.isfinite(edges) & (edges >= 0) & (edges == edges.T))).any():
+        i, j = map(int, np.argwhere(bad)[0])
+        raise InputError(
+            "expected an adjacency that is symmetric, finite and not negative, got "
+            f"{edges[i, j]:g} and {edges[j, i]:g} back between zones number {i} and {j}; give max(A, A^T)"
+        )
     np.fill_diagonal(edges, 0)
     return edges
