@@ -13,6 +13,8 @@ from jaxcast.series.samples import SeriesWindows
 
 LEAST_TARGETS = 200
 """Held-out values by which the shifts of a lead are found; with fewer, several leads share them."""
+LEAST_IN_ALL = 40
+"""Held-out values with which all leads share their shifts; with fewer, even the largest error is no quantile of 97.5 %."""
 LEAST_SPREAD = 1e-3
 """The smallest spread of a forecast, in units of the level of its series."""
 
@@ -45,7 +47,7 @@ def spread_shifts(
         q'_h(tau) = q_h(tau) + w_h shift_h(tau),    shift_h(tau) = Q_tau( (y_h - q_h(tau)) / w_h )
 
     over held-out windows, where w_h is the spread. Neighbouring leads share their shifts where a
-    single one has too few values; with too few in all, shifts are 0.
+    single one has too few values; with fewer than 40 in all, shifts are 0.
 
     Args:
         quantiles: of windows that the network has not learned from.
@@ -61,7 +63,8 @@ def spread_shifts(
     """
     targets, weights = np.asarray(windows.targets, float), np.asarray(windows.weights)
     num_leads = targets.shape[1]
-    num_groups = min(num_leads, int((weights > 0).sum()) // LEAST_TARGETS)
+    num_known = int((weights > 0).sum())
+    num_groups = min(num_leads, max(num_known // LEAST_TARGETS, int(num_known >= LEAST_IN_ALL)))
     shifts = np.zeros((num_leads, len(levels)))
     if num_groups == 0:
         return shifts
