@@ -69,7 +69,7 @@ class Protocol:
 
     @property
     def few_lags(self) -> tuple[int, ...]:
-        """The lags of least squares and networks: the newest, a day and up to three weeks before."""
+        """The lags of least squares and networks: the newest, a day, up to three weeks before."""
         if self.slots_per_day < 7:
             return tuple(range(self.season))[::-1]
         lead = self.leads[0]
@@ -136,7 +136,10 @@ class Setup:
         else:
             end = margin + len(train.values)
             # The gap keeps the slot of the week where both folders name their first month.
-            shift = (folder.first_slot - train.first_slot - len(train.values) - margin) % season
+            apart = 0
+            if folder.first_slot is not None and train.first_slot is not None:
+                apart = folder.first_slot - train.first_slot
+            shift = (apart - len(train.values) - margin) % season
             empty = np.concatenate([gap, gap[:1].repeat(shift, 0)])
             values = np.concatenate([gap, train.values, empty, folder.values])
             begin, stop = end + margin + shift + season, len(values)
@@ -252,7 +255,7 @@ class Trips:
         zones: names of the zones.
         adjacency: which zones touch, or None.
         protocol: what is forecast of them.
-        first_slot: slot of the week of the first row; 0 on a Monday, or where it is not known.
+        first_slot: slot of the week of the first row, from 0 on Monday; None if unknown.
         notes: what is missing, and zones from or to which nobody travels, in words.
     """
 
@@ -261,7 +264,7 @@ class Trips:
     zones: tuple[str, ...]
     adjacency: Float[np.ndarray, "zone zone"] | None
     protocol: Protocol
-    first_slot: int = 0
+    first_slot: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -288,13 +291,14 @@ def read_trips(folder: Path, slots_per_day: int | None = None) -> Trips:
     stop = None if protocol.num_rows is None else protocol.first_row + protocol.num_rows
     values = data.pairs[protocol.first_row : stop].astype(np.float32)
     adjacency = _adjacency(folder, protocol.adjacency, data.names)
+    day = _first_day(files[0].stem)
     return Trips(
         name,
         np.log1p(values) if protocol.logarithm else values,
         data.names,
         adjacency,
         protocol,
-        _first_day(files[0].stem) * protocol.slots_per_day,
+        None if day is None else day * protocol.slots_per_day,
         data.notes,
     )
 
@@ -323,11 +327,11 @@ def _matrix(file: Path, zones: tuple[str, ...]) -> Float[np.ndarray, "row column
     return np.stack([numbers_of(columns, name) for name in names], 1)
 
 
-def _first_day(name: str) -> int:
-    """Returns the weekday of the first of the month in a file's name; 0, a Monday, without one."""
+def _first_day(name: str) -> int | None:
+    """Returns the weekday, from 0 on Monday, of the first of the month in a file's name."""
     found = re.search(rf"(20\d\d)\D?({'|'.join(MONTHS)}|0[1-9]|1[0-2])", name.lower())
     if not found:
-        return 0
+        return None
     month = MONTHS.index(found[2]) + 1 if found[2] in MONTHS else int(found[2])
     # 1970-01-01 was a Thursday.
     return int((np.datetime64(f"{found[1]}-{month:02d}-01") - np.datetime64("1970-01-01")).astype(int) + 3) % 7

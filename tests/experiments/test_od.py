@@ -63,6 +63,9 @@ def test_another_folder_is_tested_whole_but_for_its_first_week_and_keeps_the_slo
     first_of_train = max(protocol.lags) + 1
     first_of_test = setup.rows("test")[0] - protocol.season
     assert (setup.slots[first_of_test] - setup.slots[first_of_train]) % 56 == 24
+    unknown = Setup.of(SMOKE, test, dataclasses.replace(train, first_slot=None))
+    first_of_test = unknown.rows("test")[0] - protocol.season
+    assert unknown.slots[first_of_test] == unknown.slots[first_of_train]
     with pytest.raises(InputError, match="training data of 3 zones"):
         Setup.of(SMOKE, made(protocol, 168, zones=3), train)
     with pytest.raises(InputError, match="the test part has 0 rows"):
