@@ -171,13 +171,14 @@ def convention(case: Case) -> str:
     Args:
         case: the case.
     """
-    of = "components" if case.seen is None else f"components {', '.join(map(str, case.seen))} (counted from 0)"
+    scored = "components"
+    if case.seen is not None:
+        scored = f"component{'' if len(case.seen) == 1 else 's'} {', '.join(map(str, case.seen))} (counted from 0)"
     capped = "" if case.longest_valid_time >= case.window else f", and at most {case.longest_valid_time:g}"
     return (
-        f"Count the leads from 0. The error of a lead is the mean over the {of} of the squared difference of forecast "
-        f"and truth. The valid time is k dt, k the first lead whose error is not below {case.threshold:g} (NaN is "
-        f"not); the number of leads times dt where there is none{capped}. The score is the median over windows, then "
-        "over truths."
+        f"The error of a lead is the mean over the {scored} of the squared difference of forecast and truth. The "
+        f"valid time is dt times the number of leads before the first whose error is not below {case.threshold:g} (NaN "
+        f"is not), or of all leads where there is none{capped}. The score is the median over windows, then over truths."
     )
 
 
@@ -222,8 +223,8 @@ def readme(record: dict[str, Any]) -> str:
     """
     lines = [f"- `{name}` ({', '.join(one['axes'])}), {one['shape']}: {one['about']}" for name, one in _arrays(record)]
     candidates = [f"- candidate {number}: `{text}`" for number, text in enumerate(record["candidates"])]
-    command = f"    jaxcast benchmark score {record['case']} forecasts.npz"
-    how = ["Then:", "", command] if record["seed"] == SEED else ["Hand it to whoever made these files."]
+    command = f"    jaxcast benchmark score {record['case']} forecasts.npz --exported ."
+    how = ["Then, in this folder:", "", command] if record["seed"] == SEED else ["Hand it to whoever made these files."]
     return "\n".join(
         [
             f"# Case {record['case']}",

@@ -1,4 +1,4 @@
-"""Scores of forecasts of a case: hidden truths are made from the seed, here and nowhere else."""
+"""Scores of forecasts of a case, against the hidden truths of an export or truths made anew from the seed."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

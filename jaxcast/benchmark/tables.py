@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.tables import Columns, number_in, read_columns
 
 AXES = {"truth": 0, "window": 0, "lead": 1}
@@ -44,14 +44,24 @@ def forecasts_in_table(path: Path) -> np.ndarray:
     if counts is not None:
         np.add.at(counts, tuple(places), 1)
     if counts is None or (counts != 1).any():
+        sizes = [counted(size, name) for size, name in zip(shape, AXES, strict=True)]
         raise InputError(
-            f"{shown(path)} must have one row for each window and lead, for {shape[0]} truths, {shape[1]} windows "
-            f"(counted from 0) and {shape[2]} leads (from 1), got {num_rows} rows; add what is missing, as NaN where "
-            "there is no forecast, and remove duplicates"
+            f"{shown(path)} must have one row for each window and lead, for {sizes[0]}, {sizes[1]} (counted from 0) "
+            f"and {sizes[2]} (from 1), got {counted(num_rows, 'row')}{_first_fault(counts)}; add what is missing, as "
+            "NaN where there is no forecast, and remove duplicates"
         )
     forecasts = np.empty((*shape, len(components)))
     forecasts[tuple(places)] = np.stack([_numbers(columns, name) for name in components], -1)
     return forecasts
+
+
+def _first_fault(counts: np.ndarray | None) -> str:
+    """Returns which row is missing or given twice, where not most of them are missing."""
+    if counts is None:
+        return ""
+    place = np.argwhere(counts != 1)[0]
+    numbers = ", ".join(f"{name} {at + first}" for at, (name, first) in zip(place, AXES.items(), strict=True))
+    return f", {counts[tuple(place)] or 'none'} of them for {numbers}"
 
 
 def _places(columns: Columns, name: str, first: int) -> np.ndarray:

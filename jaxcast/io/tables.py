@@ -102,7 +102,7 @@ def read_columns(
     of_csv = partial(_read_csv, has_index=has_index, unnamed=tuple(unnamed), num_rows=num_rows)
     columns = _read_parquet(path) if path.suffix == ".parquet" else of_csv(path)
     if not columns.by_name or not len(next(iter(columns.by_name.values()))):
-        raise InputError(f"{shown(path)} holds no rows; give a header and a row for each date")
+        raise InputError(f"{shown(path)} holds no rows; give a header and rows below it")
     return columns
 
 

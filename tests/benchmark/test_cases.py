@@ -164,7 +164,7 @@ def test_the_files_say_everything_but_the_truth(tmp_path):
     assert all(f"`{name}`" in text for name in arrays)
     assert record["seed"] is None  # whoever knows the seed knows the truth
     assert "benchmark score" not in text
-    assert "    jaxcast benchmark score paper forecasts.npz\n" in readme(described_case(case, arrays))
+    assert "    jaxcast benchmark score paper forecasts.npz --exported .\n" in readme(described_case(case, arrays))
     np.savez(tmp_path / "one.npz", np.zeros((3, 7, 3)))
     assert read_forecasts(case, tmp_path / "one.npz").shape == (1, 3, 7, 3)
     np.save(tmp_path / "array.npy", np.zeros((2, 3, 7, 3), np.float32))
@@ -263,8 +263,11 @@ def test_a_table_of_forecasts_is_read_in_any_order_of_rows(tmp_path):
     np.testing.assert_array_equal(read_forecasts(case, path), array)
     for text, message in (
         (["window,x,y,z", "0,1,2,3"], "must have columns window, lead and one for each component, got window, x, y, z"),
-        (["window,lead,x,y,z", *alone[:3]], r"for 1 truths, 2 windows .* and 2 leads \(from 1\), got 3 rows"),
-        (["window,lead,x,y,z", *alone, alone[0]], "got 5 rows"),
+        (
+            ["window,lead,x,y,z", *alone[:3]],
+            r"for 1 truth, 2 windows .* and 2 leads \(from 1\), got 3 rows, none of them for truth 0, window 1, lead 2",
+        ),
+        (["window,lead,x,y,z", *alone, alone[0]], "got 5 rows, 2 of them for truth 0, window 0, lead 1"),
         (["window,lead,x,y,z", "0,0,1,2,3"], "lead must be a whole number from 1, got 0"),
         (["window,lead,x,y,z", "0,1,1,two,3"], "expected a number in column 'y', got 'two'"),
         (["window,lead,x,y", "0,1,1,2", "0,2,1,2"], r"got \(1, 1, 2, 2\) in"),

@@ -16,7 +16,7 @@ from jaxcast.benchmark.scoring import Score, compare_scores, hidden_truths, read
 from jaxcast.benchmark.task import SEED
 from jaxcast.checks import check_seed, check_whole
 from jaxcast.cli.command import make_console
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.files import write_arrays
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import doing
@@ -61,7 +61,8 @@ class ExportCase:
     """Folder for the files."""
     seed: int = SEED
     """Random seed of the first truth; the other truths have the next seeds. One that is not public
-    stands in the folder's config.json alone: leave that out when you pass the folder on."""
+    stands in the folder's config.json and seals truth.npz: keep both back when you pass the folder
+    on."""
     num_truths: int | None = None
     """Truths to write; by default those of the case."""
     num_windows: int | None = None
@@ -212,8 +213,9 @@ def scores_table(case: Case, shape: tuple[int, ...], rows: list[dict[str, Any]])
         shape: of the forecasts.
         rows: of the results.
     """
-    title = f"{case.name}: {shape[0]} truths, {shape[1]} windows of {case.window:g}, valid times up to "
-    table = Table(title=f"{title}{case.longest_valid_time:g}", box=box.SIMPLE)
+    sizes = f"{counted(shape[0], 'truth')}, {counted(shape[1], 'window')} of {case.window:g}"
+    title = f"{case.name}: {sizes}, valid times up to {case.longest_valid_time:g}"
+    table = Table(title=title, box=box.SIMPLE)
     for name in ("forecasts", "median valid time", "95 % interval", "valid to the end", "first minus this", "p"):
         table.add_column(name, justify="left" if name == "forecasts" else "right")
     for row in rows:
