@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# Most of the suite's time is compilation. A test runs its programs once, so they are compiled quickly rather than well; `XLA_FLAGS= pytest`
-# compiles them as for a user, and so does CI where it compares with peers and experiments.
+# Most of the suite's time is compilation. A test runs its programs once, so they are compiled quickly rather than well;
+# `XLA_FLAGS= pytest` compiles them as for a user.
 _FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
 if importlib.metadata.version("jax").startswith(
     "0.10."
