@@ -155,13 +155,31 @@ def test_a_saved_flow_regression_forecasts_the_same_bits(model, tmp_path):
     assert jax.tree.structure(loaded) == jax.tree.structure(model)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["one pair has most", "one is unknown", "one zone"])
+def test_few_or_unequal_pairs_have_fewer_groups_and_finite_weights(kind, tmp_path):
+    values = np.array(VALUES)
+    if kind == "one pair has most":
+        values[:, 0] *= 1000
+    elif kind == "one is unknown":
+        values[:, :8] = np.nan
+    else:
+        values = values[:, :1]
+    samples = series_windows(jnp.asarray(values), lags=LAGS, leads=LEADS)
+    model = fit_flow_regression(samples, **SETTINGS, num_groups=9, num_blocks=3)
+    assert model.weights.shape[1] == len(np.unique(model.groups))
+    assert np.isfinite(model(samples.history, lags=samples.lags).forecast).all()
+    jaxcast.save_model(tmp_path / "model", model)
+    assert jaxcast.load_model(tmp_path / "model").pool.groups.shape == model.groups.shape
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"leads": (1,)}, "expected the 2 leads of the samples"),
         ({"num_factors": 0}, "num_factors must be at least 1, got 0"),
         ({"penalty": -1.0}, "penalty must be zero or more, and finite, got -1.0"),
-        ({"num_groups": 10}, "num_groups must be at most 9, got 10"),
+        ({"num_groups": 0}, "num_groups must be at least 1, got 0"),
         ({"num_blocks": 1}, "num_blocks must be at least 2, got 1"),
     ],
 )

@@ -146,7 +146,7 @@ def fit_flow_regression(
         season: steps of a season, such as the slots of a week; 0 for none.
         num_older: factors at steps other than the two newest.
         num_groups: groups of pairs by their mean that have weights of their own; each has about
-            the same share of all noise.
+            the same share of all noise. There are fewer where pairs are few, or one has most.
         num_blocks: blocks of time.
         nonnegative: whether forecasts are cut at zero.
 
@@ -170,7 +170,7 @@ def fit_flow_regression(
     """
     num_zones_of_pairs(samples.history.shape[2])
     check_penalty(pair_penalty)
-    check_whole("num_groups", num_groups, most=samples.history.shape[2])
+    check_whole("num_groups", num_groups)
     check_whole("num_blocks", num_blocks, least=2, most=len(samples.history))
     fit = partial(
         fit_factor_regression,
@@ -182,8 +182,8 @@ def fit_flow_regression(
         num_older=num_older,
     )
     base = fit()
-    groups = _groups(base, num_groups)
-    members = [np.flatnonzero(groups == group) for group in range(num_groups)]
+    groups = _groups(base, min(num_groups, len(base.mean)))
+    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
     sums: Any = None
     for block in np.array_split(np.arange(len(samples.history)), num_blocks):
         without = fit(sample_weights=_apart(np.asarray(samples.rows), block))
@@ -259,6 +259,8 @@ def _group_moments(features: Array, wanted: Array, weights: Array) -> Moments:
 def _solve(sums: list[Moments], penalty: Any) -> tuple[Array, Array]:
     """Solves for the weights of each lead and group, with features of one scale."""
     products, targets, squares = (jnp.stack(part, 1) for part in zip(*sums, strict=True))
+    # A group of which nothing is known has zeros as weights.
+    products = products.at[..., -1, -1].set(jnp.where(products[..., -1, -1] > 0, products[..., -1, -1], 1))
     count, total = products[..., -1:, -1], products[..., -1, :-1]
     square = jnp.diagonal(products, axis1=-2, axis2=-1)[..., :-1]
     size = jnp.sqrt(jnp.maximum(square / count - (total / count) ** 2, 0)) + 1e-6
