@@ -331,8 +331,9 @@ def test_a_table_becomes_a_panel():
 
 BAD = {
     "no value": (lambda: series_panel([np.ones(3), np.full(3, np.nan)]), "series '2' has no value at all"),
-    "infinity": (lambda: series_panel([np.ones(3), [1, np.inf]]), "series number 1 holds infinity"),
-    "same names": (lambda: series_panel([np.ones(3)] * 2, names=["a", "a"]), "a different name for each"),
+    "infinity": (lambda: series_panel([np.ones(3), [1, np.inf]]), "series '2' holds infinity"),
+    "same names": (lambda: series_panel([np.ones(3)] * 2, names=["a", "a"]), "got 2 called 'a'"),
+    "fewer names": (lambda: series_panel([np.ones(3)] * 2, names=["a"]), "a name for each of 2 series, got 1"),
     "category": (
         lambda: series_panel([np.ones(3)] * 2, categories={"kind": ["a"]}),
         "expected one text of the category",

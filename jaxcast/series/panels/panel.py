@@ -1,5 +1,6 @@
 """Panels: many series of unequal length, with covariates and categories, without padding."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -175,9 +176,11 @@ def series_panel(
     if not values or any(one.ndim != 1 for one in values):
         raise InputError("expected a list of arrays of values, (time,), one for each series")
     names = tuple(map(str, range(1, len(values) + 1))) if names is None else tuple(names)
-    for number, one in enumerate(values):
+    if len(names) != len(values):
+        raise InputError(f"expected a name for each of {len(values)} series, got {len(names)}")
+    for name, one in zip(names, values, strict=True):
         if np.isinf(one).any():
-            raise InputError(f"series number {number} holds infinity; give NaN where a value is missing")
+            raise InputError(f"series {shown(repr(name))} holds infinity; give NaN where a value is missing")
     past, future = (
         _of_each("past_covariates", past_covariates, values),
         _of_each("future_covariates", future_covariates, values),
@@ -272,7 +275,8 @@ def panel_of_blocks(
         InputError: for a series without any value, or with two values of one date.
     """
     if len(set(names)) < len(names):
-        raise InputError(f"expected a different name for each series, got {shown(names)}")
+        ((name, count),) = Counter(names).most_common(1)
+        raise InputError(f"expected a different name for each series, got {count} called {shown(repr(name))}")
     for what, given in ((f"the category {name!r}", one) for name, one in texts.items()):
         if len(given) != len(names) or not any(given):
             raise InputError(f"expected one text of {what} for each of {len(names)} series, got {shown(given)}")
