@@ -148,7 +148,8 @@ def main(config: Config) -> None:
         leave_out=("out", "overwrite", "data", "methods", "num_seeds", "num_direct_seeds"),
     )
     run = Run(folder, task, config)
-    rows, first, left_out = compare(run, console)
+    with folder.leaving_nothing():
+        rows, first, left_out = compare(run, console)
     rows += scores.published_rows(task)
     record = {"rows": rows, "num_origins": len(task.origins), "networks": list(NETWORKS), "left_out": left_out}
     folder.write_json("results.json", record)

@@ -25,9 +25,9 @@ CLASSES = {
     "sst5": ("very negative", "negative", "neutral", "positive", "very positive"),
     "subj": ("subjective", "objective"),
 }
-"""What the numbers in the files mean."""
+"""The meaning of the numbers in the files."""
 SPLITS: dict[str, Literal["words", "spaces"]] = {"mr": "words", "subj": "words"}
-"""Of sets whose contractions are still whole, such as "isn't"; those of the others are apart."""
+"""Sets whose contractions are still whole, such as "isn't"; those of the others are split."""
 VALIDATION_SHARE = 0.1
 PAGE = "experiments/sentiment/README.md"
 VECTORS = "glove_6b_100d_subset.npz"
@@ -36,7 +36,7 @@ TABLES = (".csv", ".tsv", ".xlsx", ".json", ".parquet")
 
 
 class Part(NamedTuple):
-    """What one fold or seed learns from, is chosen by, and is tested on.
+    """Sentences of one fold or seed: to learn from, to choose by, and to test on.
 
     Args:
         train: sentences to learn from.
@@ -266,7 +266,7 @@ TITLES = {
     "sst5": "SST-5: film reviews, five classes",
     "subj": "Subj: subjective or objective",
 }
-"""What the sets are, for pictures."""
+"""Titles of the sets in pictures."""
 
 
 def read_vectors(path: Path | None, *, needed: bool) -> WordEmbeddings:

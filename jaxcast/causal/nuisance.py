@@ -1,4 +1,4 @@
-"""Regressions for the nuisance functions of double machine learning, learned without the held-out samples."""
+"""Regressions for nuisance functions of double machine learning, without the held-out samples."""
 
 import copy
 from abc import ABC, abstractmethod

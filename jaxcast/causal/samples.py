@@ -1,4 +1,4 @@
-"""Samples of double machine learning: their arrays, checked, their splits, and which of them depend on each other."""
+"""Samples of double machine learning: checked arrays, splits, and groups that depend on each other."""
 
 import math
 from typing import Any, NamedTuple

@@ -14,7 +14,7 @@ from jaxcast.tracing import is_traced
 
 
 class Splits(NamedTuple):
-    """Which samples each fold learns from, and which fold holds each sample out.
+    """Folds of cross-fitting: the samples of each, and the fold that holds each sample out.
 
     Args:
         train: whether a sample may be learned from.

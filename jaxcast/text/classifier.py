@@ -14,7 +14,7 @@ from jaxcast.text.words import WordTokenizer
 
 
 class WordSaliency(NamedTuple):
-    """How much each word of a text says in its classification.
+    """Contribution of each word of a text to its classification.
 
     Attention has no sign: it is how much a word counts, for whichever class. The other measures are
     above zero for words that speak for the predicted class, and below for those against it.

@@ -1,4 +1,4 @@
-"""What networks of texts learn by: their loss over groups, and their optimizer."""
+"""Training of networks of texts: their loss over groups, and their optimizer."""
 
 import dataclasses
 from functools import cache, partial

@@ -1,4 +1,4 @@
-"""What turns the words of texts into probabilities of classes: the base class, and networks."""
+"""Models from the words of texts to probabilities of classes: the base class, and networks."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence

@@ -39,7 +39,7 @@ GROUP = 200
 
 
 class Options(NamedTuple):
-    """How networks of texts are trained.
+    """Options for training networks of texts.
 
     Args:
         batch_size: texts of a minibatch.

@@ -18,7 +18,7 @@ from jaxcast.text.vocabulary import NUM_SPECIAL, PADDING, UNKNOWN
 
 
 class TextOutput(NamedTuple):
-    """What a network says of texts.
+    """Output of a network for texts.
 
     Args:
         logits: of the classes.

@@ -23,12 +23,12 @@ _FUNCTION_WORDS = """
 STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Function words of English, "not" and "no" among them."""
 BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
-"""How treebanks write brackets."""
+"""Brackets as treebanks write them."""
 _CLEANED = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "\u200b": " ", "\u00ad": "", "\ufeff": ""})
 """Typographic apostrophes, and characters that are not seen: spaces without width, soft hyphens."""
 _NEGATION = re.compile(r"(?<=[^\W\d_])n't\b", re.IGNORECASE)
 _CHARACTERS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Of Chinese and Japanese, whose words no spaces part."""
+"""Characters of Chinese and Japanese, whose words no spaces separate."""
 _MARKS = (
     "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u0900-\u0963\u0966-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ecd\u102b-\u103e\u17b4-\u17d3\u200c\u200d"

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.pages import marked
 from experiments.probabilistic import methods, page
-from experiments.probabilistic.__main__ import PRESETS, Run, compare
+from experiments.probabilistic.__main__ import PRESETS, Run, compare, main
 from experiments.probabilistic.data import made_task, read_task, rolling
 from experiments.probabilistic.plain import (
     calibrated_ridge,
@@ -175,6 +175,14 @@ def test_a_method_that_cannot_forecast_is_left_out(monkeypatch):
     assert rows[0]["wql"] == rows[1]["wql"]
     with pytest.raises(InputError, match="no method can forecast these data: too short"):
         compare(Run(folder, made_task(0), dataclasses.replace(config, methods=("tft",))), None)
+
+
+def test_a_run_that_no_method_can_do_leaves_no_folder(tmp_path):
+    np.savez(tmp_path / "a.npz", train=np.arange(6.0), length=[6], test=np.ones((1, 3)), series="a")
+    config = dataclasses.replace(PRESETS["quick"], data=tmp_path / "a.npz", season=12, methods=("panel_regression",))
+    with pytest.raises(InputError, match="no method can forecast these data: every series is too short"):
+        main(dataclasses.replace(config, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_tables_are_the_committed_results():

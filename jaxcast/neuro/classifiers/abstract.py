@@ -1,4 +1,4 @@
-"""What a classifier of subjects is, and what fits one."""
+"""Base classes of classifiers of subjects, and of the methods that fit them."""
 
 from abc import abstractmethod
 from typing import Any, TypedDict
@@ -15,7 +15,7 @@ Inputs = dict[str, Any]
 
 
 class Explanation(TypedDict, total=False):
-    """What a classifier's decision rests on; a classifier fills the entries that it has.
+    """Explanation of a classifier's decisions; a classifier fills the entries that it has.
 
     Args:
         regions: importance of each region, the larger the more it matters.

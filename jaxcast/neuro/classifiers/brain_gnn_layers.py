@@ -52,7 +52,7 @@ class RegionConvolution(nnx.Module):
 
     @property
     def communities(self) -> Float[Array, "*seed region community"]:
-        """How much each region belongs to each community, at least 0."""
+        """The membership of each region in each community, at least 0."""
         return jax.nn.relu(self.memberships[...])
 
     def begin_as(self, modules: Int[np.ndarray, " region"]) -> None:

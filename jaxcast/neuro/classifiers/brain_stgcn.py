@@ -19,7 +19,7 @@ from jaxcast.nn.temporal_convolution import TemporalConvolution
 
 
 class BrainSTGCNOutput(NamedTuple):
-    """What the network says about windows.
+    """Output of the network for windows.
 
     Args:
         logits: of the classes.

@@ -13,11 +13,11 @@ SHARED_PENALTY = 1e-2
 BLOCK = 64
 """Series whose products are held at once."""
 LONGEST_SHARE = 0.5
-"""How much of a series may come before the first value that is learned from."""
+"""The largest share of a series that may come before the first value that is learned from."""
 
 
 class PastValues(NamedTuple):
-    """What a forecast of one lead sees of a standardised series: its newest values, and past seasons.
+    """Inputs of a forecast from a standardised series: its newest values, and those of past seasons.
 
     Args:
         num_recent: newest values.

@@ -14,7 +14,9 @@ from jaxcast.series.samples import SeriesWindows
 LEAST_TARGETS = 200
 """Held-out values by which the shifts of a lead are found; with fewer, several leads share them."""
 LEAST_IN_ALL = 40
-"""Held-out values with which all leads share their shifts; with fewer, even the largest error is no quantile of 97.5 %."""
+"""Held-out values with which all leads share their shifts.
+
+Of fewer, not even the largest error is a quantile of 97.5 %."""
 LEAST_SPREAD = 1e-3
 """The smallest spread of a forecast, in units of the level of its series."""
 

@@ -1,4 +1,4 @@
-"""What a training of a panel begins with: a network's shapes, its windows and their scales."""
+"""The start of a training on a panel: a network's shapes, its windows and their scales."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class NetworkInit:
 
 
 class Start(NamedTuple):
-    """What a training of a panel begins with.
+    """Everything with which a training on a panel begins.
 
     Args:
         model: that is not trained, without scales of covariates unless it was given.

@@ -71,7 +71,7 @@ class SeriesPanel(NamedTuple):
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """How many values each category has."""
+        """The number of values of each category."""
         return tuple(map(len, self.category_values))
 
     def of(self, name: str) -> Float[np.ndarray, " row"]:

@@ -198,7 +198,7 @@ def _csv_block(columns: Columns, own: LongColumns) -> LongBlock:
 
 
 class _Seen(NamedTuple):
-    """What a first pass over the rows finds of series and dates."""
+    """Series and dates, as a first pass over the rows finds them."""
 
     numbers: dict[str, int]
     static: dict[str, np.ndarray]

@@ -27,7 +27,7 @@ LARGEST_EMBEDDING = 50
 
 
 class PanelInputs(NamedTuple):
-    """What a network sees of windows, in units of their scales.
+    """Inputs of a network: windows in units of their scales.
 
     Args:
         values: histories over their scale, the last known value where one is missing.
@@ -106,7 +106,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
 
     @property
     def head(self) -> Head:
-        """What makes a distribution of outputs."""
+        """The map from outputs to a distribution."""
         return make_head(self.head_name, self.levels)
 
     @property

@@ -28,7 +28,7 @@ def log_sparse_mask(num_steps: int) -> Bool[np.ndarray, "query step"]:
 
 
 class LayerCache(NamedTuple):
-    """What a layer keeps of earlier steps, to go on one step at a time.
+    """Keys and values of earlier steps, with which a layer continues one step at a time.
 
     Args:
         keys: of the steps of the history, which all paths share.

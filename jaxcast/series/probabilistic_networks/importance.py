@@ -1,4 +1,4 @@
-"""What a temporal fusion transformer looks at: the weights of its variables and of its attention."""
+"""Importance inside a temporal fusion transformer: weights of its variables and of its attention."""
 
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ class WeightSpread(NamedTuple):
 
 
 class VariableImportance(NamedTuple):
-    """How much each variable of a `TFT` weighs.
+    """Mean weights of the variables of a `TFT`.
 
     Args:
         names: of the variables.
