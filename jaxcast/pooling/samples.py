@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
@@ -12,7 +13,7 @@ from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, run_along,
 from jaxcast.dynamics.gaps import filled, known_throughout
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import check_trajectory
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.limits import check_arrays
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.pooling.cell import Forecaster
@@ -111,6 +112,26 @@ def least_samples(num_delays: int, forecast_map: ForecastMap | None) -> int:
         forecast_map: of the candidates, whose errors take one state more; None without.
     """
     return num_delays + (1 if forecast_map is None else 2)
+
+
+def check_candidates(forecasts: Float[Any, "sample model dim"]) -> None:
+    """Refuses candidates that return NaN or infinity.
+
+    Args:
+        forecasts: theirs along a trajectory.
+
+    Raises:
+        InputError: with the candidates, counted from 0.
+    """
+    is_bad = ~np.isfinite(np.asarray(forecasts)).all(2)
+    if not is_bad.any():
+        return
+    models = np.flatnonzero(is_bad.any(0))
+    names = f"candidate {models[0]}" if len(models) == 1 else f"candidates {shown(', '.join(map(str, models)), 60)}"
+    raise InputError(
+        f"expected finite forecasts, got NaN or infinity from {names} (counted from 0) in {is_bad.any(1).sum()} of "
+        f"{counted(len(is_bad), 'sample')}; leave out such candidates, or choose a smaller h"
+    )
 
 
 @partial(jax.jit, static_argnames="num_delays")

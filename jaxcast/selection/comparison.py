@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from jaxcast.scores.valid_times import usual_threshold
 from jaxcast.selection.kept import KeptTrials
 from jaxcast.selection.methods import METHODS, PoolData
 from jaxcast.selection.records import Record
-from jaxcast.selection.trials import BestSetting, Times, Trial, left_out, trial_of, valid_times
+from jaxcast.selection.trials import BestSetting, Times, Trial, left_out, time_of_last_value, trial_of, valid_times
 from jaxcast.windows import late_windows
 
 LEAST_LATE = 12
@@ -28,6 +29,8 @@ NUM_WINDOWS = 240
 NEEDS_CANDIDATES = "it needs candidates"
 NO_ERROR = 1e-4
 """Below this error a method whose forecasts stay valid ends the comparison."""
+LONG = 10
+"""It does so in windows that are this many times as long as the last value stays valid; shorter ones tell little."""
 
 
 def _identity_of(forecast_map: ForecastMap | None) -> str:
@@ -170,8 +173,16 @@ class Comparison:
 
     def always_valid(self) -> str | None:
         """Returns a method that no other can beat on these windows by much, if there is one."""
+        if not self.has_long_windows:
+            return None
         always = (name for name, one in self.best.items() if one.times.censored.all() and one.times.error < NO_ERROR)
         return next(always, None)
+
+    @cached_property
+    def has_long_windows(self) -> bool:
+        """Whether forecasts that stay valid in all windows are good: in short ones those of any model are."""
+        held = time_of_last_value(self.windows, dt=self.dt, threshold=self.threshold)
+        return self.dt * self.windows.truth.shape[1] >= LONG * held
 
     def ranked(self) -> list[str]:
         """Returns the methods that were tried, best first."""

@@ -102,8 +102,8 @@ def fit_pool(
     part in closed loop, from histories of `history_size` samples. The method with the longest mean
     valid time is fitted again, to the whole trajectory; if that fails, the next best. Methods with
     several settings are tried with each that can be fitted. Of methods that all last as long, the
-    one with the least error in the windows is chosen; once that is next to nothing, no further
-    method is tried.
+    one with the least error in the windows is chosen; once that is next to nothing, in windows ten
+    times as long as a value stays valid by itself, no further method is tried.
 
     The methods, in this order: persistence, the mean of the candidates, the best single one, ridge
     regression of their forecasts, NVAR on the truth alone, interpolation between the candidates

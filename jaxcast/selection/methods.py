@@ -22,7 +22,7 @@ from jaxcast.pooling.hybrid.regressors import KernelRegressor, NetworkRegressor,
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_ridge, single_candidate
 from jaxcast.pooling.losses import mean_squared_error
-from jaxcast.pooling.samples import OneStepSamples, one_step_samples
+from jaxcast.pooling.samples import OneStepSamples, check_candidates, one_step_samples
 from jaxcast.pooling.scales import input_scales
 from jaxcast.regime.fit import fit_regime
 from jaxcast.rollout import Cell
@@ -77,8 +77,14 @@ class PoolData(NamedTuple):
 
         Args:
             num_delays: past states and errors in the memory.
+
+        Raises:
+            InputError: for candidates that return NaN or infinity.
         """
-        return one_step_samples(self.trajectory, num_delays, self.forecast_map, known=self.known)
+        samples = one_step_samples(self.trajectory, num_delays, self.forecast_map, known=self.known)
+        if samples.forecasts is not None:
+            check_candidates(samples.forecasts)
+        return samples
 
 
 class Method(NamedTuple):

@@ -103,6 +103,20 @@ def valid_times(cell: Cell, windows: Windows, *, dt: float, threshold: float) ->
     return Times(np.asarray(times, float), np.asarray(censored), float(error), factors)
 
 
+def time_of_last_value(windows: Windows, *, dt: float, threshold: float) -> float:
+    """Returns how long a value stays valid as the forecast of what follows, on average.
+
+    Args:
+        windows: whose first truths are held.
+        dt: interval between samples.
+        threshold: of the mean squared error.
+    """
+    truth = jnp.asarray(windows.truth)
+    # A component whose first value is not known is not judged.
+    held = jnp.where(jnp.isnan(truth[:, :1]), jnp.nan_to_num(truth), truth[:, :1])
+    return float(_times(held, truth, dt, threshold)[0].mean())
+
+
 @jax.jit
 def _times(forecast: Any, truth: Any, dt: Any, threshold: Any) -> Any:
     is_known = ~jnp.isnan(truth)

@@ -345,7 +345,7 @@ BAD = [
     (["simulate", "--out", "x.npz", "--plot", "x.npz"], "ending in .png"),
     (["simulate", "--out", "x.npz", "--plot", "/dev/null/x.png"], "/dev/null is not a folder you can write to"),
     (["simulate", "--out", "x.zarr", "--num-trajectories", "3", "--system", "lorenz63(rho=1e308)", "--num-samples", "10"], "diverges"),
-    (["pool", "train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[1e200, 28])", "--out", "x"], "the candidates diverge"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[1e200, 28])", "--out", "x"], r"NaN or infinity from candidate 0 \(counted from 0\)"),
     (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--weight-decay", "nan", "--out", "x"], "weight_decay must be finite"),
     (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "ridge_regression", "--penalty", "0", "--out", "x"], "penalty must be positive"),
     (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--hidden-size", "8", "--seed", "1", "--out", "x"], "--hidden-size, --seed have no effect with --pool regime; leave"),

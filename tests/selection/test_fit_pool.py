@@ -12,7 +12,7 @@ from jaxcast.selection.comparison import Comparison
 from jaxcast.selection.filters import fit_filter
 from jaxcast.selection.kept import KeptTrials
 from jaxcast.selection.methods import METHODS, Method, PoolData
-from jaxcast.selection.trials import BestSetting, Times, trial_of, valid_times
+from jaxcast.selection.trials import BestSetting, Times, time_of_last_value, trial_of, valid_times
 from jaxcast.windows import late_windows
 
 CHEAP = ("persistence", "equal_weights", "best_single", "ridge")
@@ -405,3 +405,35 @@ def test_gaps_are_filled_by_a_filter_where_that_is_better():
     assert next(trial.setting["gaps"] for trial in choice.trials if trial.method == "equal_weights") == "assimilated"
     forecast = jaxcast.forecast(choice.cell, partial.states[:40], 5, truth.times[:44]).forecast
     assert float(jnp.abs(forecast - truth.states[40:45]).mean()) < 3.0
+
+
+def test_candidates_that_return_nan_are_named():
+    truth = trajectory_of(28.0, num_samples=30)
+
+    def broken(value, exogenous):
+        forecasts = CANDIDATES(value, exogenous)
+        return forecasts.at[2].set(jnp.where(value[0] > truth.states[:, 0].mean(), jnp.nan, forecasts[2]))
+
+    num_bad = int((truth.states[1:-1, 0] > truth.states[:, 0].mean()).sum())
+    message = rf"NaN or infinity from candidate 2 \(counted from 0\) in {num_bad} of 28 samples; leave out such"
+    with pytest.raises(jaxcast.InputError, match=message):
+        PoolData(truth, broken, 3, 4, 0).samples(1)
+    with pytest.raises(jaxcast.InputError, match="NaN or infinity from candidate 2"):
+        jaxcast.pooling.fit_hybrid(truth, broken, penalties=(1e-6,))
+
+
+def test_only_windows_that_are_long_end_a_comparison():
+    data = PoolData(trajectory_of(28.0), CANDIDATES, 3, 4, 0)
+    for num_leads, ends in ((20, True), (3, False)):
+        comparison = Comparison(data, num_leads=num_leads, num_windows=20)
+        size = len(comparison.windows.truth)
+        perfect = Times(np.full(size, 0.1 * num_leads), np.ones(size, bool), 1e-9)
+        comparison.best["best_single"] = BestSetting({}, perfect, 0.0)
+        assert comparison.always_valid() == ("best_single" if ends else None)
+
+
+def test_a_value_lasts_until_the_truth_has_left_it():
+    """The truth rises by one in each step: its square exceeds 6 after three leads, one of two components known."""
+    truth = np.stack([np.arange(8.0), np.full(8, np.nan)], 1)[None]
+    windows = jaxcast.Windows(truth[:, :1], truth, np.arange(9.0)[None])
+    assert time_of_last_value(windows, dt=0.5, threshold=6.0) == 1.5

@@ -33,7 +33,13 @@ from jaxcast.io.trajectories import load_trajectory
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
-from jaxcast.pooling.samples import OneStepSamples, least_samples, one_step_errors, one_step_samples
+from jaxcast.pooling.samples import (
+    OneStepSamples,
+    check_candidates,
+    least_samples,
+    one_step_errors,
+    one_step_samples,
+)
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.progress import announce, phase
 from jaxcast.pytrees import fingerprint, named_leaves
@@ -244,10 +250,8 @@ class TrainPool:
                 f"batch_size must be at most the {len(samples.targets)} samples of {shown(self.trajectory)} with "
                 f"{self.num_delays} delays, got {self.training.batch_size}"
             )
-        if candidates is not None and not jnp.isfinite(samples.forecasts).all():
-            raise InputError(
-                f"the candidates diverge from states of {shown(self.trajectory)} with h={self.h}; choose a smaller h"
-            )
+        if candidates is not None:
+            check_candidates(samples.forecasts)
         return samples
 
     def regime(self, prepared: Prepared) -> tuple[AnyRegimeForecaster, dict[str, Any]]:

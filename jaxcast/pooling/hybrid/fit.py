@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_number, check_whole
+from jaxcast.checks import check_finite, check_number, check_whole
 from jaxcast.dynamics.candidate_cell import CandidateCell
 from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
 from jaxcast.dynamics.trajectories import Trajectory
@@ -28,6 +28,7 @@ from jaxcast.pooling.hybrid.regressors import PolynomialRegressor, Regressor, Se
 from jaxcast.pooling.hybrid.stencil import Stencil, as_stencil
 from jaxcast.pooling.hybrid.trials import lost_shares
 from jaxcast.pooling.pool import Pool
+from jaxcast.pooling.samples import check_candidates
 from jaxcast.rollout import Input
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 from jaxcast.windows import late_windows
@@ -88,8 +89,8 @@ def fit_hybrid(
         The forecaster.
 
     Raises:
-        InputError: for settings out of range, an unknown base, or a trajectory that is too short,
-            not finite or not evenly sampled.
+        InputError: for settings out of range, an unknown base, candidates or a base whose forecasts
+            are not finite, or a trajectory that is too short, not finite or not evenly sampled.
 
     Source:
         Pathak et al., Chaos 28, 041101 (2018); Wikner et al., Chaos 30, 053111 (2020); Gauthier,
@@ -190,6 +191,9 @@ def _fit(
         raise InputError(f"expected a trajectory of at least {needed} samples to fit, got {len(states)}")
     run = _run_base(with_all_digits(cell), trajectory._replace(times=exact_times(trajectory.times, cell)))
     along = Along(*jax.tree.map(lambda a: a[cell.base_warmup :], (states, *run)))
+    if along.candidates is not None:
+        check_candidates(along.candidates)
+    check_finite({"the base's forecasts": along.forecasts}, "step")
     cell = dataclasses.replace(cell, channels=measure_channels(*along, stencil=stencil))
     features = regressor.make(_sampled(cell, along), key)
     cell = dataclasses.replace(cell, features=features)
