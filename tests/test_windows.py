@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,7 @@ def test_too_little_data_is_refused(trajectory, candidates):
 
 def test_nan_is_refused_before_training(trajectory, candidates):
     broken = jaxcast.Trajectory(trajectory.times, trajectory.states.at[7, 1].set(jnp.nan))
-    with pytest.raises(jaxcast.InputError, match="must be finite, got NaN or infinity in 1 samples, first in 7"):
+    with pytest.raises(jaxcast.InputError, match="must be finite, got NaN or infinity in 1 sample, first in 7 "):
         jaxcast.one_step_samples(broken, 5, candidates)
 
 
@@ -125,3 +127,12 @@ def test_a_window_whose_forecast_diverges_is_a_failure_of_that_window():
     np.testing.assert_array_equal(np.isnan(forecast).any((1, 2)), [False, True, False])
     with pytest.raises(jaxcast.InputError, match=r"1 of 3 windows: \[1\]"):
         jaxcast.forecast_windows(cell, windows._replace(history=windows.history.at[1, 3].set(jnp.inf)))
+
+
+@pytest.mark.parametrize(("times", "states"), [((9,), (9,)), ((9,), (2, 9, 3)), ((8,), (9, 3))])
+def test_a_trajectory_of_other_shapes_is_refused_with_both(times, states):
+    trajectory = jaxcast.Trajectory(0.1 * np.arange(float(*times)), np.ones(states))
+    with pytest.raises(
+        jaxcast.InputError, match=rf"one trajectory, got shapes {re.escape(str(times))} and {re.escape(str(states))}"
+    ):
+        jaxcast.fit_pool(trajectory)

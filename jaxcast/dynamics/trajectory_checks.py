@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcast.dynamics.trajectories import Trajectory
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.sampling import SPACING_TOLERANCE, rounding_of
 from jaxcast.tracing import is_traced
 
@@ -170,20 +170,34 @@ def default_components(dim: int) -> tuple[str, ...]:
 
 
 def check_trajectory(trajectory: Trajectory) -> None:
-    """Refuses anything but a trajectory of finite numbers; traced states pass.
+    """Refuses anything but one trajectory of finite numbers; traced numbers pass.
 
     Args:
         trajectory: what the user gave.
 
     Raises:
-        InputError: with the first bad sample.
+        InputError: for other shapes, or with the first bad sample.
     """
+    _check_numbers(trajectory, np.isfinite, "NaN or infinity")
+
+
+def _check_numbers(trajectory: Trajectory, is_good: Callable[[Any], Any], others: str) -> None:
     if not isinstance(trajectory, Trajectory):
         raise InputError(f"expected a Trajectory(times, states), got {type(trajectory).__name__}")
-    states = np.zeros((0, 1)) if is_traced(trajectory.states) else trajectory.states
-    bad = np.flatnonzero(~np.isfinite(states).all(-1))
+    shapes = np.shape(trajectory.times), np.shape(trajectory.states)
+    if len(shapes[1]) != 2 or shapes[0] != shapes[1][:1]:
+        raise InputError(
+            f"expected times (time,) and states (time, dim) of one trajectory, got shapes {shapes[0]} and {shapes[1]}; "
+            "pick or reshape one"
+        )
+    if is_traced(trajectory.states):
+        return
+    bad = np.flatnonzero(~is_good(np.asarray(trajectory.states)).all(1))
     if bad.size:
-        raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")
+        raise InputError(
+            f"the trajectory must be finite, got {others} in {counted(bad.size, 'sample')}, first in {bad[0]} (counted "
+            "from 0); cut the series there, or fill the gap"
+        )
 
 
 def check_trajectory_with_gaps(trajectory: Trajectory) -> None:
@@ -195,9 +209,7 @@ def check_trajectory_with_gaps(trajectory: Trajectory) -> None:
     Raises:
         InputError: with the first sample that is infinite, or where all is NaN.
     """
-    if isinstance(trajectory, Trajectory) and not is_traced(trajectory.states):
-        states = np.asarray(trajectory.states)
-        if np.isnan(states).all():
-            raise InputError(f"the trajectory must hold numbers, got NaN in all of {len(states)} samples")
-        trajectory = trajectory._replace(states=np.where(np.isnan(states), 0.0, states))
-    check_trajectory(trajectory)
+    _check_numbers(trajectory, lambda states: ~np.isinf(states), "infinity")
+    states = trajectory.states
+    if not is_traced(states) and np.isnan(states).all():
+        raise InputError(f"the trajectory must hold numbers, got NaN in all of {len(states)} samples")
