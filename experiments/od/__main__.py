@@ -13,6 +13,7 @@ from experiments.od import pictures, scores
 from experiments.od.data import Setup, made_trips, read_trips
 from experiments.od.methods import METHODS, Forecasts, members, num_seeds_of
 from experiments.od.networks import NETWORKS
+from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.pytrees import fingerprint
@@ -141,6 +142,7 @@ def main(config: Config) -> None:
         else read_trips(find_folder(config.train, "nyc_taxi_od", PAGE), config.slots_per_day)
     )
     setup = Setup.of(config, trips, other)
+    asked = _methods_of(setup)
     config = dataclasses.replace(config, trips=fingerprint(setup.values))
     folder = open_folder(
         config,
@@ -150,14 +152,48 @@ def main(config: Config) -> None:
     )
     for note in (*trips.notes, *(() if other is None else other.notes)):
         console.print(note, highlight=False)
-    run = Run(folder, setup)
-    results, squares = [], {}
+    results, first = _run_methods(Run(folder, setup), asked, console)
+    results += scores.published_rows(setup)
+    record = {
+        "rows": results,
+        "num_windows": len(setup.truths["test"]),
+        "errors": {name: scores.where_errors_sit(setup, forecast) for name, forecast in first.items()},
+    }
+    folder.write_json("results.json", record)
+    folder.save_figure("errors.png", pictures.errors(results, first, setup))
+    folder.save_figure("week.png", pictures.week(first, setup))
+    folder.save_figure("clusters.png", pictures.clusters(setup))
+    console.print(scores.table(results, f"{setup.name}: {len(setup.truths['test'])} windows"))
+    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+def _methods_of(setup: Setup) -> list[str]:
+    """Returns the methods that are asked for and make sense for the data, naive ones first.
+
+    Raises:
+        InputError: for none, and for an average of nothing.
+    """
+    config, has_days = setup.config, setup.protocol.slots_per_day >= 7
+    asked = [name for name in METHODS if name in config.methods and (METHODS[name].daily or has_days)]
+    if not asked:
+        raise InputError("none of --methods is for rows that are days; give others, such as last_week")
+    if "average" in asked and not members(setup):
+        raise InputError(
+            "average needs regressions, our models or networks with --num-seeds seeds among --methods, such as ridge; "
+            "add one"
+        )
+    return asked
+
+
+def _run_methods(run: Run, asked: list[str], console: Any) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Returns the rows of all methods, and the forecasts of their first seeds."""
+    setup = run.setup
+    results: list[dict[str, Any]] = []
+    squares: dict[str, np.ndarray] = {}
     first: dict[str, np.ndarray] = {}
-    for name in (name for name in METHODS if name in config.methods):  # naive ones first
-        if not METHODS[name].daily and setup.protocol.slots_per_day < 7:
-            continue
+    for name in asked:
         each = [run.scores(name, seed) for seed in run.seeds(name)]
-        arrays = run.found(name, config.seed)
+        arrays = run.found(name, setup.config.seed)
         first[name] = arrays["test"]
         for form in scores.FORMS:
             own = [one[form] for one in each]
@@ -176,18 +212,7 @@ def main(config: Config) -> None:
         if "ridge" in squares and row["method"] != "ridge":
             found = scores.against(setup, squares[row["method"]], squares["ridge"], "ridge")
             row |= {} if found is None else {"rmse_against_ridge": found}
-    results += scores.published_rows(setup)
-    record = {
-        "rows": results,
-        "num_windows": len(setup.truths["test"]),
-        "errors": {name: scores.where_errors_sit(setup, forecast) for name, forecast in first.items()},
-    }
-    folder.write_json("results.json", record)
-    folder.save_figure("errors.png", pictures.errors(results, first, setup))
-    folder.save_figure("week.png", pictures.week(first, setup))
-    folder.save_figure("clusters.png", pictures.clusters(setup))
-    console.print(scores.table(results, f"{setup.name}: {len(setup.truths['test'])} windows"))
-    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+    return results, first
 
 
 if __name__ == "__main__":

@@ -210,6 +210,7 @@ def test_a_folder_of_trips_is_read_with_its_neighbours_and_its_month(tmp_path):
         ({"num_factors": 0}, "num_factors must be positive, got 0"),
         ({"num_optimizer_steps": -1}, "num_optimizer_steps must be positive, got -1"),
         ({"methods": ("none",)}, "unknown method 'none'"),
+        ({"methods": ("zeros", "average")}, "average needs regressions"),
     ],
 )
 def test_bad_settings_of_trips_are_refused(changes, message, tmp_path, refused_in_one_line):
