@@ -73,9 +73,9 @@ class Config(Settings):
     """Dropout of the vectors of words before a convolution; that of recurrent networks is 0.5."""
     recurrent_rate: float = 2e-3
     """Learning rate of recurrent networks; that of convolutions is 1e-3."""
-    num_epochs: int = 10
+    num_epochs: int = 25
     """Most epochs of a network, which keeps its best one on the validation sentences."""
-    patience: int = 2
+    patience: int = 3
     """Epochs without a better validation loss after which it stops."""
     batch_size: int = 50
     """Sentences of a minibatch."""
