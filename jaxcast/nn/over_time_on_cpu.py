@@ -9,8 +9,8 @@ from jaxtyping import Array, Shaped
 
 from jaxcast.nn.equations import Equations, Weights, gradients, select
 
-_BLOCK_BYTES = 2**18
-"""Of the gates of a block at one step, on a CPU: with the carry, about what the cache of a core holds."""
+_BLOCK_BYTES = 2**20
+"""Of the gates of a block at one step, on a CPU: the caches hold it, and two cores can still share it."""
 _LEAST_BLOCK = 128
 """Sequences of a block; with fewer, the weights are read too often."""
 
