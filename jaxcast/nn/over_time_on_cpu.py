@@ -35,8 +35,8 @@ def forward_on_cpu(
         save: whether a backward pass follows.
 
     Returns:
-        The carry after the last step and the outputs; and the carry before each step and the gates,
-        time first, which blocks leave at zero. None if nothing is saved.
+        The carry after the last step and the outputs; and, time first, the carry before each step
+        and the gates, or None if nothing is saved. Blocks leave the gates at zero.
     """
     size, inputs = _block_size(weights, len(xs)), (carry, xs, mask)
     if size == len(xs):
